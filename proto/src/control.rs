@@ -1,0 +1,257 @@
+//! Messages between a node and a controller, over one bidirectional stream of an authenticated connection.
+//!
+//! Each message is a 4-byte big-endian length and that many bytes of [`crate::wire`] encoding. The node speaks first:
+//!
+//! ```text
+//! node                                   controller
+//! Hello {min, max}            ->
+//!                             <-         Welcome {protocol, root, keyring}   or   Incompatible {min, max}, then close
+//! Join / Sync / Announce …    ->
+//!                             <-         Status, Directory, Endpoints …
+//! ```
+//!
+//! `Hello`, `Welcome`, `Incompatible` and `Unsupported` keep their encoding for ever. A message whose variant the
+//! receiver does not know is answered with `Unsupported` and otherwise ignored; one that is malformed ends the
+//! connection. Identity comes only from the connection's authenticated key, never from a message.
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::{
+    config::{DirectoryEntry, EndpointAnnouncement, Keyring},
+    id::{NetworkId, Version},
+    key::{IdentityKey, TransportKey},
+    signed::Signed,
+    wire::{self, DecodeError},
+};
+
+/// Application protocol of the connection (RFC 7301).
+pub const ALPN: &[u8] = b"tombolo/1";
+/// Newest version of these messages.
+pub const PROTOCOL: u16 = 1;
+/// Oldest version still understood.
+pub const PROTOCOL_MIN: u16 = 1;
+/// A directory is sent in messages of at most this many entries.
+pub const DIRECTORY_CHUNK: usize = 256;
+
+/// What a node says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToController {
+    /// The first message.
+    Hello {
+        /// Oldest protocol version the node speaks.
+        min: u16,
+        /// Newest protocol version the node speaks.
+        max: u16,
+        /// Program and version, for people.
+        software: String,
+    },
+    /// Answer to a message this node does not know.
+    Unsupported {
+        /// Its variant number.
+        variant: u32,
+    },
+    /// Asks to become a member, or says again that it wants to be one.
+    Join {
+        /// Which network.
+        network: NetworkId,
+        /// A join token, sent only after the controller proved to be the pinned authority's.
+        token: Option<String>,
+        /// The node's key in this network.
+        transport: TransportKey,
+        /// Counts rotations of that key.
+        transport_epoch: u32,
+        /// Suggested name: the host name.
+        name: String,
+    },
+    /// Asks for every directory entry above `have`, and for all that follow as they come.
+    Sync {
+        /// Which network.
+        network: NetworkId,
+        /// The newest version the node holds; the default if none.
+        have: Version,
+    },
+    /// Where the node can be reached in this network's eyes.
+    Announce {
+        /// Which network.
+        network: NetworkId,
+        /// Signed by the node.
+        announcement: Signed<EndpointAnnouncement>,
+    },
+    /// Asks to publish or withdraw a prefix behind this node.
+    Route {
+        /// Which network.
+        network: NetworkId,
+        /// Chosen by the node, returned in [`ToNode::RouteAnswer`].
+        request: u32,
+        /// Without host bits.
+        prefix: IpNet,
+        /// Publish or withdraw.
+        action: RouteAction,
+    },
+    /// The node leaves: its pending request or its membership ends.
+    Leave {
+        /// Which network.
+        network: NetworkId,
+    },
+    /// Routes or pools that the node did not install because they clash with networks of its host. Replaces the last.
+    Clashes {
+        /// Which network.
+        network: NetworkId,
+        /// One sentence each, naming both sides.
+        clashes: Vec<String>,
+    },
+}
+
+/// What a node wants of a prefix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RouteAction {
+    /// Ask for it to be routed to this node.
+    Publish,
+    /// Stop routing it to this node.
+    Withdraw,
+}
+
+/// What a controller says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToNode {
+    /// Answer to `Hello`.
+    Welcome {
+        /// The version both will speak.
+        protocol: u16,
+        /// The authority's root key: the node checks it against what it pinned or against the network id.
+        root: IdentityKey,
+        /// Signed by the root key; must name the key of this connection.
+        keyring: Signed<Keyring>,
+    },
+    /// Answer to `Hello` when no version is common; the connection ends.
+    Incompatible {
+        /// Oldest version the controller speaks.
+        min: u16,
+        /// Newest version the controller speaks.
+        max: u16,
+    },
+    /// Answer to a message this controller does not know.
+    Unsupported {
+        /// Its variant number.
+        variant: u32,
+    },
+    /// Where the node stands in a network. Sent after `Join`, and whenever it changes.
+    Status {
+        /// Which network.
+        network: NetworkId,
+        /// The standing.
+        standing: Standing,
+    },
+    /// Part of the directory.
+    Directory {
+        /// Which network.
+        network: NetworkId,
+        /// In order of version.
+        entries: Vec<DirectoryEntry>,
+        /// What the node will hold after the last part; meaningful when `more` is false.
+        upto: Version,
+        /// Whether further parts follow.
+        more: bool,
+    },
+    /// Where another member can be reached.
+    Endpoints {
+        /// Which network.
+        network: NetworkId,
+        /// Who.
+        identity: IdentityKey,
+        /// Signed by that member.
+        announcement: Signed<EndpointAnnouncement>,
+    },
+    /// Answer to `Route`.
+    RouteAnswer {
+        /// Which network.
+        network: NetworkId,
+        /// From the request.
+        request: u32,
+        /// What became of it.
+        outcome: RouteOutcome,
+    },
+}
+
+/// Where a node stands in a network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Standing {
+    /// The request is recorded and waits for authorisation.
+    Pending,
+    /// Member: the directory follows on `Sync`.
+    Member,
+    /// Not a member any more, or refused.
+    Denied {
+        /// For people.
+        reason: String,
+    },
+    /// This controller knows no such network.
+    NotFound,
+    /// The controller will not take another request now; the node tries again later.
+    Busy,
+}
+
+/// What became of a route request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RouteOutcome {
+    /// In force.
+    Active,
+    /// Waits for approval.
+    Pending,
+    /// Gone.
+    Withdrawn,
+    /// Refused.
+    Refused {
+        /// For people: what is wrong and what to do.
+        reason: String,
+    },
+}
+
+/// Why a received message cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum MessageError {
+    /// The sender speaks a newer version: answer `Unsupported` and go on.
+    #[error("unknown message {0}")]
+    Unknown(u32),
+    /// End the connection.
+    #[error(transparent)]
+    Malformed(#[from] DecodeError),
+}
+
+/// A side's messages.
+pub trait Message: Serialize + DeserializeOwned {
+    /// How many variants this version knows.
+    const VARIANTS: u32;
+}
+
+impl Message for ToController {
+    const VARIANTS: u32 = 8;
+}
+
+impl Message for ToNode {
+    const VARIANTS: u32 = 7;
+}
+
+/// Length prefix and message, ready to send.
+#[must_use]
+pub fn encode<M: Message>(message: &M) -> Vec<u8> {
+    let body = wire::encode(message);
+    let length = u32::try_from(body.len()).expect("messages are far below 4 GiB");
+    [&length.to_be_bytes()[..], &body].concat()
+}
+
+/// Reads the body of a message, without its length prefix.
+pub fn decode<M: Message>(body: &[u8]) -> Result<M, MessageError> {
+    wire::decode(body).map_err(|error| match wire::variant(body) {
+        Some(variant) if variant >= M::VARIANTS => MessageError::Unknown(variant),
+        _ => MessageError::Malformed(error),
+    })
+}
+
+/// The newest version both sides speak.
+#[must_use]
+pub fn negotiate(min: u16, max: u16) -> Option<u16> {
+    let newest = max.min(PROTOCOL);
+    (newest >= min.max(PROTOCOL_MIN)).then_some(newest)
+}
