@@ -194,6 +194,9 @@ impl Version {
     /// A version in the first epoch.
     #[must_use]
     pub const fn first_epoch(revision: u64) -> Self {
-        Self { epoch: Epoch(0), revision: Revision(revision) }
+        Self {
+            epoch: Epoch(0),
+            revision: Revision(revision),
+        }
     }
 }

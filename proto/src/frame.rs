@@ -77,7 +77,9 @@ pub fn kind(datagram: &[u8]) -> Option<FrameKind> {
         [2, 0, 0, 0, ..] => Some(FrameKind::WireGuard(WireGuardKind::Response)),
         [3, 0, 0, 0, ..] => Some(FrameKind::WireGuard(WireGuardKind::Cookie)),
         [4, 0, 0, 0, ..] => Some(FrameKind::WireGuard(WireGuardKind::Transport)),
-        [0 | 1, _, _, _, cookie @ ..] if cookie.starts_with(&stun::MAGIC_COOKIE) => Some(FrameKind::Stun),
+        [0 | 1, _, _, _, cookie @ ..] if cookie.starts_with(&stun::MAGIC_COOKIE) => {
+            Some(FrameKind::Stun)
+        }
         _ => None,
     }
 }
@@ -111,7 +113,16 @@ impl LaneHeader {
         if frame.len() < LANE_OVERHEAD {
             return None;
         }
-        let [kind @ (LANE_DATA | LANE_CONTROL | LANE_FRAGMENT), 0, 0, 0, rest @ ..] = frame else { return None };
+        let [
+            kind @ (LANE_DATA | LANE_CONTROL | LANE_FRAGMENT),
+            0,
+            0,
+            0,
+            rest @ ..,
+        ] = frame
+        else {
+            return None;
+        };
         let (receiver, rest) = rest.split_first_chunk::<4>()?;
         let (counter, _) = rest.split_first_chunk::<8>()?;
         Some(Self {

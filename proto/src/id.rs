@@ -30,7 +30,11 @@ impl NodeId {
     /// Takes 40 bits; `None` for wider values, zero, and anything that starts with `ff` (both reserved).
     #[must_use]
     pub const fn new(value: u64) -> Option<Self> {
-        if value == 0 || value >> Self::BITS != 0 || value >> 32 == 0xff { None } else { Some(Self(value)) }
+        if value == 0 || value >> Self::BITS != 0 || value >> 32 == 0xff {
+            None
+        } else {
+            Some(Self(value))
+        }
     }
 
     /// The 40 bits, right-aligned.
@@ -62,13 +66,19 @@ impl NetworkId {
     /// Joins an authority and a number; `None` if the number is zero or wider than 24 bits.
     #[must_use]
     pub const fn new(authority: NodeId, number: u32) -> Option<Self> {
-        if number == 0 || number >> 24 != 0 { None } else { Some(Self(authority.0 << 24 | number as u64)) }
+        if number == 0 || number >> 24 != 0 {
+            None
+        } else {
+            Some(Self(authority.0 << 24 | number as u64))
+        }
     }
 
     /// Takes the 64 bits as they are; `None` if the authority or the number is not a valid one.
     #[must_use]
     pub const fn from_bits(bits: u64) -> Option<Self> {
-        let Some(authority) = NodeId::new(bits >> 24) else { return None };
+        let Some(authority) = NodeId::new(bits >> 24) else {
+            return None;
+        };
         Self::new(authority, (bits & 0xff_ffff) as u32)
     }
 
@@ -123,14 +133,20 @@ macro_rules! text_in_json_bits_on_the_wire {
 
         impl Serialize for $type {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                if serializer.is_human_readable() { serializer.collect_str(self) } else { self.0.serialize(serializer) }
+                if serializer.is_human_readable() {
+                    serializer.collect_str(self)
+                } else {
+                    self.0.serialize(serializer)
+                }
             }
         }
 
         impl<'de> Deserialize<'de> for $type {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 if deserializer.is_human_readable() {
-                    String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+                    String::deserialize(deserializer)?
+                        .parse()
+                        .map_err(D::Error::custom)
                 } else {
                     let bits = u64::deserialize(deserializer)?;
                     $from_bits(bits).ok_or_else(|| D::Error::custom(ParseIdError::Reserved))
@@ -144,17 +160,23 @@ text_in_json_bits_on_the_wire!(NodeId, NodeId::new);
 text_in_json_bits_on_the_wire!(NetworkId, NetworkId::from_bits);
 
 /// Raised only by revoking a replica key with the root key: whatever an old key signed is older than the next epoch.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Epoch(pub u64);
 
 /// A network's change counter. A member certificate's serial is the revision that issued it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Revision(pub u64);
 
 /// The order of documents: a later epoch beats any revision.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
 pub struct Version {
     /// Compared first.
     pub epoch: Epoch,
@@ -168,7 +190,9 @@ pub struct Version {
 pub struct LaneIndex(pub u32);
 
 /// Wall-clock time in whole seconds since 1970-01-01 UTC. Used only in signed documents and reports.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct UnixSeconds(pub u64);
 

@@ -21,9 +21,11 @@ pub fn view(packet: &[u8]) -> Option<IpView> {
             let header_length = usize::from(header[0] & 0x0f) * 4;
             let total = usize::from(u16::from_be_bytes([header[2], header[3]]));
             let [.., s0, s1, s2, s3, d0, d1, d2, d3] = *header;
-            (header_length >= 20 && header_length <= total && total == packet.len()).then(|| IpView {
-                source: Ipv4Addr::new(s0, s1, s2, s3).into(),
-                destination: Ipv4Addr::new(d0, d1, d2, d3).into(),
+            (header_length >= 20 && header_length <= total && total == packet.len()).then(|| {
+                IpView {
+                    source: Ipv4Addr::new(s0, s1, s2, s3).into(),
+                    destination: Ipv4Addr::new(d0, d1, d2, d3).into(),
+                }
             })
         }
         6 => {

@@ -40,7 +40,11 @@ impl Seed {
     /// The X25519 key for one network; a new `key_epoch` gives an unrelated key.
     #[must_use]
     pub fn transport(&self, network: NetworkId, key_epoch: u32) -> TransportSecret {
-        let bytes = self.derive(&[TRANSPORT_LABEL, &network.get().to_be_bytes(), &key_epoch.to_be_bytes()]);
+        let bytes = self.derive(&[
+            TRANSPORT_LABEL,
+            &network.get().to_be_bytes(),
+            &key_epoch.to_be_bytes(),
+        ]);
         TransportSecret(x25519_dalek::StaticSecret::from(bytes))
     }
 
@@ -80,7 +84,11 @@ impl IdentitySecret {
     #[must_use]
     pub fn to_pkcs8(&self) -> Vec<u8> {
         use ed25519_dalek::pkcs8::EncodePrivateKey as _;
-        self.0.to_pkcs8_der().expect("an Ed25519 key always encodes").as_bytes().to_vec()
+        self.0
+            .to_pkcs8_der()
+            .expect("an Ed25519 key always encodes")
+            .as_bytes()
+            .to_vec()
     }
 }
 
@@ -96,13 +104,18 @@ pub struct IdentityKey(pub [u8; 32]);
 
 impl IdentityKey {
     /// SubjectPublicKeyInfo prefix of an Ed25519 key (RFC 8410 section 4): the raw key follows.
-    const SPKI_PREFIX: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
+    const SPKI_PREFIX: [u8; 12] = [
+        0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00,
+    ];
 
     /// Whether `signature` over `message` is by this key, by the strict rules (no small-order keys, no malleability).
     #[must_use]
     pub fn verifies(&self, message: &[u8], signature: &[u8; 64]) -> bool {
-        let Ok(key) = VerifyingKey::from_bytes(&self.0) else { return false };
-        key.verify_strict(message, &ed25519_dalek::Signature::from_bytes(signature)).is_ok()
+        let Ok(key) = VerifyingKey::from_bytes(&self.0) else {
+            return false;
+        };
+        key.verify_strict(message, &ed25519_dalek::Signature::from_bytes(signature))
+            .is_ok()
     }
 
     /// DER SubjectPublicKeyInfo, the form of RFC 7250 raw public keys.
@@ -228,9 +241,16 @@ mod tests {
         let seed = Seed::from_bytes([0xab; 32]);
         let network = NetworkId::from_bits(0x8056_c2e2_1c00_0001).expect("a valid id");
 
-        let printed = format!("{seed:?} {:?} {:?}", seed.identity(), seed.transport(network, 0));
+        let printed = format!(
+            "{seed:?} {:?} {:?}",
+            seed.identity(),
+            seed.transport(network, 0)
+        );
 
-        assert!(!printed.contains("abab") && !printed.contains("171, 171"), "{printed}");
+        assert!(
+            !printed.contains("abab") && !printed.contains("171, 171"),
+            "{printed}"
+        );
     }
 
     #[test]
@@ -239,8 +259,14 @@ mod tests {
         let one = NetworkId::from_bits(0x8056_c2e2_1c00_0001).expect("a valid id");
         let two = NetworkId::from_bits(0x8056_c2e2_1c00_0002).expect("a valid id");
 
-        assert_ne!(seed.transport(one, 0).public(), seed.transport(two, 0).public());
-        assert_ne!(seed.transport(one, 0).public(), seed.transport(one, 1).public());
+        assert_ne!(
+            seed.transport(one, 0).public(),
+            seed.transport(two, 0).public()
+        );
+        assert_ne!(
+            seed.transport(one, 0).public(),
+            seed.transport(one, 1).public()
+        );
     }
 
     #[test]

@@ -35,7 +35,10 @@ impl HostPort {
     /// The same host at another port.
     #[must_use]
     pub fn at_port(&self, port: u16) -> Self {
-        Self { host: self.host.clone(), port }
+        Self {
+            host: self.host.clone(),
+            port,
+        }
     }
 }
 
@@ -70,14 +73,23 @@ impl FromStr for HostPort {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (host, port) = text.rsplit_once(':').ok_or(ParseLinkError::Endpoint)?;
-        let host = host.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(host);
-        let port = port.parse().ok().filter(|number: &u16| *number != 0 && number.to_string() == port);
-        let is_name = host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'));
+        let host = host
+            .strip_prefix('[')
+            .and_then(|inner| inner.strip_suffix(']'))
+            .unwrap_or(host);
+        let port = port
+            .parse()
+            .ok()
+            .filter(|number: &u16| *number != 0 && number.to_string() == port);
+        let is_name = host
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'));
         let is_v6 = host.parse::<std::net::Ipv6Addr>().is_ok();
         match port {
-            Some(port) if !host.is_empty() && host.len() <= 253 && (is_name || is_v6) => {
-                Ok(Self { host: host.to_owned(), port })
-            }
+            Some(port) if !host.is_empty() && host.len() <= 253 && (is_name || is_v6) => Ok(Self {
+                host: host.to_owned(),
+                port,
+            }),
             _ => Err(ParseLinkError::Endpoint),
         }
     }
@@ -138,16 +150,25 @@ impl FromStr for JoinLink {
         let (name, place) = rest.split_once('@').ok_or(ParseLinkError::Shape)?;
         let (network, authority) = name.split_once('.').ok_or(ParseLinkError::Shape)?;
         let (controllers, token) = match place.split_once('/') {
-            Some((controllers, token)) => (controllers, Some(token).filter(|token| !token.is_empty())),
+            Some((controllers, token)) => {
+                (controllers, Some(token).filter(|token| !token.is_empty()))
+            }
             None => (place, None),
         };
-        if token.is_some_and(|token| !token.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')) {
+        if token.is_some_and(|token| {
+            !token
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+        }) {
             return Err(ParseLinkError::Token);
         }
         Ok(Self {
             network: network.parse().map_err(|_| ParseLinkError::Network)?,
             authority: authority.parse().map_err(|_| ParseLinkError::Key)?,
-            controllers: controllers.split(',').map(str::parse).collect::<Result<_, _>>()?,
+            controllers: controllers
+                .split(',')
+                .map(str::parse)
+                .collect::<Result<_, _>>()?,
             token: token.map(str::to_owned),
         })
     }
@@ -161,7 +182,9 @@ mod tests {
     #[test]
     fn a_link_round_trips_with_ipv6_and_token() {
         let key = Seed::from_bytes([7; 32]).identity().public().digest();
-        let text = format!("tombolo://8056c2e21c000001.{key}@ctl.example.org:9791,2001:db8::1:9791/tombolo_a-B_9");
+        let text = format!(
+            "tombolo://8056c2e21c000001.{key}@ctl.example.org:9791,2001:db8::1:9791/tombolo_a-B_9"
+        );
 
         let link: JoinLink = text.parse().expect("a valid link");
 
@@ -182,10 +205,25 @@ mod tests {
         let parse = |text: &str| text.parse::<JoinLink>().expect_err("not a link");
 
         assert_eq!(parse("http://x"), ParseLinkError::Shape);
-        assert_eq!(parse(&format!("tombolo://805.{key}@a:1")), ParseLinkError::Network);
-        assert_eq!(parse("tombolo://8056c2e21c000001.abc@a:1"), ParseLinkError::Key);
-        assert_eq!(parse(&format!("tombolo://8056c2e21c000001.{key}@a")), ParseLinkError::Endpoint);
-        assert_eq!(parse(&format!("tombolo://8056c2e21c000001.{key}@a:0")), ParseLinkError::Endpoint);
-        assert_eq!(parse(&format!("tombolo://8056c2e21c000001.{key}@a:1/to ken")), ParseLinkError::Token);
+        assert_eq!(
+            parse(&format!("tombolo://805.{key}@a:1")),
+            ParseLinkError::Network
+        );
+        assert_eq!(
+            parse("tombolo://8056c2e21c000001.abc@a:1"),
+            ParseLinkError::Key
+        );
+        assert_eq!(
+            parse(&format!("tombolo://8056c2e21c000001.{key}@a")),
+            ParseLinkError::Endpoint
+        );
+        assert_eq!(
+            parse(&format!("tombolo://8056c2e21c000001.{key}@a:0")),
+            ParseLinkError::Endpoint
+        );
+        assert_eq!(
+            parse(&format!("tombolo://8056c2e21c000001.{key}@a:1/to ken")),
+            ParseLinkError::Token
+        );
     }
 }

@@ -51,15 +51,27 @@ impl<T: Document> Signed<T> {
     pub fn sign(document: &T, scope: NetworkScope, key: &IdentitySecret) -> Self {
         let body = Bytes::from(wire::encode(document));
         let signature = Signature::from_bytes(key.sign(&message::<T>(scope, &body)));
-        Self { signer: key.public(), signature, body, kind: PhantomData }
+        Self {
+            signer: key.public(),
+            signature,
+            body,
+            kind: PhantomData,
+        }
     }
 
     /// Checks signer, signature and form, in this order.
-    pub fn verify(&self, scope: NetworkScope, may_sign: impl Fn(&IdentityKey) -> bool) -> Result<T, VerifyError> {
+    pub fn verify(
+        &self,
+        scope: NetworkScope,
+        may_sign: impl Fn(&IdentityKey) -> bool,
+    ) -> Result<T, VerifyError> {
         if !may_sign(&self.signer) {
             return Err(VerifyError::UntrustedSigner);
         }
-        if !self.signer.verifies(&message::<T>(scope, &self.body), &self.signature.to_bytes()) {
+        if !self
+            .signer
+            .verifies(&message::<T>(scope, &self.body), &self.signature.to_bytes())
+        {
             return Err(VerifyError::BadSignature);
         }
         Ok(wire::decode(&self.body)?)
@@ -82,7 +94,12 @@ impl<T> Signed<T> {
 
 impl<T> Clone for Signed<T> {
     fn clone(&self) -> Self {
-        Self { signer: self.signer, signature: self.signature, body: self.body.clone(), kind: PhantomData }
+        Self {
+            signer: self.signer,
+            signature: self.signature,
+            body: self.body.clone(),
+            kind: PhantomData,
+        }
     }
 }
 

@@ -16,7 +16,10 @@ use crate::id::{NetworkId, NodeId};
 /// The /88 that all RFC 4193 addresses of a network share.
 #[must_use]
 pub fn rfc4193_network(network: NetworkId) -> Ipv6Net {
-    net(0xfd << 120 | u128::from(network.get()) << 56 | 0x9993 << 40, 88)
+    net(
+        0xfd << 120 | u128::from(network.get()) << 56 | 0x9993 << 40,
+        88,
+    )
 }
 
 /// A member's one RFC 4193 address.
@@ -35,7 +38,10 @@ pub fn network(network: NetworkId) -> Ipv6Net {
 /// A member's /80.
 #[must_use]
 pub fn member(of: NetworkId, node: NodeId) -> Ipv6Net {
-    net(u128::from(network(of).network()) | u128::from(node.get()) << 48, 80)
+    net(
+        u128::from(network(of).network()) | u128::from(node.get()) << 48,
+        80,
+    )
 }
 
 /// The node's own address in its /80.
@@ -50,7 +56,10 @@ pub fn container_network(of: NetworkId, node: NodeId, number: u16) -> Option<Ipv
     if number == 0 {
         return None;
     }
-    Some(net(u128::from(member(of, node).network()) | u128::from(number) << 32, 96))
+    Some(net(
+        u128::from(member(of, node).network()) | u128::from(number) << 32,
+        96,
+    ))
 }
 
 /// Which member of network `of` an address belongs to: the reverse of every layout above.
@@ -75,7 +84,10 @@ mod tests {
     use super::*;
 
     fn ids(network: &str, node: &str) -> (NetworkId, NodeId) {
-        (network.parse().expect("a network id"), node.parse().expect("a node address"))
+        (
+            network.parse().expect("a network id"),
+            node.parse().expect("a node address"),
+        )
     }
 
     #[test]
@@ -83,10 +95,22 @@ mod tests {
         let (network_a, node_a) = ids("8056c2e21c000001", "89e92ceee5");
         let (network_b, node_b) = ids("17d709436c2c5367", "d3b0a1c2f4");
 
-        assert_eq!(rfc4193_address(network_a, node_a).to_string(), "fd80:56c2:e21c:0:199:9389:e92c:eee5");
-        assert_eq!(node_address(network_a, node_a).to_string(), "fc9c:56c2:e389:e92c:eee5::1");
-        assert_eq!(rfc4193_address(network_b, node_b).to_string(), "fd17:d709:436c:2c53:6799:93d3:b0a1:c2f4");
-        assert_eq!(node_address(network_b, node_b).to_string(), "fc7b:fb5a:24d3:b0a1:c2f4::1");
+        assert_eq!(
+            rfc4193_address(network_a, node_a).to_string(),
+            "fd80:56c2:e21c:0:199:9389:e92c:eee5"
+        );
+        assert_eq!(
+            node_address(network_a, node_a).to_string(),
+            "fc9c:56c2:e389:e92c:eee5::1"
+        );
+        assert_eq!(
+            rfc4193_address(network_b, node_b).to_string(),
+            "fd17:d709:436c:2c53:6799:93d3:b0a1:c2f4"
+        );
+        assert_eq!(
+            node_address(network_b, node_b).to_string(),
+            "fc7b:fb5a:24d3:b0a1:c2f4::1"
+        );
     }
 
     #[test]
@@ -103,9 +127,15 @@ mod tests {
     #[test]
     fn every_address_leads_back_to_its_owner() {
         let (network, node) = ids("17d709436c2c5367", "d3b0a1c2f4");
-        let container = container_network(network, node, 7).expect("a container network").network();
+        let container = container_network(network, node, 7)
+            .expect("a container network")
+            .network();
 
-        for address in [rfc4193_address(network, node), node_address(network, node), container] {
+        for address in [
+            rfc4193_address(network, node),
+            node_address(network, node),
+            container,
+        ] {
             assert_eq!(owner(network, address), Some(node));
         }
         assert_eq!(owner(network, Ipv6Addr::LOCALHOST), None);

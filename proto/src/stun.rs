@@ -83,11 +83,21 @@ fn mapped_address(value: &[u8], transaction: &TransactionId) -> Option<SocketAdd
 
 fn xor(address: &[u8], transaction: &TransactionId) -> Vec<u8> {
     let mask = MAGIC_COOKIE.iter().chain(transaction);
-    address.iter().zip(mask).map(|(byte, mask)| byte ^ mask).collect()
+    address
+        .iter()
+        .zip(mask)
+        .map(|(byte, mask)| byte ^ mask)
+        .collect()
 }
 
 fn header(kind: [u8; 2], length: usize, transaction: &TransactionId) -> Vec<u8> {
-    [&kind[..], &(length as u16).to_be_bytes(), &MAGIC_COOKIE, transaction].concat()
+    [
+        &kind[..],
+        &(length as u16).to_be_bytes(),
+        &MAGIC_COOKIE,
+        transaction,
+    ]
+    .concat()
 }
 
 fn split(datagram: &[u8], kind: [u8; 2]) -> Option<(TransactionId, &[u8])> {
@@ -95,7 +105,8 @@ fn split(datagram: &[u8], kind: [u8; 2]) -> Option<(TransactionId, &[u8])> {
     let (length, rest) = rest.split_first_chunk::<2>()?;
     let rest = rest.strip_prefix(&MAGIC_COOKIE)?;
     let (transaction, attributes) = rest.split_first_chunk::<12>()?;
-    (attributes.len() == usize::from(u16::from_be_bytes(*length))).then_some((*transaction, attributes))
+    (attributes.len() == usize::from(u16::from_be_bytes(*length)))
+        .then_some((*transaction, attributes))
 }
 
 #[cfg(test)]
@@ -122,10 +133,14 @@ mod tests {
         let answer = [
             &[0x01, 0x01, 0x00, 0x1c][..],
             &MAGIC_COOKIE,
-            &[0xb7, 0xe7, 0xa7, 0x01, 0xbc, 0x34, 0xd6, 0x86, 0xfa, 0x87, 0xdf, 0xae],
+            &[
+                0xb7, 0xe7, 0xa7, 0x01, 0xbc, 0x34, 0xd6, 0x86, 0xfa, 0x87, 0xdf, 0xae,
+            ],
             &[0x80, 0x22, 0x00, 0x0b],
             b"test vector ",
-            &[0x00, 0x20, 0x00, 0x08, 0x00, 0x01, 0xa1, 0x47, 0xe1, 0x12, 0xa6, 0x43],
+            &[
+                0x00, 0x20, 0x00, 0x08, 0x00, 0x01, 0xa1, 0x47, 0xe1, 0x12, 0xa6, 0x43,
+            ],
         ]
         .concat();
 

@@ -35,11 +35,17 @@ pub fn decode<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Result<T, Decode
         return Err(DecodeError::TooLong);
     }
     let value: T = postcard::from_bytes(bytes).map_err(|_| DecodeError::Malformed)?;
-    if encode(&value) == bytes { Ok(value) } else { Err(DecodeError::NotCanonical) }
+    if encode(&value) == bytes {
+        Ok(value)
+    } else {
+        Err(DecodeError::NotCanonical)
+    }
 }
 
 /// Reads only the number of an enum's variant, so that an unknown message can be told from a broken one.
 #[must_use]
 pub fn variant(bytes: &[u8]) -> Option<u32> {
-    postcard::take_from_bytes::<u32>(bytes).ok().map(|(number, _)| number)
+    postcard::take_from_bytes::<u32>(bytes)
+        .ok()
+        .map(|(number, _)| number)
 }
