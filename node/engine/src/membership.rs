@@ -1,0 +1,304 @@
+//! The directory of one network: who belongs to it, as far as this node can prove.
+//!
+//! Trust runs network id -> authority root key -> keyring -> documents. A [`Directory`] only ever holds documents that
+//! were verified along that chain, and of each kind only the newest by (epoch, revision). It is a plain value: the shell
+//! clones it, lets it accept what arrived, writes it to disk, and only then acts on it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use tombolo_proto::{
+    config::{
+        CLOCK_TOLERANCE_SECONDS, DirectoryEntry, Keyring, MemberCert, NetworkDoc, Revocation,
+    },
+    id::{NetworkId, Revision, UnixSeconds, Version},
+    key::IdentityKey,
+    signed::{Document, Signed, VerifyError},
+    wire,
+};
+
+/// Why something was not taken into the directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// It does not verify.
+    #[error(transparent)]
+    Unverified(#[from] VerifyError),
+    /// Equal version, other body: somebody signed two documents as one. The first is kept.
+    #[error("two different documents carry the version {0:?}")]
+    Equivocation(Version),
+    /// From an epoch other than the keyring's.
+    #[error("the document is from epoch {0:?}, the keyring is not")]
+    WrongEpoch(Version),
+    /// The stored form is damaged.
+    #[error("the stored directory is damaged")]
+    Damaged,
+}
+
+/// What became of a batch of entries.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[must_use]
+pub struct Accepted {
+    /// Whether the directory differs from before.
+    pub changed: bool,
+    /// Entries that were refused, in order.
+    pub refused: Vec<Refused>,
+}
+
+/// Verified documents of one network.
+#[derive(Debug, Clone)]
+pub struct Directory {
+    network: NetworkId,
+    root: IdentityKey,
+    keyring: Held<Keyring>,
+    doc: Option<Held<NetworkDoc>>,
+    members: BTreeMap<IdentityKey, Held<MemberCert>>,
+    revocations: BTreeMap<IdentityKey, Held<Revocation>>,
+    have: Version,
+}
+
+impl Directory {
+    /// Starts empty, from a keyring that `root` must have signed. The caller has checked `root` against what it pinned
+    /// or against the network id.
+    pub fn new(
+        network: NetworkId,
+        root: IdentityKey,
+        keyring: Signed<Keyring>,
+    ) -> Result<Self, Refused> {
+        Ok(Self {
+            network,
+            root,
+            keyring: verified_keyring(network, root, keyring)?,
+            doc: None,
+            members: BTreeMap::new(),
+            revocations: BTreeMap::new(),
+            have: Version::default(),
+        })
+    }
+
+    /// Takes a newer keyring; `false` if it is not newer. A new epoch asks for everything anew.
+    pub fn accept_keyring(&mut self, keyring: Signed<Keyring>) -> Result<bool, Refused> {
+        let candidate = verified_keyring(self.network, self.root, keyring)?;
+        let newer = supersedes(&candidate, Some(&self.keyring))?;
+        if newer {
+            if candidate.version().epoch > self.keyring.version().epoch {
+                self.have = Version::default();
+            }
+            self.keyring = candidate;
+        }
+        Ok(newer)
+    }
+
+    /// Takes what verifies and is newer; says what it refused.
+    pub fn accept(&mut self, entries: Vec<DirectoryEntry>) -> Accepted {
+        let mut accepted = Accepted::default();
+        for entry in entries {
+            match self.accept_entry(entry) {
+                Ok(changed) => accepted.changed |= changed,
+                Err(refused) => accepted.refused.push(refused),
+            }
+        }
+        accepted
+    }
+
+    fn accept_entry(&mut self, entry: DirectoryEntry) -> Result<bool, Refused> {
+        match entry {
+            DirectoryEntry::Network(signed) => {
+                let candidate = self.verified(signed)?;
+                let newer = supersedes(&candidate, self.doc.as_ref())?;
+                if newer {
+                    self.doc = Some(candidate);
+                }
+                Ok(newer)
+            }
+            DirectoryEntry::Member(signed) => {
+                let candidate = self.verified(signed)?;
+                let newer = supersedes(&candidate, self.members.get(&candidate.document.identity))?;
+                if newer {
+                    self.members.insert(candidate.document.identity, candidate);
+                }
+                Ok(newer)
+            }
+            DirectoryEntry::Revocation(signed) => {
+                let candidate = self.verified(signed)?;
+                let newer = supersedes(
+                    &candidate,
+                    self.revocations.get(&candidate.document.identity),
+                )?;
+                if newer {
+                    self.revocations
+                        .insert(candidate.document.identity, candidate);
+                }
+                Ok(newer)
+            }
+        }
+    }
+
+    fn verified<T: Document + Versioned>(&self, signed: Signed<T>) -> Result<Held<T>, Refused> {
+        let replicas = &self.keyring.document.replicas;
+        let document = signed.verify(self.network.into(), |signer| replicas.contains(signer))?;
+        if document.version().epoch != self.keyring.version().epoch {
+            return Err(Refused::WrongEpoch(document.version()));
+        }
+        Ok(Held { signed, document })
+    }
+
+    /// Which network this is the directory of.
+    #[must_use]
+    pub const fn network(&self) -> NetworkId {
+        self.network
+    }
+
+    /// The authority's root key.
+    #[must_use]
+    pub const fn root(&self) -> IdentityKey {
+        self.root
+    }
+
+    /// The newest keyring.
+    #[must_use]
+    pub const fn keyring(&self) -> &Keyring {
+        &self.keyring.document
+    }
+
+    /// The network's document, once there is one.
+    #[must_use]
+    pub fn doc(&self) -> Option<&NetworkDoc> {
+        self.doc.as_ref().map(|held| &held.document)
+    }
+
+    /// Up to which version a controller said that this directory is complete.
+    #[must_use]
+    pub const fn have(&self) -> Version {
+        self.have
+    }
+
+    /// Records a controller's word that the directory is complete up to `upto`; never goes back within an epoch.
+    pub fn set_have(&mut self, upto: Version) {
+        if upto.epoch == self.keyring.version().epoch {
+            self.have = self.have.max(upto);
+        }
+    }
+
+    /// A member that counts at `wall`: certified, above its revocation floor, not expired.
+    #[must_use]
+    pub fn member(&self, identity: &IdentityKey, wall: UnixSeconds) -> Option<&MemberCert> {
+        let cert = &self.members.get(identity)?.document;
+        self.counts(cert, wall).then_some(cert)
+    }
+
+    /// All members that count at `wall`, ordered by identity key.
+    pub fn members(&self, wall: UnixSeconds) -> impl Iterator<Item = &MemberCert> {
+        self.members
+            .values()
+            .map(|held| &held.document)
+            .filter(move |cert| self.counts(cert, wall))
+    }
+
+    fn counts(&self, cert: &MemberCert, wall: UnixSeconds) -> bool {
+        let floor = self
+            .revocations
+            .get(&cert.identity)
+            .map_or(Revision(0), |held| held.document.serial_floor);
+        cert.version.epoch == self.keyring.version().epoch
+            && cert.version.revision > floor
+            && wall.0 <= cert.not_after.0.saturating_add(CLOCK_TOLERANCE_SECONDS)
+    }
+
+    /// The form on disk: signed documents only, so that reading it back verifies everything again.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let network = self
+            .doc
+            .iter()
+            .map(|held| DirectoryEntry::Network(held.signed.clone()));
+        let members = self
+            .members
+            .values()
+            .map(|held| DirectoryEntry::Member(held.signed.clone()));
+        let revocations = self
+            .revocations
+            .values()
+            .map(|held| DirectoryEntry::Revocation(held.signed.clone()));
+        wire::encode(&Stored {
+            keyring: self.keyring.signed.clone(),
+            have: self.have,
+            entries: network.chain(members).chain(revocations).collect(),
+        })
+    }
+
+    /// The inverse of [`Self::encode`].
+    pub fn decode(network: NetworkId, root: IdentityKey, bytes: &[u8]) -> Result<Self, Refused> {
+        let stored: Stored = wire::decode_unbounded(bytes).map_err(|_| Refused::Damaged)?;
+        let mut directory = Self::new(network, root, stored.keyring)?;
+        // Entries of an epoch that a newer keyring ended are left behind: they count for nothing.
+        let _ = directory.accept(stored.entries);
+        directory.set_have(stored.have);
+        Ok(directory)
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    keyring: Signed<Keyring>,
+    have: Version,
+    entries: Vec<DirectoryEntry>,
+}
+
+/// A verified document with the bytes that prove it.
+#[derive(Debug, Clone)]
+struct Held<T> {
+    signed: Signed<T>,
+    document: T,
+}
+
+impl<T: Versioned> Held<T> {
+    fn version(&self) -> Version {
+        self.document.version()
+    }
+}
+
+trait Versioned {
+    fn version(&self) -> Version;
+}
+
+macro_rules! versioned {
+    ($($type:ty),*) => {$(
+        impl Versioned for $type {
+            fn version(&self) -> Version {
+                self.version
+            }
+        }
+    )*};
+}
+
+versioned!(Keyring, NetworkDoc, MemberCert, Revocation);
+
+/// Whether `candidate` replaces `current`. Equality is judged on the body, never on signature bytes.
+fn supersedes<T: Versioned>(
+    candidate: &Held<T>,
+    current: Option<&Held<T>>,
+) -> Result<bool, Refused> {
+    let Some(current) = current else {
+        return Ok(true);
+    };
+    if candidate.version() == current.version()
+        && candidate.signed.body_digest() != current.signed.body_digest()
+    {
+        return Err(Refused::Equivocation(candidate.version()));
+    }
+    Ok(candidate.version() > current.version())
+}
+
+fn verified_keyring(
+    network: NetworkId,
+    root: IdentityKey,
+    signed: Signed<Keyring>,
+) -> Result<Held<Keyring>, Refused> {
+    let document = signed.verify(Keyring::scope(network.authority()), |signer| {
+        *signer == root
+    })?;
+    Ok(Held { signed, document })
+}
+
+#[cfg(test)]
+mod tests;
