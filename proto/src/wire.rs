@@ -40,7 +40,11 @@ pub fn decode<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Result<T, Decode
 /// [`decode`] for what this program wrote itself, of any length.
 pub fn decode_unbounded<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
     let value: T = postcard::from_bytes(bytes).map_err(|_| DecodeError::Malformed)?;
-    if encode(&value) == bytes { Ok(value) } else { Err(DecodeError::NotCanonical) }
+    if encode(&value) == bytes {
+        Ok(value)
+    } else {
+        Err(DecodeError::NotCanonical)
+    }
 }
 
 /// Reads only the number of an enum's variant, so that an unknown message can be told from a broken one.

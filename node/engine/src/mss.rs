@@ -188,7 +188,7 @@ mod tests {
     fn a_syn(version: u8, options: &[u8]) -> Vec<u8> {
         let mut tcp = vec![0; 20];
         tcp[0..4].copy_from_slice(&[0x9c, 0x40, 0, 80]);
-        tcp[12] = ((20 + options.len()) / 4 << 4) as u8;
+        tcp[12] = (((20 + options.len()) / 4) << 4) as u8;
         tcp[13] = FLAG_SYN;
         tcp.extend_from_slice(options);
         let mut packet = if version == 4 {

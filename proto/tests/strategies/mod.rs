@@ -1,0 +1,339 @@
+//! Arbitrary values of everything that is encoded.
+
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, SocketAddr},
+};
+
+use ipnet::{IpNet, Ipv6Net};
+use proptest::{collection, option, prelude::*};
+use tombolo_proto::{
+    config::*,
+    control::*,
+    id::*,
+    key::{IdentityKey, IdentitySecret, Seed, TransportKey},
+    link::{HostPort, JoinLink},
+    signed::Signed,
+};
+
+pub(crate) fn a_network_id() -> impl Strategy<Value = NetworkId> {
+    (1u64..0xff_0000_0000, 1u32..1 << 24).prop_map(|(authority, number)| {
+        NetworkId::new(NodeId::new(authority).expect("not reserved"), number)
+            .expect("within 24 bits")
+    })
+}
+
+pub(crate) fn a_node_id() -> impl Strategy<Value = NodeId> {
+    (1u64..0xff_0000_0000).prop_map(|bits| NodeId::new(bits).expect("not reserved"))
+}
+
+pub(crate) fn a_secret() -> impl Strategy<Value = IdentitySecret> {
+    any::<[u8; 32]>().prop_map(|bytes| Seed::from_bytes(bytes).identity())
+}
+
+fn an_identity() -> impl Strategy<Value = IdentityKey> {
+    any::<[u8; 32]>().prop_map(IdentityKey)
+}
+
+fn a_transport() -> impl Strategy<Value = TransportKey> {
+    any::<[u8; 32]>().prop_map(TransportKey)
+}
+
+fn a_version() -> impl Strategy<Value = Version> {
+    any::<(u64, u64)>().prop_map(|(epoch, revision)| Version {
+        epoch: Epoch(epoch),
+        revision: Revision(revision),
+    })
+}
+
+fn a_time() -> impl Strategy<Value = UnixSeconds> {
+    any::<u64>().prop_map(UnixSeconds)
+}
+
+fn a_prefix() -> impl Strategy<Value = IpNet> {
+    prop_oneof![
+        (any::<u32>(), 0u8..=32)
+            .prop_map(|(bits, length)| IpNet::new(IpAddr::V4(bits.into()), length)),
+        (any::<u128>(), 0u8..=128)
+            .prop_map(|(bits, length)| IpNet::new(IpAddr::V6(bits.into()), length)),
+    ]
+    .prop_map(|prefix| prefix.expect("a length that fits").trunc())
+}
+
+pub(crate) fn a_host_port() -> impl Strategy<Value = HostPort> {
+    let host = prop_oneof![
+        "[a-z0-9.-]{1,20}",
+        any::<u128>().prop_map(|bits| IpAddr::V6(bits.into()).to_string())
+    ];
+    (host, 1u16..).prop_map(|(host, port)| format!("{host}:{port}").parse().expect("host and port"))
+}
+
+pub(crate) fn a_link() -> impl Strategy<Value = JoinLink> {
+    let controllers = collection::vec(a_host_port(), 1..4);
+    (
+        a_network_id(),
+        an_identity(),
+        controllers,
+        option::of("[A-Za-z0-9_-]{1,40}"),
+    )
+        .prop_map(|(network, authority, controllers, token)| JoinLink {
+            network,
+            authority: authority.digest(),
+            controllers,
+            token,
+        })
+}
+
+pub(crate) fn a_keyring() -> impl Strategy<Value = Keyring> {
+    (
+        a_version(),
+        collection::btree_set(an_identity(), 0..4),
+        collection::vec(a_host_port(), 0..4),
+    )
+        .prop_map(|(version, replicas, endpoints)| Keyring {
+            version,
+            replicas,
+            endpoints,
+        })
+}
+
+pub(crate) fn a_network_doc() -> impl Strategy<Value = NetworkDoc> {
+    let pool = any::<(u32, u32)>().prop_map(|(start, end)| Ipv4Range {
+        start: start.into(),
+        end: end.into(),
+    });
+    let modes = prop::sample::subsequence(vec![V6Mode::SixPlane, V6Mode::Rfc4193], 0..=2);
+    (
+        a_version(),
+        ".{0,20}",
+        collection::vec(pool, 0..3),
+        collection::btree_set(a_prefix(), 0..3),
+        collection::vec(a_prefix(), 0..3),
+        modes,
+        any::<u16>(),
+    )
+        .prop_map(
+            |(version, name, v4_pools, on_link, subnet_pools, modes, mtu)| NetworkDoc {
+                version,
+                name,
+                v4_pools,
+                on_link,
+                subnet_pools,
+                v6_modes: modes.into_iter().collect(),
+                mtu: Mtu(mtu),
+            },
+        )
+}
+
+pub(crate) fn a_member_cert() -> impl Strategy<Value = MemberCert> {
+    let route = (a_prefix(), any::<u32>(), any::<bool>()).prop_map(|(prefix, metric, failover)| {
+        CertRoute {
+            prefix,
+            metric,
+            mode: if failover {
+                RouteMode::Failover
+            } else {
+                RouteMode::Single
+            },
+        }
+    });
+    let who = (
+        a_version(),
+        a_node_id(),
+        ".{0,20}",
+        an_identity(),
+        a_transport(),
+        any::<u32>(),
+    );
+    let where_to = (
+        collection::btree_set(any::<IpAddr>(), 0..4),
+        option::of((any::<u128>(), 0u8..=128)),
+        collection::vec(route, 0..4),
+    );
+    let rest = (
+        any::<bool>(),
+        collection::btree_set("[a-z]{1,8}", 0..3),
+        a_time(),
+        a_time(),
+    );
+    (who, where_to, rest).prop_map(
+        |(
+            (version, node, name, identity, transport, transport_epoch),
+            (addresses, prefix, routes),
+            rest,
+        )| {
+            let (relay, tags, issued_at, not_after): (bool, BTreeSet<String>, _, _) = rest;
+            let prefix = prefix.map(|(bits, length)| {
+                Ipv6Net::new(bits.into(), length)
+                    .expect("a length that fits")
+                    .trunc()
+            });
+            MemberCert {
+                version,
+                node,
+                name,
+                identity,
+                transport,
+                transport_epoch,
+                addresses,
+                prefix,
+                routes,
+                relay,
+                tags,
+                issued_at,
+                not_after,
+            }
+        },
+    )
+}
+
+pub(crate) fn a_revocation() -> impl Strategy<Value = Revocation> {
+    (a_version(), an_identity(), any::<u64>(), a_time()).prop_map(
+        |(version, identity, floor, issued_at)| Revocation {
+            version,
+            identity,
+            serial_floor: Revision(floor),
+            issued_at,
+        },
+    )
+}
+
+pub(crate) fn an_announcement() -> impl Strategy<Value = EndpointAnnouncement> {
+    let endpoint = any::<(IpAddr, u16)>().prop_map(|(ip, port)| SocketAddr::new(ip, port));
+    (
+        collection::vec(endpoint, 0..8),
+        option::of(an_identity()),
+        any::<u64>(),
+    )
+        .prop_map(|(endpoints, home, sequence)| EndpointAnnouncement {
+            endpoints,
+            home,
+            sequence,
+        })
+}
+
+fn an_entry() -> impl Strategy<Value = DirectoryEntry> {
+    let sign = (a_network_id(), a_secret());
+    prop_oneof![
+        (a_network_doc(), sign).prop_map(|(doc, (id, key))| DirectoryEntry::Network(Signed::sign(
+            &doc,
+            id.into(),
+            &key
+        ))),
+        (a_member_cert(), a_network_id(), a_secret()).prop_map(|(cert, id, key)| {
+            DirectoryEntry::Member(Signed::sign(&cert, id.into(), &key))
+        }),
+        (a_revocation(), a_network_id(), a_secret()).prop_map(|(out, id, key)| {
+            DirectoryEntry::Revocation(Signed::sign(&out, id.into(), &key))
+        }),
+    ]
+}
+
+fn a_signed_announcement() -> impl Strategy<Value = Signed<EndpointAnnouncement>> {
+    (an_announcement(), a_network_id(), a_secret())
+        .prop_map(|(said, id, key)| Signed::sign(&said, id.into(), &key))
+}
+
+pub(crate) fn to_controller() -> impl Strategy<Value = ToController> {
+    let action = prop_oneof![Just(RouteAction::Publish), Just(RouteAction::Withdraw)];
+    prop_oneof![
+        (any::<u16>(), any::<u16>(), ".{0,20}")
+            .prop_map(|(min, max, software)| ToController::Hello { min, max, software }),
+        any::<u32>().prop_map(|variant| ToController::Unsupported { variant }),
+        (
+            a_network_id(),
+            option::of(".{0,40}"),
+            a_transport(),
+            any::<u32>(),
+            ".{0,20}"
+        )
+            .prop_map(|(network, token, transport, transport_epoch, name)| {
+                ToController::Join {
+                    network,
+                    token,
+                    transport,
+                    transport_epoch,
+                    name,
+                }
+            }),
+        (a_network_id(), a_version())
+            .prop_map(|(network, have)| ToController::Sync { network, have }),
+        (a_network_id(), a_signed_announcement()).prop_map(|(network, announcement)| {
+            ToController::Announce {
+                network,
+                announcement,
+            }
+        }),
+        (a_network_id(), any::<u32>(), a_prefix(), action).prop_map(
+            |(network, request, prefix, action)| ToController::Route {
+                network,
+                request,
+                prefix,
+                action
+            }
+        ),
+        a_network_id().prop_map(|network| ToController::Leave { network }),
+        (a_network_id(), collection::vec(".{0,20}", 0..3))
+            .prop_map(|(network, clashes)| ToController::Clashes { network, clashes }),
+    ]
+}
+
+pub(crate) fn to_node() -> impl Strategy<Value = ToNode> {
+    let standing = prop_oneof![
+        Just(Standing::Pending),
+        Just(Standing::Member),
+        ".{0,20}".prop_map(|reason| Standing::Denied { reason }),
+        Just(Standing::NotFound),
+        Just(Standing::Busy),
+    ];
+    let outcome = prop_oneof![
+        Just(RouteOutcome::Active),
+        Just(RouteOutcome::Pending),
+        Just(RouteOutcome::Withdrawn),
+        ".{0,20}".prop_map(|reason| RouteOutcome::Refused { reason }),
+    ];
+    prop_oneof![
+        (any::<u16>(), a_keyring(), a_secret(), a_node_id()).prop_map(
+            |(protocol, keyring, key, authority)| {
+                let keyring = Signed::sign(&keyring, Keyring::scope(authority), &key);
+                ToNode::Welcome {
+                    protocol,
+                    root: key.public(),
+                    keyring,
+                }
+            }
+        ),
+        any::<(u16, u16)>().prop_map(|(min, max)| ToNode::Incompatible { min, max }),
+        any::<u32>().prop_map(|variant| ToNode::Unsupported { variant }),
+        (a_network_id(), standing)
+            .prop_map(|(network, standing)| ToNode::Status { network, standing }),
+        (
+            a_network_id(),
+            collection::vec(an_entry(), 0..3),
+            a_version(),
+            any::<bool>()
+        )
+            .prop_map(|(network, entries, upto, more)| ToNode::Directory {
+                network,
+                entries,
+                upto,
+                more
+            }),
+        (a_network_id(), an_identity(), a_signed_announcement()).prop_map(
+            |(network, identity, announcement)| {
+                ToNode::Endpoints {
+                    network,
+                    identity,
+                    announcement,
+                }
+            }
+        ),
+        (a_network_id(), any::<u32>(), outcome).prop_map(|(network, request, outcome)| {
+            ToNode::RouteAnswer {
+                network,
+                request,
+                outcome,
+            }
+        }),
+    ]
+}
