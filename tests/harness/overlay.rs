@@ -1,0 +1,592 @@
+//! Tombolo in a lab: the real binaries on the lab's hosts, driven by their own verbs.
+
+use std::{
+    fs,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::{
+    netns::{Bridge, Container, Host, Lab, Namespace},
+    process::{Process, Said, wait_for},
+};
+
+/// For what is promised within a second or two, on a machine that is busy with other tests.
+pub const SOON: Duration = Duration::from_secs(15);
+/// The port nodes reach a controller at.
+const CONTROL_PORT: u16 = 9791;
+
+/// A controller and nodes that are members of its one network.
+///
+/// Fields are dropped in order: daemons first, the lab last.
+#[derive(Debug)]
+pub struct Overlay {
+    /// The controller, on a host of its own.
+    pub controller: Controller,
+    /// The network id.
+    pub network: String,
+    /// The members.
+    pub nodes: Vec<Node>,
+    /// What all of it runs in.
+    pub lab: Lab,
+}
+
+impl Overlay {
+    /// A network 172.27.0.0/16 with these members, every one up and with addresses.
+    #[must_use]
+    #[track_caller]
+    pub fn new(lab: Lab, names: &[&str]) -> Self {
+        Self::with_config(lab, names, "")
+    }
+
+    /// The same with a configuration file for the nodes.
+    ///
+    /// # Panics
+    /// When any of it does not come up.
+    #[must_use]
+    #[track_caller]
+    pub fn with_config(lab: Lab, names: &[&str], config: &str) -> Self {
+        let controller = Controller::start(lab.host("ctl"));
+        let network = controller.create_network("home", "172.27.0.0/16");
+        let mut overlay = Self {
+            controller,
+            network,
+            nodes: Vec::new(),
+            lab,
+        };
+        for name in names {
+            let mut node = Node::new(overlay.lab.host(name));
+            node.configure(config);
+            node.up();
+            overlay.nodes.push(node);
+        }
+        for node in &overlay.nodes {
+            node.join(&overlay.network, &overlay.controller).ok();
+            overlay.controller.authorize(&overlay.network, &node.id());
+        }
+        for node in &overlay.nodes {
+            node.wait_for_addresses("tmb0");
+        }
+        overlay
+    }
+
+    /// Puts container subnet `172.28.<number>.0/24` and /96 number `number` of the node's /80 behind a node, with one
+    /// container, and routes the IPv4 subnet to the node.
+    ///
+    /// # Panics
+    /// When any of it is refused.
+    #[must_use]
+    #[track_caller]
+    pub fn containers_behind(&self, node: &Node, number: u8) -> (Bridge, Container) {
+        let v4 = format!("172.28.{number}.0/24");
+        let prefix = node.container_prefix(number);
+        let bridge = self.lab.bridge(
+            &node.host,
+            &format!("br{number}"),
+            v4.parse().expect("a subnet"),
+            prefix.parse().expect("a prefix"),
+        );
+        let container = self.lab.container(&node.host, &bridge, 2);
+        self.controller.add_route(&self.network, &v4, &node.id());
+        (bridge, container)
+    }
+}
+
+/// The `controller` binary on a host.
+#[derive(Debug)]
+pub struct Controller {
+    process: Option<Process>,
+    /// Where it runs.
+    pub host: Host,
+}
+
+impl Controller {
+    /// Starts `controller serve` and waits until it says that it is ready.
+    ///
+    /// # Panics
+    /// When it does not become ready.
+    #[must_use]
+    #[track_caller]
+    pub fn start(host: Host) -> Self {
+        let mut controller = Self {
+            process: None,
+            host,
+        };
+        controller.serve();
+        controller
+    }
+
+    /// Starts it again after [`Self::kill`], on the state it left.
+    ///
+    /// # Panics
+    /// When it does not become ready.
+    #[track_caller]
+    pub fn serve(&mut self) {
+        let process = Process::spawn(
+            "controller",
+            &mut self.command(&["serve", "--advertise", &self.control_address()]),
+            &self.host.dir.join("controller.log"),
+        );
+        self.process = Some(process);
+        wait_for("the controller to answer", SOON, || {
+            (self.verb(&["network", "ls", "--json"]).code == 0).then_some(())
+        });
+    }
+
+    /// SIGKILL.
+    ///
+    /// # Panics
+    /// When it does not run.
+    #[track_caller]
+    pub fn kill(&mut self) {
+        self.process.take().expect("the controller runs").kill();
+    }
+
+    /// Where nodes reach it.
+    #[must_use]
+    pub fn control_address(&self) -> String {
+        format!("{}:{CONTROL_PORT}", self.host.v4)
+    }
+
+    /// Runs a verb to its end.
+    #[track_caller]
+    #[must_use]
+    pub fn verb(&self, arguments: &[&str]) -> Said {
+        Said::by(&mut self.command(arguments))
+    }
+
+    /// Runs a verb with `--json` that must succeed.
+    ///
+    /// # Panics
+    /// When it fails or prints something else.
+    #[track_caller]
+    #[must_use]
+    pub fn json(&self, arguments: &[&str]) -> Value {
+        json(self.verb(&[arguments, &["--json"]].concat()))
+    }
+
+    /// Creates a network and gives its id.
+    ///
+    /// # Panics
+    /// When it is refused.
+    #[track_caller]
+    #[must_use]
+    pub fn create_network(&self, name: &str, v4: &str) -> String {
+        let network = self.json(&["network", "create", name, "--v4", v4]);
+        text(&network, "/id")
+    }
+
+    /// Authorises a node.
+    ///
+    /// # Panics
+    /// When it is refused.
+    #[track_caller]
+    pub fn authorize(&self, network: &str, node: &str) {
+        self.verb(&["member", "authorize", network, node]).ok();
+    }
+
+    /// Deauthorises a node.
+    ///
+    /// # Panics
+    /// When it is refused.
+    #[track_caller]
+    pub fn deauthorize(&self, network: &str, node: &str) {
+        self.verb(&["member", "deauthorize", network, node]).ok();
+    }
+
+    /// Routes a prefix to a member and gives the route's id.
+    ///
+    /// # Panics
+    /// When it is refused.
+    #[track_caller]
+    pub fn add_route(&self, network: &str, target: &str, via: &str) -> String {
+        let route = self.json(&["route", "add", network, target, "--via", via]);
+        match route.pointer("/id") {
+            Some(Value::String(id)) => id.clone(),
+            Some(id) => id.to_string(),
+            None => panic!("a route without id: {route}"),
+        }
+    }
+
+    /// Removes a route.
+    ///
+    /// # Panics
+    /// When it is refused.
+    #[track_caller]
+    pub fn remove_route(&self, network: &str, route: &str) {
+        self.verb(&["route", "rm", network, route]).ok();
+    }
+
+    /// A command line of the binary, for what the verbs above do not cover.
+    #[must_use]
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = self.host.namespace.command(binary("controller"));
+        command
+            .env("TOMBOLO_STATE_DIR", self.host.dir.join("controller"))
+            .env("TOMBOLO_CONFIG", empty_config(&self.host.dir, "controller"))
+            .args(arguments);
+        command
+    }
+}
+
+/// The `node` binary on a host.
+#[derive(Debug)]
+pub struct Node {
+    daemon: Option<Process>,
+    /// Where it runs.
+    pub host: Host,
+}
+
+impl Node {
+    /// A node that is not running yet.
+    #[must_use]
+    pub const fn new(host: Host) -> Self {
+        Self { daemon: None, host }
+    }
+
+    /// Writes the configuration file.
+    ///
+    /// # Panics
+    /// When the disk refuses.
+    pub fn configure(&self, config: &str) {
+        fs::write(self.config(), config).expect("the lab's directory is writable");
+    }
+
+    /// Starts `node up` and waits until it answers.
+    ///
+    /// # Panics
+    /// When it does not.
+    #[track_caller]
+    pub fn up(&mut self) {
+        self.daemon = Some(Process::spawn(
+            &format!("node on {}", self.host.name),
+            &mut self.command(&["up"]),
+            &self.host.dir.join("node.log"),
+        ));
+        wait_for("the daemon to answer", SOON, || {
+            (self.verb(&["status", "--json"]).code == 0).then_some(())
+        });
+    }
+
+    /// SIGKILL.
+    ///
+    /// # Panics
+    /// When it does not run.
+    #[track_caller]
+    pub fn kill(&mut self) {
+        self.daemon.take().expect("the daemon runs").kill();
+    }
+
+    /// SIGTERM, and waits for a clean end.
+    ///
+    /// # Panics
+    /// When it does not run, or ends with an error.
+    #[track_caller]
+    pub fn stop(&mut self) {
+        let mut daemon = self.daemon.take().expect("the daemon runs");
+        daemon.signal(Signal::TERM);
+        let status = daemon.wait(SOON);
+        assert!(
+            status.success(),
+            "SIGTERM: {status}, log:\n{}",
+            daemon.log()
+        );
+    }
+
+    /// Everything the daemon printed.
+    ///
+    /// # Panics
+    /// When it does not run.
+    #[must_use]
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.host.dir.join("node.log")).unwrap_or_default()
+    }
+
+    /// Runs a verb to its end.
+    #[track_caller]
+    #[must_use]
+    pub fn verb(&self, arguments: &[&str]) -> Said {
+        Said::by(&mut self.command(arguments))
+    }
+
+    /// Runs a verb with `--json` that must succeed.
+    ///
+    /// # Panics
+    /// When it fails or prints something else.
+    #[track_caller]
+    #[must_use]
+    pub fn json(&self, arguments: &[&str]) -> Value {
+        json(self.verb(&[arguments, &["--json"]].concat()))
+    }
+
+    /// The node address.
+    #[track_caller]
+    #[must_use]
+    pub fn id(&self) -> String {
+        text(&self.json(&["id"]), "/node")
+    }
+
+    /// Asks to join.
+    #[track_caller]
+    #[must_use]
+    pub fn join(&self, network: &str, controller: &Controller) -> Said {
+        self.verb(&[
+            "join",
+            network,
+            "--controller",
+            &controller.control_address(),
+        ])
+    }
+
+    /// `/networks/…/status` of one network, if the node is in it.
+    #[track_caller]
+    #[must_use]
+    pub fn standing(&self, network: &str) -> Option<String> {
+        self.json(&["status"])["networks"]
+            .as_array()?
+            .iter()
+            .find(|entry| entry["id"] == network)
+            .map(|entry| text(entry, "/status"))
+    }
+
+    /// What the kernel says are the addresses of an interface, link-local ones left out.
+    #[must_use]
+    pub fn kernel_addresses(&self, interface: &str) -> Vec<IpAddr> {
+        let said = self
+            .host
+            .namespace
+            .try_run(&format!("ip -j addr show dev {interface} scope global"));
+        let links: Value = serde_json::from_str(&said.stdout).unwrap_or(Value::Null);
+        links
+            .pointer("/0/addr_info")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(|address| address["local"].as_str()?.parse().ok())
+            .collect()
+    }
+
+    /// Waits until an interface has an address of each family.
+    ///
+    /// # Panics
+    /// When it does not get them.
+    #[track_caller]
+    pub fn wait_for_addresses(&self, interface: &str) -> Instant {
+        let what = format!("addresses on {interface} of {}", self.host.name);
+        wait_for(&what, SOON, || {
+            let addresses = self.kernel_addresses(interface);
+            let both =
+                addresses.iter().any(IpAddr::is_ipv4) && addresses.iter().any(IpAddr::is_ipv6);
+            both.then(Instant::now)
+        })
+    }
+
+    /// The overlay address on `tmb0`.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[track_caller]
+    #[must_use]
+    pub fn v4(&self) -> Ipv4Addr {
+        self.kernel_addresses("tmb0")
+            .into_iter()
+            .find_map(|address| match address {
+                IpAddr::V4(address) => Some(address),
+                IpAddr::V6(_) => None,
+            })
+            .expect("an IPv4 address on tmb0")
+    }
+
+    /// The overlay address on `tmb0`.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[track_caller]
+    #[must_use]
+    pub fn v6(&self) -> Ipv6Addr {
+        self.kernel_addresses("tmb0")
+            .into_iter()
+            .find_map(|address| match address {
+                IpAddr::V6(address) => Some(address),
+                IpAddr::V4(_) => None,
+            })
+            .expect("an IPv6 address on tmb0")
+    }
+
+    /// The /96 for container network `number` in this node's /80.
+    #[track_caller]
+    #[must_use]
+    pub fn container_prefix(&self, number: u8) -> String {
+        let node = u128::from(self.v6());
+        let prefix = Ipv6Addr::from((node & !0xffff_ffff_ffff) | u128::from(number) << 32);
+        format!("{prefix}/96")
+    }
+
+    /// A command line of the binary, for what the verbs above do not cover.
+    #[must_use]
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = self.host.namespace.command(binary("node"));
+        self.environment(&mut command);
+        command.args(arguments);
+        command
+    }
+
+    /// Sets where this node keeps its state, socket and configuration.
+    pub fn environment(&self, command: &mut Command) {
+        if !self.config().exists() {
+            self.configure("");
+        }
+        command
+            .env("TOMBOLO_STATE_DIR", self.state_dir())
+            .env("TOMBOLO_SOCKET", self.host.dir.join("node.sock"))
+            .env("TOMBOLO_CONFIG", self.config());
+    }
+
+    /// Where it keeps its state.
+    #[must_use]
+    pub fn state_dir(&self) -> PathBuf {
+        self.host.dir.join("node")
+    }
+
+    fn config(&self) -> PathBuf {
+        self.host.dir.join("node.toml")
+    }
+}
+
+/// Waits until `from` gets an answer from `to`.
+///
+/// # Panics
+/// When none comes.
+#[track_caller]
+pub fn wait_for_ping(from: &Namespace, to: impl Into<IpAddr>) -> Instant {
+    let to = to.into();
+    wait_for(&format!("an answer from {to}"), SOON, || {
+        answers(from, to).then(Instant::now)
+    })
+}
+
+/// Whether one ping is answered within a second.
+#[track_caller]
+#[must_use]
+pub fn answers(from: &Namespace, to: impl Into<IpAddr>) -> bool {
+    let to = to.into();
+    from.try_run(&format!("ping -n -q -c 1 -W 1 {to}")).code == 0
+}
+
+/// Pings that go on in the background.
+#[derive(Debug)]
+pub struct Pings(Process);
+
+impl Pings {
+    /// Starts to ping every 50 ms.
+    #[track_caller]
+    #[must_use]
+    pub fn start(from: &Namespace, to: impl Into<IpAddr>, log: &Path) -> Self {
+        let to = to.into().to_string();
+        let mut command = from.command("ping");
+        command.args(["-n", "-D", "-i", "0.05", "-W", "1", &to]);
+        Self(Process::spawn("ping", &mut command, log))
+    }
+
+    /// How many answers there were so far.
+    #[must_use]
+    pub fn answers(&self) -> usize {
+        self.times().len()
+    }
+
+    /// When the answers came, in seconds since the epoch.
+    #[must_use]
+    pub fn times(&self) -> Vec<f64> {
+        self.0
+            .log()
+            .lines()
+            .filter(|line| line.contains("bytes from"))
+            .filter_map(|line| line.strip_prefix('[')?.split_once(']')?.0.parse().ok())
+            .collect()
+    }
+
+    /// Ends them; gives how many were sent and answered. What is under way at the end is not counted as lost.
+    ///
+    /// # Panics
+    /// When ping prints no summary.
+    #[track_caller]
+    #[must_use]
+    pub fn stop(mut self) -> (usize, usize) {
+        self.0.signal(Signal::INT);
+        self.0.wait(SOON);
+        let log = self.0.log();
+        let summary = log
+            .lines()
+            .find(|line| line.contains("packets transmitted"))
+            .unwrap_or_else(|| panic!("no summary from ping:\n{log}"));
+        let mut counts = summary
+            .split(", ")
+            .filter_map(|part| part.split(' ').next()?.parse().ok());
+        let sent = counts.next().expect("a count of what was sent");
+        let received = counts.next().expect("a count of what was received");
+        // The last one may be on its way when the signal comes.
+        (if sent == received + 1 { received } else { sent }, received)
+    }
+}
+
+/// Where the binaries are: beside the test program, or in `TOMBOLO_BIN_DIR`.
+///
+/// # Panics
+/// When they have not been built.
+#[must_use]
+pub fn binary(name: &str) -> PathBuf {
+    static DIR: OnceLock<PathBuf> = OnceLock::new();
+    let dir = DIR.get_or_init(|| {
+        std::env::var_os("TOMBOLO_BIN_DIR").map_or_else(beside_the_test_program, PathBuf::from)
+    });
+    let path = dir.join(name);
+    assert!(
+        path.exists(),
+        "{} is not built. Run: cargo build --workspace --all-targets",
+        path.display()
+    );
+    path
+}
+
+fn beside_the_test_program() -> PathBuf {
+    let program = std::env::current_exe().expect("Linux tells");
+    program
+        .ancestors()
+        .nth(2)
+        .expect("a test program lies in <target>/<profile>/deps")
+        .to_owned()
+}
+
+fn empty_config(dir: &Path, name: &str) -> PathBuf {
+    let path = dir.join(format!("{name}.toml"));
+    if !path.exists() {
+        fs::write(&path, "").expect("the lab's directory is writable");
+    }
+    path
+}
+
+#[track_caller]
+fn json(said: Said) -> Value {
+    let text = said.ok();
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("not JSON ({error}): {text}"))
+}
+
+/// The string at a JSON pointer.
+///
+/// # Panics
+/// When there is none.
+#[track_caller]
+#[must_use]
+pub fn text(value: &Value, pointer: &str) -> String {
+    value
+        .pointer(pointer)
+        .and_then(Value::as_str)
+        .unwrap_or_else(|| panic!("no text at {pointer} in {value}"))
+        .to_owned()
+}

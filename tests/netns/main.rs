@@ -1,0 +1,6 @@
+//! The real binaries in real network namespaces, with real traffic. Needs root.
+//!
+//! Every test builds its own laboratory (see `tombolo_tests::netns`) and leaves nothing behind. Tests that judge time
+//! or loss claim the machine for themselves; the others run beside each other.
+
+mod laboratory;
