@@ -1,0 +1,271 @@
+//! The fast path: what becomes of one packet. `&self`, no clock, no waiting; nothing is allocated unless the packet
+//! leaves for the slow path.
+//!
+//! Outbound: destination -> longest prefix -> peer -> lane; the packet is sealed where it lies. A peer without a lane
+//! punts the packet to the slow path, which queues it and makes a lane.
+//!
+//! Inbound: first byte -> lane index -> open -> the inner source must belong to the sender. Handshake messages go to the
+//! slow path, but only if they can be meant for this node. A frame may carry a note to the slow path: the first one on a
+//! fresh lane confirms it, and the newest one from an unexpected address says that the peer has moved.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    ops::Range,
+};
+
+use tombolo_proto::{
+    frame::{self, FrameKind, LANE_DATA, LANE_HEADER, LANE_OVERHEAD, LANE_TAG, LaneHeader},
+    id::LaneIndex,
+    ip,
+};
+
+use crate::{
+    counters::DropReason,
+    fib::{Fib, LaneEntry, NetworkSlot, PeerSlot},
+    lane::Opened,
+    mss,
+};
+
+/// Longest handshake or STUN message that is looked at: above the 1,200 bytes that a node keeps its own messages below.
+const MAX_PUNTED: usize = 1280;
+
+/// What becomes of a packet from a TUN device.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Outbound {
+    /// The frame is sealed: send all of it.
+    Send {
+        /// The peer's endpoint.
+        to: SocketAddr,
+        /// Whose packet it is.
+        peer: PeerSlot,
+    },
+    /// For the slow path.
+    Punt(Punt),
+    /// Counted already.
+    Drop(DropReason),
+}
+
+/// What becomes of a datagram from a UDP socket.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Inbound {
+    /// An inner packet for a TUN device.
+    Deliver {
+        /// Which TUN device.
+        network: NetworkSlot,
+        /// Where the packet lies in the datagram.
+        packet: Range<usize>,
+        /// For the slow path.
+        note: Option<Punt>,
+    },
+    /// For the slow path.
+    Punt(Punt),
+    /// Counted already.
+    Drop(DropReason),
+}
+
+/// Everything the fast path hands to the slow path. A punt that is lost does no harm but delay.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Punt {
+    /// A packet for a peer without a usable lane.
+    Packet {
+        /// The peer it was routed to.
+        peer: PeerSlot,
+        /// The inner packet.
+        packet: Vec<u8>,
+    },
+    /// A handshake or STUN message.
+    Datagram {
+        /// Where it came from.
+        from: SocketAddr,
+        /// All of it.
+        datagram: Vec<u8>,
+    },
+    /// An opened control message.
+    Control {
+        /// Which lane it came on.
+        lane: LaneIndex,
+        /// Where it came from.
+        from: SocketAddr,
+        /// The message.
+        message: Vec<u8>,
+    },
+    /// A first data frame on a lane that was not confirmed.
+    Confirmed {
+        /// Which lane.
+        lane: LaneIndex,
+        /// Where it came from.
+        from: SocketAddr,
+    },
+    /// A newest data frame from another address than the peer's endpoint.
+    Roamed {
+        /// Which lane it came on.
+        lane: LaneIndex,
+        /// Where it came from.
+        from: SocketAddr,
+    },
+}
+
+impl Fib {
+    /// Routes and seals one packet. `frame` is 16 bytes of room, the inner packet, and 16 bytes of room.
+    pub fn outbound(&self, network: NetworkSlot, frame: &mut [u8]) -> Outbound {
+        let Some(packet) = payload_mut(frame) else {
+            return self.drop_outbound(DropReason::NotIp);
+        };
+        let Some(view) = ip::view(packet) else {
+            return self.drop_outbound(DropReason::NotIp);
+        };
+        let Some(ownership) = self.ownership(network) else {
+            return self.drop_outbound(DropReason::NoRoute);
+        };
+        let Some(peer) = ownership.next_hop(view.destination) else {
+            return self.drop_outbound(DropReason::NoRoute);
+        };
+        mss::clamp(packet, ownership.mtu());
+        let length = packet.len();
+        if let Some(path) = self.path(peer)
+            && path.lane.seal(LANE_DATA, frame).is_ok()
+        {
+            path.counters.sent(length);
+            return Outbound::Send { to: path.to, peer };
+        }
+        // No lane, or its key is used up: sealing that fails leaves the packet as it was.
+        let packet = payload_mut(frame).map_or_else(Vec::new, |packet| packet.to_vec());
+        Outbound::Punt(Punt::Packet { peer, packet })
+    }
+
+    fn drop_outbound(&self, reason: DropReason) -> Outbound {
+        self.counters.count(reason);
+        Outbound::Drop(reason)
+    }
+
+    /// Takes one datagram. Lane frames are opened in place.
+    pub fn inbound(&self, from: SocketAddr, datagram: &mut [u8]) -> Inbound {
+        match frame::kind(datagram) {
+            Some(FrameKind::LaneData | FrameKind::LaneControl) => self.lane_frame(from, datagram),
+            Some(FrameKind::WireGuard(kind)) if datagram.len() <= MAX_PUNTED => {
+                if self.concerns_us(kind, datagram) {
+                    punt_datagram(from, datagram)
+                } else {
+                    self.drop_inbound(DropReason::UnknownHandshake)
+                }
+            }
+            Some(FrameKind::Stun) if datagram.len() <= MAX_PUNTED => punt_datagram(from, datagram),
+            Some(
+                FrameKind::WireGuard(_)
+                | FrameKind::Stun
+                | FrameKind::LaneFragment
+                | FrameKind::Probe
+                | FrameKind::Relay,
+            )
+            | None => self.drop_inbound(DropReason::UnknownFrame),
+        }
+    }
+
+    fn lane_frame(&self, from: SocketAddr, datagram: &mut [u8]) -> Inbound {
+        let Some(header) = LaneHeader::decode(datagram) else {
+            return self.drop_inbound(DropReason::UnknownFrame);
+        };
+        let Some(entry) = self.lanes.get(&header.receiver) else {
+            return self.drop_inbound(DropReason::UnknownLane);
+        };
+        let opened = match entry.lane.open(header, datagram) {
+            Ok(opened) => opened,
+            Err(reason) => return entry.refuse(reason),
+        };
+        entry.counters.hear();
+        let Some(payload) = datagram.get_mut(opened.payload.clone()) else {
+            return entry.refuse(DropReason::UnknownFrame);
+        };
+        if opened.kind != LANE_DATA {
+            return Inbound::Punt(Punt::Control {
+                lane: header.receiver,
+                from,
+                message: payload.to_vec(),
+            });
+        }
+        self.deliver(from, entry, header, opened, payload)
+    }
+
+    fn deliver(
+        &self,
+        from: SocketAddr,
+        entry: &LaneEntry,
+        header: LaneHeader,
+        opened: Opened,
+        packet: &mut [u8],
+    ) -> Inbound {
+        let Some(view) = ip::view(packet) else {
+            return entry.refuse(DropReason::NotIp);
+        };
+        let Some(ownership) = self.ownership(entry.network) else {
+            return entry.refuse(DropReason::NoRoute);
+        };
+        if !ownership.may_send_from(entry.peer, view.source) {
+            return entry.refuse(DropReason::SourceNotAllowed);
+        }
+        mss::clamp(packet, ownership.mtu());
+        entry.counters.received(packet.len());
+        Inbound::Deliver {
+            network: entry.network,
+            packet: opened.payload.clone(),
+            note: self.note(from, entry, header, &opened),
+        }
+    }
+
+    fn note(
+        &self,
+        from: SocketAddr,
+        entry: &LaneEntry,
+        header: LaneHeader,
+        opened: &Opened,
+    ) -> Option<Punt> {
+        let lane = header.receiver;
+        if !entry.lane.is_confirmed() {
+            return Some(Punt::Confirmed { lane, from });
+        }
+        let expected = self.path(entry.peer)?.to;
+        let moved = opened.newest && from != expected;
+        (moved && entry.lane.is_news(fingerprint(from), header.counter))
+            .then_some(Punt::Roamed { lane, from })
+    }
+
+    fn drop_inbound(&self, reason: DropReason) -> Inbound {
+        self.counters.count(reason);
+        Inbound::Drop(reason)
+    }
+}
+
+impl LaneEntry {
+    fn refuse(&self, reason: DropReason) -> Inbound {
+        self.counters.dropped.count(reason);
+        Inbound::Drop(reason)
+    }
+}
+
+fn payload_mut(frame: &mut [u8]) -> Option<&mut [u8]> {
+    let length = frame.len().checked_sub(LANE_OVERHEAD)?;
+    let (_, rest) = frame.split_at_mut_checked(LANE_HEADER)?;
+    debug_assert_eq!(rest.len(), length + LANE_TAG);
+    rest.get_mut(..length)
+}
+
+fn punt_datagram(from: SocketAddr, datagram: &[u8]) -> Inbound {
+    Inbound::Punt(Punt::Datagram {
+        from,
+        datagram: datagram.to_vec(),
+    })
+}
+
+/// Tells addresses apart well enough to report each once; never zero, which stands for "none reported".
+fn fingerprint(address: SocketAddr) -> u64 {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) => u64::from(ip.to_bits()),
+        IpAddr::V6(ip) => ip.to_bits() as u64 ^ (ip.to_bits() >> 64) as u64,
+    };
+    (ip << 16 ^ ip >> 48 ^ u64::from(address.port())) | 1 << 63
+}
+
+#[cfg(test)]
+mod tests;

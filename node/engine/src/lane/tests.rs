@@ -1,0 +1,119 @@
+use proptest::prelude::*;
+use tombolo_proto::frame::{LANE_CONTROL, LANE_DATA};
+
+use super::*;
+
+#[test]
+fn what_one_end_seals_the_other_opens_and_the_payload_is_not_readable_on_the_way() {
+    for aead in [Aead::Aes256Gcm, Aead::ChaCha20Poly1305] {
+        let (a, b) = two_ends(aead);
+        let mut frame = framed(b"a secret of some length");
+
+        a.seal(LANE_DATA, &mut frame).expect("a fresh lane");
+
+        assert!(!frame.windows(6).any(|window| window == b"secret"));
+        let opened = open(&b, &mut frame).expect("it is genuine");
+        assert_eq!(&frame[opened.payload], b"a secret of some length");
+        assert!(opened.newest);
+    }
+}
+
+#[test]
+fn any_changed_bit_is_noticed() {
+    let (a, b) = two_ends(Aead::Aes256Gcm);
+    let mut genuine = framed(b"0123456789");
+    a.seal(LANE_CONTROL, &mut genuine).expect("a fresh lane");
+    let header = LaneHeader::decode(&genuine).expect("a lane frame");
+
+    for position in 0..genuine.len() {
+        for bit in 0..8 {
+            let mut forged = genuine.clone();
+            forged[position] ^= 1 << bit;
+            let header = LaneHeader::decode(&forged).unwrap_or(header);
+            assert!(b.open(header, &mut forged).is_err(), "byte {position}");
+        }
+    }
+    assert!(open(&b, &mut genuine).is_ok());
+}
+
+#[test]
+fn a_frame_opens_once_and_a_forgery_does_not_use_up_its_counter() {
+    let (a, b) = two_ends(Aead::ChaCha20Poly1305);
+    let mut frame = framed(b"once");
+    a.seal(LANE_DATA, &mut frame).expect("a fresh lane");
+    let mut forged = frame.clone();
+    forged[20] ^= 1;
+    let mut copy = frame.clone();
+
+    assert_eq!(open(&b, &mut forged), Err(DropReason::BadTag));
+    assert!(open(&b, &mut frame).is_ok());
+    assert_eq!(open(&b, &mut copy), Err(DropReason::Replayed));
+}
+
+#[test]
+fn a_key_stops_at_its_limit_in_both_directions() {
+    let (a, b) = two_ends(Aead::Aes256Gcm);
+    a.next.store(REJECT_AFTER_FRAMES - 1, Relaxed);
+    let mut last = framed(b"last");
+    let mut over = framed(b"over");
+
+    assert_eq!(a.seal(LANE_DATA, &mut last), Ok(()));
+    assert_eq!(a.seal(LANE_DATA, &mut over), Err(DropReason::Exhausted));
+
+    assert!(open(&b, &mut last).is_ok());
+    for counter in [REJECT_AFTER_FRAMES, u64::MAX - 1, u64::MAX] {
+        let header = LaneHeader {
+            kind: LANE_DATA,
+            receiver: b.local(),
+            counter,
+        };
+        assert_eq!(b.open(header, &mut over), Err(DropReason::Exhausted));
+    }
+}
+
+#[test]
+fn frames_too_short_for_header_and_tag_are_refused() {
+    let (a, b) = two_ends(Aead::Aes256Gcm);
+    let header = LaneHeader {
+        kind: LANE_DATA,
+        receiver: b.local(),
+        counter: 0,
+    };
+    for length in 0..LANE_OVERHEAD {
+        let mut frame = vec![0; length];
+        assert!(a.seal(LANE_DATA, &mut frame).is_err());
+        assert!(b.open(header, &mut frame).is_err());
+    }
+}
+
+proptest! {
+    #[test]
+    fn every_payload_round_trips(payload in prop::collection::vec(any::<u8>(), 0..2000), aes in any::<bool>()) {
+        let (a, b) = two_ends(if aes { Aead::Aes256Gcm } else { Aead::ChaCha20Poly1305 });
+        let mut frame = framed(&payload);
+        prop_assert_eq!(a.seal(LANE_DATA, &mut frame), Ok(()));
+        let opened = open(&b, &mut frame).expect("it is genuine");
+        prop_assert_eq!(&frame[opened.payload], &payload[..]);
+    }
+}
+
+fn two_ends(aead: Aead) -> (Lane, Lane) {
+    let (one, other) = ([1; 32], [2; 32]);
+    let a = LaneKeys {
+        seal: one,
+        open: other,
+    };
+    let b = LaneKeys {
+        seal: other,
+        open: one,
+    };
+    (
+        Lane::new(LaneIndex(10), LaneIndex(20), aead, &a),
+        Lane::new(LaneIndex(20), LaneIndex(10), aead, &b),
+    )
+}
+
+fn open(lane: &Lane, frame: &mut [u8]) -> Result<Opened, DropReason> {
+    let header = LaneHeader::decode(frame).expect("a lane frame");
+    lane.open(header, frame)
+}
