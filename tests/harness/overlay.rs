@@ -207,11 +207,7 @@ impl Controller {
     #[track_caller]
     pub fn add_route(&self, network: &str, target: &str, via: &str) -> String {
         let route = self.json(&["route", "add", network, target, "--via", via]);
-        match route.pointer("/id") {
-            Some(Value::String(id)) => id.clone(),
-            Some(id) => id.to_string(),
-            None => panic!("a route without id: {route}"),
-        }
+        identifier(&route)
     }
 
     /// Removes a route.
@@ -355,6 +351,22 @@ impl Node {
             .map(|entry| text(entry, "/status"))
     }
 
+    /// Which interface a network has, once it has one.
+    ///
+    /// # Panics
+    /// When it gets none.
+    #[track_caller]
+    #[must_use]
+    pub fn interface_of(&self, network: &str) -> String {
+        wait_for("the network's interface", SOON, || {
+            self.json(&["status"])["networks"]
+                .as_array()?
+                .iter()
+                .find(|entry| entry["id"] == network)
+                .and_then(|entry| entry["interface"].as_str().map(str::to_owned))
+        })
+    }
+
     /// What the kernel says are the addresses of an interface, link-local ones left out.
     #[must_use]
     pub fn kernel_addresses(&self, interface: &str) -> Vec<IpAddr> {
@@ -388,19 +400,26 @@ impl Node {
     }
 
     /// The overlay address on `tmb0`.
+    #[track_caller]
+    #[must_use]
+    pub fn v4(&self) -> Ipv4Addr {
+        self.v4_on("tmb0")
+    }
+
+    /// The overlay address on an interface.
     ///
     /// # Panics
     /// When there is none.
     #[track_caller]
     #[must_use]
-    pub fn v4(&self) -> Ipv4Addr {
-        self.kernel_addresses("tmb0")
+    pub fn v4_on(&self, interface: &str) -> Ipv4Addr {
+        self.kernel_addresses(interface)
             .into_iter()
             .find_map(|address| match address {
                 IpAddr::V4(address) => Some(address),
                 IpAddr::V6(_) => None,
             })
-            .expect("an IPv4 address on tmb0")
+            .unwrap_or_else(|| panic!("no IPv4 address on {interface}"))
     }
 
     /// The overlay address on `tmb0`.
@@ -535,6 +554,16 @@ impl Pings {
     }
 }
 
+/// How often to repeat what is measured: `few`, or `full` times with `TOMBOLO_TEST_FULL` set.
+#[must_use]
+pub fn repetitions(few: usize, full: usize) -> usize {
+    if std::env::var_os("TOMBOLO_TEST_FULL").is_some() {
+        full
+    } else {
+        few
+    }
+}
+
 /// Where the binaries are: beside the test program, or in `TOMBOLO_BIN_DIR`.
 ///
 /// # Panics
@@ -589,4 +618,17 @@ pub fn text(value: &Value, pointer: &str) -> String {
         .and_then(Value::as_str)
         .unwrap_or_else(|| panic!("no text at {pointer} in {value}"))
         .to_owned()
+}
+
+/// The `id` of a JSON object, number or text.
+///
+/// # Panics
+/// When it has none.
+#[track_caller]
+#[must_use]
+pub fn identifier(object: &Value) -> String {
+    let id = object
+        .get("id")
+        .unwrap_or_else(|| panic!("no id in {object}"));
+    id.as_str().map_or_else(|| id.to_string(), str::to_owned)
 }

@@ -3,4 +3,15 @@
 //! Every test builds its own laboratory (see `tombolo_tests::netns`) and leaves nothing behind. Tests that judge time
 //! or loss claim the machine for themselves; the others run beside each other.
 
+mod bad_input;
+mod containers;
+mod install;
+mod isolation;
+mod joining;
 mod laboratory;
+mod leaving;
+mod mtu;
+mod privacy;
+mod rekey;
+mod revocation;
+mod survival;
