@@ -13,6 +13,8 @@ CARGO := cargo
 
 DESTDIR ?=
 PREFIX ?= /usr/local
+# Where to take built binaries from; without it they are built.
+FROM ?=
 BIN := $(PREFIX)/bin
 UNITS := $(PREFIX)/lib/systemd/system
 SYSUSERS := $(PREFIX)/lib/sysusers.d
@@ -50,9 +52,9 @@ lint: tools ## everything of `make check` but the tests
 	then $(TOOLS)/bin/cargo-deny check --disable-fetch advisories; \
 	else echo "NOT CHECKED: advisories (their database cannot be fetched from here)"; fi
 
-install: build-release ## install to $(DESTDIR)$(PREFIX), with systemd units
-	install -D $(CARGO_TARGET_DIR)/release/node $(DESTDIR)$(BIN)/tombolo
-	install -D $(CARGO_TARGET_DIR)/release/controller $(DESTDIR)$(BIN)/tombolo-controller
+install: $(if $(FROM),,build-release) ## install to $(DESTDIR)$(PREFIX), with systemd units
+	install -D $(or $(FROM),$(CARGO_TARGET_DIR)/release)/node $(DESTDIR)$(BIN)/tombolo
+	install -D $(or $(FROM),$(CARGO_TARGET_DIR)/release)/controller $(DESTDIR)$(BIN)/tombolo-controller
 	@# Node.js owns the name `node` on many servers: take it only where it is free.
 	if [ -n "$(DESTDIR)" ] || ! command -v node >/dev/null; then ln -sfn tombolo $(DESTDIR)$(BIN)/node; fi
 	install -D -m 644 node/systemd/tombolo.service $(DESTDIR)$(UNITS)/tombolo.service
