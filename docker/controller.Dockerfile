@@ -10,7 +10,7 @@ FROM debian:bookworm-slim
 RUN useradd --system --uid 9791 --home-dir /var/lib/tombolo/controller tombolo-controller \
     && install -d -o tombolo-controller -m 700 /var/lib/tombolo/controller
 COPY --from=build /out/tombolo-controller /usr/local/bin/tombolo-controller
-USER tombolo-controller
+USER 9791
 VOLUME /var/lib/tombolo/controller
 # Control (QUIC), address discovery (STUN). The API stays on the container's loopback.
 EXPOSE 9791/udp 9793/udp
