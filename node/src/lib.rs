@@ -1,1 +1,28 @@
-//! Tombolo.
+//! The node's shell: system calls, threads and the daemon around the engine, and the verbs that talk to it.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`cli`], [`commands`] | the command line and its verbs |
+//! | [`daemon`] | wiring, and the loop that owns the engine |
+//! | [`dataplane`] | the forwarding threads |
+//! | [`io`] | TUN devices and UDP sockets |
+//! | [`host`] | addresses, routes, firewall and sysctls of this machine |
+//! | [`sync`] | the connection to controllers |
+//! | [`state_dir`] | what is kept on disk |
+//! | [`local_api`], [`report`] | the daemon's socket and what it tells |
+
+pub mod cli;
+pub mod commands;
+pub mod config_file;
+pub mod daemon;
+pub mod dataplane;
+pub mod failure;
+pub mod host;
+pub mod io;
+pub mod local_api;
+mod metrics;
+mod output;
+pub mod report;
+pub mod state_dir;
+pub mod sync;
+mod telemetry;

@@ -1,0 +1,32 @@
+//! `node routes`
+
+use crate::{
+    cli::Global,
+    local_api::{Request, client::ask},
+    output::{self, Table},
+    report::{RouteReport, RouteState},
+};
+
+pub(super) fn run(global: &Global) -> anyhow::Result<()> {
+    let routes: Vec<RouteReport> = ask(&global.socket, &Request::Routes)?;
+    if global.json {
+        return output::json(&routes);
+    }
+    let mut table = Table::new(["PREFIX", "VIA", "NAME", "NETWORK", "INTERFACE", "STATE"]);
+    for route in routes {
+        let state = match route.state {
+            RouteState::Installed => "installed",
+            RouteState::Own => "own",
+            RouteState::NotInstalled => "not installed",
+        };
+        table.row([
+            route.prefix.to_string(),
+            route.via.map(|via| via.to_string()).unwrap_or_default(),
+            route.via_name.unwrap_or_default(),
+            route.network.to_string(),
+            route.interface.unwrap_or_default(),
+            state.to_owned(),
+        ]);
+    }
+    table.print()
+}

@@ -1,0 +1,76 @@
+//! `node status`
+
+use std::fmt::Write as _;
+
+use super::list;
+use crate::{
+    cli::Global,
+    local_api::{Request, client::ask},
+    output,
+    report::{NetworkReport, StatusReport},
+};
+
+pub(super) fn run(global: &Global) -> anyhow::Result<()> {
+    let status: StatusReport = ask(&global.socket, &Request::Status)?;
+    if global.json {
+        return output::json(&status);
+    }
+    output::text_block(&text(&status))
+}
+
+fn text(status: &StatusReport) -> String {
+    let mut text = format!(
+        "{} {}, version {}, UDP port {}",
+        output::bold("node"),
+        status.node,
+        status.version,
+        status.port
+    );
+    if !status.endpoints.is_empty() {
+        let _ = write!(text, ", seen at {}", list(&status.endpoints));
+    }
+    text.push('\n');
+    for warning in &status.warnings {
+        let _ = writeln!(text, "  warning: {warning}");
+    }
+    if status.networks.is_empty() {
+        text.push_str("No network joined: `node join <network-id | tombolo://…>`\n");
+    }
+    for network in &status.networks {
+        write_network(&mut text, network);
+    }
+    text
+}
+
+fn write_network(text: &mut String, network: &NetworkReport) {
+    let name = network.name.as_deref().unwrap_or("?");
+    let _ = writeln!(
+        text,
+        "{} {} ({name}): {}",
+        output::bold("network"),
+        network.id,
+        network.status.as_str()
+    );
+    let _ = write!(text, "  interface {}", network.interface);
+    if let Some(mtu) = network.mtu {
+        let _ = write!(text, ", MTU {mtu}");
+    }
+    text.push('\n');
+    if !network.addresses.is_empty() {
+        let _ = writeln!(text, "  addresses {}", list(&network.addresses));
+    }
+    if let Some(prefix) = network.prefix {
+        let _ = writeln!(text, "  prefix for containers {prefix}");
+    }
+    let _ = writeln!(
+        text,
+        "  controller {}",
+        network.controller.as_deref().unwrap_or("not connected")
+    );
+    if let Some(problem) = &network.problem {
+        let _ = writeln!(text, "  problem: {problem}");
+    }
+    for clash in &network.clashes {
+        let _ = writeln!(text, "  clash: {clash}");
+    }
+}

@@ -1,0 +1,168 @@
+//! The configuration file, `/etc/tombolo/node.toml`. It may be missing; every key may be left out.
+//!
+//! ```toml
+//! port = 9790
+//! advertise = ["node.example.org:9790"]     # besides what controllers see
+//! metrics = "127.0.0.1:9794"
+//! controllers = ["ctl.example.org:9791"]    # for `node join <network-id>` without --controller
+//!
+//! [host]
+//! forwarding = true       # turn on IP forwarding where this member carries prefixes for others
+//! weak_host_rule = true   # drop overlay sources that arrive on other interfaces (needs nft)
+//!
+//! [session]
+//! rekey_after_seconds = 120
+//! reject_after_seconds = 180
+//!
+//! [crypto]
+//! aes = true              # false: ChaCha20-Poly1305 even where the CPU has AES
+//! ```
+
+use std::{fs, io, net::SocketAddr, path::Path};
+
+use anyhow::{Context as _, ensure};
+use serde::Deserialize;
+use tombolo_proto::link::HostPort;
+
+/// What the file may say.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ConfigFile {
+    /// UDP port of the data sockets.
+    pub port: Option<u16>,
+    /// Where others reach this node.
+    pub advertise: Vec<HostPort>,
+    /// Where to serve metrics.
+    pub metrics: Option<SocketAddr>,
+    /// For joins that name no controller.
+    pub controllers: Vec<HostPort>,
+    /// What may be changed on this host.
+    pub host: HostSection,
+    /// Life of session keys.
+    pub session: SessionSection,
+    /// Choice of ciphers.
+    pub crypto: CryptoSection,
+}
+
+/// `[host]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HostSection {
+    /// Turn on IP forwarding where needed.
+    pub forwarding: bool,
+    /// Install the rule against overlay sources on other interfaces.
+    pub weak_host_rule: bool,
+}
+
+impl Default for HostSection {
+    fn default() -> Self {
+        Self {
+            forwarding: true,
+            weak_host_rule: true,
+        }
+    }
+}
+
+/// `[session]`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SessionSection {
+    /// Age at which keys are replaced.
+    pub rekey_after_seconds: Option<u64>,
+    /// Age at which keys are erased.
+    pub reject_after_seconds: Option<u64>,
+}
+
+/// `[crypto]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CryptoSection {
+    /// Use AES where the CPU has it.
+    pub aes: bool,
+}
+
+impl Default for CryptoSection {
+    fn default() -> Self {
+        Self { aes: true }
+    }
+}
+
+impl ConfigFile {
+    /// Reads the file; a missing one says nothing.
+    pub fn load(path: &Path) -> anyhow::Result<Self> {
+        match fs::read_to_string(path) {
+            Ok(text) => Self::parse(&text).with_context(|| format!("{}", path.display())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(error) => Err(error).with_context(|| format!("Failed to read {}", path.display())),
+        }
+    }
+
+    fn parse(text: &str) -> anyhow::Result<Self> {
+        let config: Self = toml::from_str(text).map_err(|error| {
+            let line = error.span().map_or(1, |span| {
+                1 + text
+                    .get(..span.start)
+                    .map_or(0, |before| before.matches('\n').count())
+            });
+            anyhow::anyhow!("line {line}: {}", error.message())
+        })?;
+        let session = &config.session;
+        if let (Some(rekey), Some(reject)) =
+            (session.rekey_after_seconds, session.reject_after_seconds)
+        {
+            ensure!(
+                rekey < reject,
+                "session.rekey_after_seconds must be below session.reject_after_seconds"
+            );
+        }
+        ensure!(
+            session.rekey_after_seconds != Some(0),
+            "session.rekey_after_seconds must not be 0"
+        );
+        Ok(config)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_file_is_all_defaults() {
+        let config = ConfigFile::parse("").expect("valid");
+        assert_eq!(config, ConfigFile::default());
+        assert!(config.crypto.aes && config.host.forwarding);
+    }
+
+    #[test]
+    fn every_key_is_understood() {
+        let text = "port = 1\nadvertise = [\"a:2\"]\nmetrics = \"127.0.0.1:3\"\ncontrollers = [\"b:4\"]\n\
+                    [host]\nforwarding = false\nweak_host_rule = false\n\
+                    [session]\nrekey_after_seconds = 5\nreject_after_seconds = 8\n[crypto]\naes = false\n";
+
+        let config = ConfigFile::parse(text).expect("valid");
+
+        assert_eq!(
+            (config.port, config.session.rekey_after_seconds),
+            (Some(1), Some(5))
+        );
+        assert!(!config.crypto.aes && !config.host.forwarding && !config.host.weak_host_rule);
+    }
+
+    #[test]
+    fn a_wrong_key_is_named_with_its_line() {
+        let error = ConfigFile::parse("port = 1\nprot = 2\n")
+            .expect_err("an unknown key")
+            .to_string();
+        assert!(
+            error.starts_with("line 2:") && error.contains("prot"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn keys_must_be_replaced_before_they_are_erased() {
+        let text = "[session]\nrekey_after_seconds = 9\nreject_after_seconds = 8\n";
+        assert!(ConfigFile::parse(text).is_err());
+    }
+}

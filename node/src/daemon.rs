@@ -1,0 +1,310 @@
+//! The daemon: opens everything, then runs the slow-path loop that owns the engine and all networks of this node.
+//!
+//! One task owns all state. It waits for whichever comes first: a punt from the fast path, the engine's timer, news from
+//! a controller, a request on the local socket, a change of the host, a signal. After each it lets the engine's effects
+//! out: datagrams to send, a forwarding table to publish, sessions that came or went.
+
+mod boot;
+mod host_keeper;
+mod joining;
+mod lifecycle;
+mod network;
+mod reachability;
+mod reflexive;
+mod reporting;
+mod requests;
+mod syncing;
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use anyhow::Context as _;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::{mpsc, oneshot, watch},
+    time::{MissedTickBehavior, interval, sleep_until},
+};
+use tombolo_engine::{
+    control::{Engine, Event},
+    forward::Punt,
+};
+use tombolo_proto::{
+    id::{NetworkId, NodeId, UnixSeconds},
+    key::{IdentityKey, Seed},
+    link::HostPort,
+};
+
+use crate::{
+    cli::{DATA_PORT, Global, Up},
+    config_file::ConfigFile,
+    dataplane::Dataplane,
+    host::netlink::Netlink,
+    io::udp::UdpSockets,
+    local_api::{
+        Answer,
+        server::{Asked, Server},
+    },
+    state_dir::StateDir,
+    sync::{AuthorityLink, Connected, SyncEvent, transport::Transport},
+};
+
+use host_keeper::HostKeeper;
+use joining::JoinWaiter;
+use network::Network;
+use reflexive::Reflexive;
+
+/// How often small things are looked at: waiters, caches to write, questions to ask again.
+const TICK: Duration = Duration::from_secs(1);
+/// How often the host is compared with what it should be, changes apart.
+const RECONCILE_EVERY: Duration = Duration::from_secs(30);
+/// Host changes come in bursts: one look for all of them.
+const HOST_SETTLES: Duration = Duration::from_millis(200);
+/// Punts handled before anything else gets a turn.
+const PUNT_BATCH: usize = 64;
+/// News from controllers that may wait.
+const SYNC_QUEUE: usize = 64;
+
+/// What the daemon is started with.
+#[derive(Debug)]
+pub struct DaemonConfig {
+    state_dir: PathBuf,
+    socket: PathBuf,
+    port: u16,
+    advertise: Vec<HostPort>,
+    file: ConfigFile,
+}
+
+impl DaemonConfig {
+    /// Flags win over the file, the file over the defaults; advertised addresses add up.
+    #[must_use]
+    pub fn new(global: &Global, arguments: &Up, mut file: ConfigFile) -> Self {
+        let advertise = arguments
+            .advertise
+            .iter()
+            .chain(&file.advertise)
+            .cloned()
+            .collect();
+        file.metrics = arguments.metrics.or(file.metrics);
+        Self {
+            state_dir: global.state_dir.clone(),
+            socket: global.socket.clone(),
+            port: arguments.port.or(file.port).unwrap_or(DATA_PORT),
+            advertise,
+            file,
+        }
+    }
+}
+
+/// Runs until a signal or a failure ends it.
+pub fn run(config: DaemonConfig) -> anyhow::Result<()> {
+    // Two threads: one for the loop, one for control connections and the local socket.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("Failed to start the runtime")?;
+    runtime.block_on(async {
+        let mut daemon = Daemon::open(config).await?;
+        daemon.serve().await?;
+        daemon.stop().await;
+        Ok(())
+    })
+}
+
+/// All state of a running node.
+struct Daemon {
+    seed: Seed,
+    me: IdentityKey,
+    node: NodeId,
+    config: DaemonConfig,
+    state: StateDir,
+    networks: BTreeMap<NetworkId, Network>,
+    authorities: BTreeMap<NodeId, Authority>,
+    transport: Arc<Transport>,
+    engine: Engine,
+    udp: Arc<UdpSockets>,
+    dataplane: Dataplane,
+    host: HostKeeper<Netlink>,
+    host_is_stale: bool,
+    reflexive: Reflexive,
+    /// `--advertise`, resolved.
+    advertised: Vec<std::net::SocketAddr>,
+    joins: Vec<JoinWaiter>,
+    routes_asked: BTreeMap<u32, RouteWaiter>,
+    next_route_request: u32,
+    /// Why the state directory could not be written, until it can be again.
+    storage_problem: Option<String>,
+    last_full_reconcile: Instant,
+    inputs: Inputs,
+    sync_sender: mpsc::Sender<(NodeId, SyncEvent)>,
+    resolved_sender: mpsc::Sender<Resolved>,
+    _server: Server,
+}
+
+/// Where everything comes in.
+struct Inputs {
+    punts: mpsc::Receiver<Punt>,
+    sync: mpsc::Receiver<(NodeId, SyncEvent)>,
+    requests: mpsc::Receiver<Asked>,
+    host_changes: watch::Receiver<u64>,
+    resolved: mpsc::Receiver<Resolved>,
+}
+
+/// The connection to an authority, and who is at the other end.
+struct Authority {
+    link: AuthorityLink,
+    connected: Option<Connected>,
+}
+
+/// A `node route` that waits for the controller's answer.
+struct RouteWaiter {
+    network: NetworkId,
+    prefix: ipnet::IpNet,
+    answer: oneshot::Sender<Answer>,
+    deadline: Instant,
+}
+
+/// Names that were looked up.
+struct Resolved {
+    stun: Vec<std::net::SocketAddr>,
+    advertised: Vec<std::net::SocketAddr>,
+}
+
+impl Daemon {
+    async fn serve(&mut self) -> anyhow::Result<()> {
+        let mut terminate =
+            signal(SignalKind::terminate()).context("Failed to listen for SIGTERM")?;
+        let mut interrupt =
+            signal(SignalKind::interrupt()).context("Failed to listen for SIGINT")?;
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut punts = Vec::with_capacity(PUNT_BATCH);
+        loop {
+            self.settle().await;
+            let engine_timer = self.engine.poll_timeout();
+            let engine_due = async {
+                match engine_timer {
+                    Some((at, _)) => sleep_until(at.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                _ = terminate.recv() => return Ok(()),
+                _ = interrupt.recv() => return Ok(()),
+                () = engine_due => self.engine.handle_timeout(Instant::now()),
+                taken = self.inputs.punts.recv_many(&mut punts, PUNT_BATCH) => {
+                    anyhow::ensure!(taken > 0, "the forwarding threads are gone");
+                    for punt in punts.drain(..) {
+                        self.handle_punt(punt);
+                    }
+                }
+                Some((authority, event)) = self.inputs.sync.recv() => self.handle_sync(authority, event),
+                Some(asked) = self.inputs.requests.recv() => self.handle_request(asked),
+                Some(resolved) = self.inputs.resolved.recv() => self.handle_resolved(resolved),
+                Ok(()) = self.inputs.host_changes.changed() => {
+                    tokio::time::sleep(HOST_SETTLES).await;
+                    self.host_is_stale = true;
+                }
+                _ = ticks.tick() => self.tick()?,
+            }
+        }
+    }
+
+    /// Lets effects out until nothing is left to do.
+    async fn settle(&mut self) {
+        self.drain_engine();
+        if self.host_is_stale {
+            self.host_is_stale = false;
+            self.reconcile_host().await;
+            self.drain_engine();
+        }
+        self.settle_joins();
+    }
+
+    fn drain_engine(&mut self) {
+        let mut fib_changed = false;
+        while let Some(event) = self.engine.poll_event() {
+            match event {
+                Event::FibChanged => fib_changed = true,
+                Event::SessionUp {
+                    network,
+                    peer,
+                    endpoint,
+                } => {
+                    tracing::debug!(%network, %peer, "Session up");
+                    self.heard_from(network, peer, endpoint);
+                }
+                Event::EndpointChanged {
+                    network,
+                    peer,
+                    endpoint,
+                } => {
+                    tracing::debug!(%network, %peer, "Peer moved");
+                    self.heard_from(network, peer, endpoint);
+                }
+                Event::SessionDown { network, peer } => {
+                    tracing::debug!(%network, %peer, "Session down")
+                }
+            }
+        }
+        // The table first: a peer may answer a datagram faster than the next line runs.
+        if fib_changed {
+            self.dataplane.publish(self.engine.fib());
+        }
+        while let Some(transmit) = self.engine.poll_transmit() {
+            self.send(transmit.to, &transmit.payload);
+        }
+    }
+
+    fn send(&self, to: std::net::SocketAddr, payload: &[u8]) {
+        let Some(socket) = self.udp.toward(to) else {
+            return;
+        };
+        // Handshakes and questions are repeated: a full socket buffer or a missing route is not worth a wait.
+        if let Err(error) = socket.send(to, payload, payload.len()) {
+            tracing::trace!(%to, %error, "Failed to send");
+        }
+    }
+
+    fn handle_punt(&mut self, punt: Punt) {
+        let now = Instant::now();
+        if let Punt::Datagram { from, datagram } = &punt
+            && self.handle_stun(*from, datagram, now)
+        {
+            return;
+        }
+        self.engine.handle_punt(punt, now);
+    }
+
+    fn tick(&mut self) -> anyhow::Result<()> {
+        let now = Instant::now();
+        anyhow::ensure!(
+            self.dataplane.is_receiving(),
+            "a receiving thread ended: see the log above"
+        );
+        self.ask_reflexive(now);
+        self.repeat_joins(now);
+        self.expire_routes(now);
+        self.write_caches();
+        if now.duration_since(self.last_full_reconcile) >= RECONCILE_EVERY {
+            self.last_full_reconcile = now;
+            self.refresh_all_memberships();
+            self.host_is_stale = true;
+        }
+        Ok(())
+    }
+}
+
+/// Wall-clock time, for signed documents.
+fn wall() -> UnixSeconds {
+    UnixSeconds(
+        SystemTime::UNIX_EPOCH
+            .elapsed()
+            .map_or(0, |since| since.as_secs()),
+    )
+}

@@ -1,0 +1,224 @@
+//! The start: everything from disk first, the world second.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, bail};
+use rand::{
+    SeedableRng as _, TryRngCore as _,
+    rngs::{OsRng, StdRng},
+};
+use tokio::sync::mpsc;
+use tombolo_engine::{
+    control::{Engine, Settings, Timing},
+    reconcile::LinkName,
+};
+use tombolo_proto::id::NetworkId;
+
+use super::{
+    Daemon, DaemonConfig, Inputs, SYNC_QUEUE, host_keeper::HostKeeper, network::Network,
+    reflexive::Reflexive,
+};
+use crate::{
+    config_file::SessionSection,
+    dataplane::{Dataplane, PUNT_QUEUE},
+    host::netlink::Netlink,
+    io::{tun, udp::UdpSockets},
+    local_api::server::Server,
+    metrics,
+    state_dir::{NetworkFiles, StateDir, settings::NetworkSettings},
+    sync::transport::Transport,
+};
+
+/// Cached peers that are greeted at the start, so that the first packets find sessions; the others follow on demand.
+const GREETED: usize = 64;
+
+impl Daemon {
+    /// Opens everything and brings the cached networks up; from then on services may bind to their addresses.
+    pub(super) async fn open(config: DaemonConfig) -> anyhow::Result<Self> {
+        keep_memory_private();
+        let state = StateDir::open(&config.state_dir)?;
+        let (seed, node) = state.identity(draw)?;
+        let (server, requests) = Server::listen(&config.socket)?;
+        check_privileges()?;
+        let udp = Arc::new(UdpSockets::bind(config.port)?);
+        let rng = StdRng::from_rng(&mut OsRng.unwrap_err());
+        let engine = Engine::new(
+            Settings {
+                timing: timing(&config.file.session),
+                aes: has_aes() && config.file.crypto.aes,
+            },
+            rng,
+        );
+        let (punt_sender, punts) = mpsc::channel(PUNT_QUEUE);
+        let dataplane = Dataplane::start(Arc::clone(&udp), engine.fib(), punt_sender)
+            .context("Failed to start the forwarding threads")?;
+        let transport = Arc::new(Transport::open(&seed.identity())?);
+        let host = HostKeeper::new(Netlink::open()?, &config.file.host);
+        let (sync_sender, sync) = mpsc::channel(SYNC_QUEUE);
+        let (resolved_sender, resolved) = mpsc::channel(1);
+        if let Some(address) = config.file.metrics {
+            metrics::serve(address, config.socket.clone()).await?;
+        }
+        let mut daemon = Self {
+            me: seed.identity().public(),
+            seed,
+            node,
+            config,
+            state,
+            networks: BTreeMap::new(),
+            authorities: BTreeMap::new(),
+            transport,
+            engine,
+            udp,
+            dataplane,
+            host,
+            host_is_stale: true,
+            reflexive: Reflexive::new(),
+            advertised: Vec::new(),
+            joins: Vec::new(),
+            routes_asked: BTreeMap::new(),
+            next_route_request: 0,
+            storage_problem: None,
+            last_full_reconcile: Instant::now(),
+            inputs: Inputs {
+                punts,
+                sync,
+                requests,
+                host_changes: Netlink::changes()?,
+                resolved,
+            },
+            sync_sender,
+            resolved_sender,
+            _server: server,
+        };
+        daemon.start().await?;
+        Ok(daemon)
+    }
+
+    async fn start(&mut self) -> anyhow::Result<()> {
+        for (id, settings) in self.state.networks()? {
+            let settings = match settings {
+                Ok(settings) => settings,
+                Err(error) => {
+                    tracing::error!("{error:#}");
+                    continue;
+                }
+            };
+            let network = restored(id, self.state.network(id), settings)?;
+            self.networks.insert(id, network);
+            self.refresh_membership(id);
+        }
+        self.settle().await;
+        self.greet_cached_peers();
+        self.settle().await;
+        // Without systemd there is nobody to tell.
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+        tracing::info!(node = %self.node, port = self.udp.port(), networks = self.networks.len(), "Ready");
+        let ids: Vec<NetworkId> = self.networks.keys().copied().collect();
+        for id in ids {
+            self.link_authority(id.authority(), false);
+        }
+        Ok(())
+    }
+
+    fn greet_cached_peers(&mut self) {
+        let now = Instant::now();
+        let cached = self
+            .networks
+            .values()
+            .filter(|network| network.slot.is_some());
+        let peers = cached.flat_map(|network| {
+            network
+                .endpoints
+                .peers
+                .keys()
+                .map(|peer| (network.id, *peer))
+        });
+        for (network, peer) in peers.take(GREETED) {
+            self.engine.connect(network, peer, now);
+        }
+    }
+}
+
+fn restored(
+    id: NetworkId,
+    files: NetworkFiles,
+    settings: NetworkSettings,
+) -> anyhow::Result<Network> {
+    let link: LinkName = settings
+        .interface
+        .parse()
+        .with_context(|| format!("Network {id}: its settings are damaged"))?;
+    let directory = settings.root.and_then(|root| files.directory(root));
+    let endpoints = files.endpoints();
+    let mut network = Network::new(id, files, settings, link);
+    network.directory = directory;
+    network.endpoints = endpoints;
+    Ok(network)
+}
+
+/// Without core dumps and debuggers of the same user, keys stay in this process.
+fn keep_memory_private() {
+    let result =
+        rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+    if let Err(error) = result {
+        tracing::debug!(%error, "Failed to forbid core dumps");
+    }
+}
+
+fn check_privileges() -> anyhow::Result<()> {
+    tun::check_driver()?;
+    let capabilities =
+        rustix::thread::capabilities(None).context("Failed to read this process's capabilities")?;
+    if !capabilities
+        .effective
+        .contains(rustix::thread::CapabilitySet::NET_ADMIN)
+    {
+        bail!(tun::TunError::NotPermitted);
+    }
+    Ok(())
+}
+
+fn timing(section: &SessionSection) -> Timing {
+    let mut timing = Timing::default();
+    if let Some(seconds) = section.rekey_after_seconds {
+        timing.rekey_after = Duration::from_secs(seconds);
+        timing.reject_after = timing.reject_after.max(timing.rekey_after * 3 / 2);
+    }
+    if let Some(seconds) = section.reject_after_seconds {
+        timing.reject_after = Duration::from_secs(seconds);
+    }
+    timing
+}
+
+/// 32 bytes from the operating system.
+fn draw() -> [u8; 32] {
+    let mut bytes = [0; 32];
+    OsRng
+        .try_fill_bytes(&mut bytes)
+        .expect("the kernel gives random bytes");
+    bytes
+}
+
+/// Whether AES-GCM runs in hardware.
+#[cfg(target_arch = "x86_64")]
+fn has_aes() -> bool {
+    std::arch::is_x86_feature_detected!("aes") && std::arch::is_x86_feature_detected!("pclmulqdq")
+}
+
+/// Whether AES-GCM runs in hardware.
+#[cfg(target_arch = "aarch64")]
+fn has_aes() -> bool {
+    std::arch::is_aarch64_feature_detected!("aes")
+        && std::arch::is_aarch64_feature_detected!("pmull")
+}
+
+/// Whether AES-GCM runs in hardware.
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+fn has_aes() -> bool {
+    false
+}

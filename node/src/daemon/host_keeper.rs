@@ -1,0 +1,180 @@
+//! Keeps the host as it should be: reconciles, and looks after what goes with it (firewall rule, forwarding).
+
+use std::{collections::BTreeSet, net::IpAddr};
+
+use ipnet::IpNet;
+use tombolo_engine::reconcile::{
+    self, Clash, HostState, LinkName, LocalNetwork, NetworkPlan, Route, RouteTarget,
+};
+use tombolo_proto::{id::UnixSeconds, sixplane};
+
+use crate::{
+    config_file::HostSection,
+    host::{
+        Host,
+        forwarding::{Family, Forwarding},
+        weak_host::WeakHostRule,
+    },
+};
+
+/// What a reconciliation found.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Reconciled {
+    /// What was left out.
+    pub(super) clashes: Vec<Clash>,
+    /// Addresses of the host's other interfaces are not what they were.
+    pub(super) addresses_changed: bool,
+}
+
+/// The host and what was done to it.
+#[derive(Debug)]
+pub(super) struct HostKeeper<H> {
+    host: H,
+    weak_host: Option<WeakHostRule>,
+    forwarding: Option<Forwarding>,
+    links: BTreeSet<LinkName>,
+    addresses: BTreeSet<IpAddr>,
+    installed: BTreeSet<Route>,
+    failures: Vec<String>,
+}
+
+impl<H: Host> HostKeeper<H> {
+    pub(super) fn new(host: H, settings: &HostSection) -> Self {
+        Self {
+            host,
+            weak_host: settings.weak_host_rule.then(WeakHostRule::default),
+            forwarding: settings.forwarding.then(Forwarding::default),
+            links: BTreeSet::new(),
+            addresses: BTreeSet::new(),
+            installed: BTreeSet::new(),
+            failures: Vec::new(),
+        }
+    }
+
+    /// Steps that did not work last time, one line each.
+    pub(super) fn failures(&self) -> &[String] {
+        &self.failures
+    }
+
+    /// Whether a prefix is routed into a link, as of the last reconciliation.
+    pub(super) fn is_installed(&self, prefix: IpNet, link: &LinkName) -> bool {
+        self.installed
+            .iter()
+            .any(|route| route.prefix == prefix && route.target == RouteTarget::Link(link.clone()))
+    }
+
+    /// Makes the host what the plans want.
+    pub(super) async fn reconcile(
+        &mut self,
+        plans: &[NetworkPlan<'_>],
+        wall: UnixSeconds,
+    ) -> Reconciled {
+        self.links = plans.iter().map(|plan| plan.link.clone()).collect();
+        let observed = match self.host.observe(&self.links).await {
+            Ok(observed) => observed,
+            Err(error) => {
+                self.report(vec![format!("{error:#}")]);
+                return Reconciled::default();
+            }
+        };
+        let addresses_changed = observed.addresses != self.addresses;
+        self.addresses = observed.addresses;
+        let desired = reconcile::desired(plans, &observed.local, wall);
+        self.bring(&desired.state, &observed.state).await;
+        if let Some(rule) = &mut self.weak_host {
+            rule.set(overlay_prefixes(plans, wall)).await;
+        }
+        if let Some(forwarding) = &mut self.forwarding {
+            forwarding.ensure(&forwarded_families(plans, &observed.local, wall));
+        }
+        Reconciled {
+            clashes: desired.clashes,
+            addresses_changed,
+        }
+    }
+
+    /// Removes everything of ours; the TUN devices go with the process.
+    pub(super) async fn withdraw(&mut self) {
+        if let Ok(observed) = self.host.observe(&self.links).await {
+            self.bring(&HostState::default(), &observed.state).await;
+        }
+        if let Some(rule) = &mut self.weak_host {
+            rule.set(BTreeSet::new()).await;
+        }
+    }
+
+    async fn bring(&mut self, desired: &HostState, observed: &HostState) {
+        let actions = reconcile::actions(desired, observed);
+        let mut installed = desired.routes.clone();
+        let mut failures = Vec::new();
+        for failed in self.host.apply(&actions).await {
+            if let reconcile::HostAction::AddRoute(route) = &failed.action {
+                installed.remove(route);
+            }
+            failures.push(format!("{:?}: {:#}", failed.action, failed.error));
+        }
+        if !actions.is_empty() {
+            tracing::debug!(
+                steps = actions.len(),
+                failed = failures.len(),
+                "Host reconciled"
+            );
+        }
+        self.installed = installed;
+        self.report(failures);
+    }
+
+    fn report(&mut self, failures: Vec<String>) {
+        for failure in failures
+            .iter()
+            .filter(|failure| !self.failures.contains(failure))
+        {
+            tracing::warn!("Failed to configure the host: {failure}");
+        }
+        self.failures = failures;
+    }
+}
+
+/// Every prefix that only members may speak from. A default route is not one: all the world is in it.
+fn overlay_prefixes(plans: &[NetworkPlan<'_>], wall: UnixSeconds) -> BTreeSet<IpNet> {
+    let mut prefixes = BTreeSet::new();
+    for plan in plans {
+        let network = plan.directory.network();
+        prefixes.insert(IpNet::V6(sixplane::network(network)));
+        prefixes.insert(IpNet::V6(sixplane::rfc4193_network(network)));
+        prefixes.extend(
+            plan.directory
+                .doc()
+                .into_iter()
+                .flat_map(|doc| doc.on_link.iter().copied()),
+        );
+        for member in plan.directory.members(wall) {
+            prefixes.extend(member.routes.iter().map(|route| route.prefix));
+        }
+    }
+    prefixes.retain(|prefix| prefix.prefix_len() > 0);
+    prefixes
+}
+
+/// Families in which this member carries packets for others: its routes, and container bridges in its /80.
+fn forwarded_families(
+    plans: &[NetworkPlan<'_>],
+    local: &[LocalNetwork],
+    wall: UnixSeconds,
+) -> BTreeSet<Family> {
+    let mut families = BTreeSet::new();
+    for plan in plans {
+        let Some(member) = plan.directory.member(&plan.me, wall) else {
+            continue;
+        };
+        families.extend(member.routes.iter().map(|route| match route.prefix {
+            IpNet::V4(_) => Family::V4,
+            IpNet::V6(_) => Family::V6,
+        }));
+        let plane = member.prefix.map(IpNet::V6);
+        if plane.is_some_and(|plane| local.iter().any(|net| plane.contains(&net.prefix))) {
+            families.insert(Family::V6);
+        }
+    }
+    families
+}

@@ -1,0 +1,176 @@
+//! From documents to a working interface and back: when a network's TUN comes and goes.
+
+use std::time::Instant;
+
+use tombolo_engine::reconcile::NetworkPlan;
+use tombolo_proto::{control::ToController, id::NetworkId};
+
+use super::{Daemon, wall};
+use crate::io::tun::Tun;
+
+impl Daemon {
+    /// Follows up on a network whose documents or standing have changed.
+    pub(super) fn refresh_membership(&mut self, id: NetworkId) {
+        let Some(network) = self.networks.get(&id) else {
+            return;
+        };
+        let is_member = network.membership(&self.me, wall()).is_some();
+        if let Some(slot) = network.slot
+            && !self.dataplane.is_forwarding(slot)
+        {
+            tracing::warn!(network = %id, interface = %network.link, "The interface is gone, making it again");
+            self.deactivate(id);
+        }
+        match (
+            is_member,
+            self.networks
+                .get(&id)
+                .is_some_and(|network| network.slot.is_some()),
+        ) {
+            (true, false) => self.activate(id),
+            (false, true) => self.deactivate(id),
+            (true, true) | (false, false) => {}
+        }
+        if let Some(network) = self.networks.get(&id)
+            && network.slot.is_some()
+            && let Some(directory) = &network.directory
+        {
+            self.engine.set_directory(directory, wall(), Instant::now());
+        }
+        self.host_is_stale = true;
+    }
+
+    /// Certificates expire and interfaces vanish without anybody telling.
+    pub(super) fn refresh_all_memberships(&mut self) {
+        let ids: Vec<NetworkId> = self.networks.keys().copied().collect();
+        for id in ids {
+            self.refresh_membership(id);
+        }
+    }
+
+    fn activate(&mut self, id: NetworkId) {
+        let now = Instant::now();
+        let Some(network) = self.networks.get_mut(&id) else {
+            return;
+        };
+        let Some(directory) = &network.directory else {
+            return;
+        };
+        let tun = match Tun::create(&network.link) {
+            Ok(tun) => tun,
+            Err(error) => {
+                let problem = error.to_string();
+                if network.link_problem.as_ref() != Some(&problem) {
+                    tracing::warn!(network = %id, "{problem}");
+                }
+                network.link_problem = Some(problem);
+                return;
+            }
+        };
+        let slot = self
+            .engine
+            .add_network(id, self.me, self.seed.transport(id, 0), now);
+        if let Err(error) = self.dataplane.attach(slot, tun) {
+            self.engine.remove_network(id, now);
+            network.link_problem = Some(format!("failed to start a forwarding thread: {error}"));
+            return;
+        }
+        network.slot = Some(slot);
+        network.link_problem = None;
+        self.engine.set_directory(directory, wall(), now);
+        for (peer, endpoints) in &network.endpoints.peers {
+            self.engine.set_endpoints(id, *peer, endpoints.clone(), now);
+        }
+        tracing::info!(network = %id, interface = %network.link, "Member of the network");
+    }
+
+    /// Takes the network off this host: sessions, interface, addresses, routes.
+    pub(super) fn deactivate(&mut self, id: NetworkId) {
+        let Some(network) = self.networks.get_mut(&id) else {
+            return;
+        };
+        if let Some(slot) = network.slot.take() {
+            self.engine.remove_network(id, Instant::now());
+            self.dataplane.publish(self.engine.fib());
+            self.dataplane.detach(slot);
+            tracing::info!(network = %id, interface = %network.link, "The network is off this host");
+        }
+        network.clashes.clear();
+        self.host_is_stale = true;
+    }
+
+    pub(super) async fn reconcile_host(&mut self) {
+        let plans: Vec<NetworkPlan<'_>> = self
+            .networks
+            .values()
+            .filter_map(|network| network.plan(self.me))
+            .collect();
+        let reconciled = self.host.reconcile(&plans, wall()).await;
+        for network in self.networks.values_mut() {
+            let ours = reconciled
+                .clashes
+                .iter()
+                .filter(|clash| clash.link == network.link);
+            network.clashes = ours.map(ToString::to_string).collect();
+            for clash in network
+                .clashes
+                .iter()
+                .filter(|clash| !network.clashes_told.contains(clash))
+            {
+                tracing::warn!(network = %network.id, "{clash}");
+            }
+        }
+        self.tell_clashes();
+        if reconciled.addresses_changed {
+            self.host_moved(Instant::now());
+        }
+    }
+
+    /// Tells controllers what is not installed here, where that has changed.
+    pub(super) fn tell_clashes(&mut self) {
+        for network in self.networks.values_mut() {
+            let Some(authority) = self.authorities.get(&network.id.authority()) else {
+                continue;
+            };
+            if authority.connected.is_some()
+                && network.slot.is_some()
+                && network.clashes != network.clashes_told
+            {
+                authority.link.send(ToController::Clashes {
+                    network: network.id,
+                    clashes: network.clashes.clone(),
+                });
+                network.clashes_told.clone_from(&network.clashes);
+            }
+        }
+    }
+
+    /// Writes what the disk does not have yet. A disk that refuses is reported, and tried again with the next tick.
+    pub(super) fn write_caches(&mut self) {
+        let mut problem = None;
+        for network in self.networks.values_mut() {
+            if let Err(error) = network.save() {
+                problem = Some(format!("running from memory: {error:#}"));
+            }
+        }
+        if problem != self.storage_problem {
+            match &problem {
+                Some(problem) => tracing::warn!("{problem}"),
+                None => tracing::info!("The state directory can be written again"),
+            }
+        }
+        self.storage_problem = problem;
+    }
+
+    /// A clean end: nothing of ours stays on the host.
+    pub(super) async fn stop(mut self) {
+        tracing::info!("Stopping");
+        // Without systemd there is nobody to tell.
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+        self.write_caches();
+        self.host.withdraw().await;
+        for (_, authority) in std::mem::take(&mut self.authorities) {
+            authority.link.close().await;
+        }
+    }
+}

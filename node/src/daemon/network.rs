@@ -1,0 +1,169 @@
+//! One joined network as this node knows it.
+
+use std::{collections::BTreeMap, time::Instant};
+
+use tombolo_engine::{
+    fib::NetworkSlot,
+    membership::Directory,
+    reconcile::{LinkName, NetworkPlan},
+};
+use tombolo_proto::{
+    config::MemberCert,
+    control::Standing,
+    id::{NetworkId, UnixSeconds},
+    key::IdentityKey,
+    link::HostPort,
+};
+
+use crate::{
+    report::NetworkStatus,
+    state_dir::{
+        NetworkFiles,
+        settings::{NetworkSettings, PeerEndpoints},
+    },
+    sync::Problem,
+};
+
+/// A joined network.
+pub(super) struct Network {
+    pub(super) id: NetworkId,
+    pub(super) files: NetworkFiles,
+    pub(super) settings: NetworkSettings,
+    pub(super) link: LinkName,
+    /// The accepted documents; on disk before they are here, as long as the disk takes them.
+    pub(super) directory: Option<Directory>,
+    /// Directory parts that have come, until the last one has.
+    pub(super) incoming: Option<Directory>,
+    /// The controller's last word.
+    pub(super) standing: Option<Standing>,
+    /// When to ask again, if the controller's last word was not for ever.
+    pub(super) ask_again: Option<Instant>,
+    /// Present while this node is a member and its TUN is up.
+    pub(super) slot: Option<NetworkSlot>,
+    pub(super) endpoints: PeerEndpoints,
+    /// Order of the announcements seen, per peer.
+    pub(super) sequences: BTreeMap<IdentityKey, u64>,
+    pub(super) clashes: Vec<String>,
+    pub(super) clashes_told: Vec<String>,
+    /// Why no controller could be used.
+    pub(super) sync_problem: Option<Problem>,
+    /// Why there is no TUN.
+    pub(super) link_problem: Option<String>,
+    /// The root key was believed because nothing else was known; said to the next `node join`.
+    pub(super) trusted_on_first_use: bool,
+    pub(super) unsaved: Unsaved,
+}
+
+/// What the disk does not have yet.
+#[derive(Debug, Default)]
+pub(super) struct Unsaved {
+    pub(super) settings: bool,
+    pub(super) directory: bool,
+    pub(super) endpoints: bool,
+}
+
+impl Network {
+    pub(super) fn new(
+        id: NetworkId,
+        files: NetworkFiles,
+        settings: NetworkSettings,
+        link: LinkName,
+    ) -> Self {
+        Self {
+            id,
+            files,
+            settings,
+            link,
+            directory: None,
+            incoming: None,
+            standing: None,
+            ask_again: None,
+            slot: None,
+            endpoints: PeerEndpoints::default(),
+            sequences: BTreeMap::new(),
+            clashes: Vec::new(),
+            clashes_told: Vec::new(),
+            sync_problem: None,
+            link_problem: None,
+            trusted_on_first_use: false,
+            unsaved: Unsaved::default(),
+        }
+    }
+
+    /// This node's certificate, while it counts.
+    pub(super) fn membership(&self, me: &IdentityKey, wall: UnixSeconds) -> Option<&MemberCert> {
+        if self.settings.denied.is_some() || self.settings.not_found {
+            return None;
+        }
+        self.directory.as_ref()?.member(me, wall)
+    }
+
+    /// Where this node stands.
+    pub(super) fn status(
+        &self,
+        me: &IdentityKey,
+        connected: bool,
+        wall: UnixSeconds,
+    ) -> NetworkStatus {
+        if self.settings.denied.is_some() {
+            return NetworkStatus::Denied;
+        }
+        if self.settings.not_found {
+            return NetworkStatus::NotFound;
+        }
+        if self.membership(me, wall).is_some() {
+            return if connected {
+                NetworkStatus::Ok
+            } else {
+                NetworkStatus::OfflineOk
+            };
+        }
+        match self.standing {
+            Some(Standing::Pending | Standing::Member) => NetworkStatus::Pending,
+            Some(Standing::Denied { .. }) => NetworkStatus::Denied,
+            Some(Standing::NotFound) => NetworkStatus::NotFound,
+            Some(Standing::Busy) | None => NetworkStatus::Requesting,
+        }
+    }
+
+    /// What should be on this host for the network; only while its TUN is up.
+    pub(super) fn plan(&self, me: IdentityKey) -> Option<NetworkPlan<'_>> {
+        self.slot?;
+        Some(NetworkPlan {
+            directory: self.directory.as_ref()?,
+            me,
+            link: self.link.clone(),
+            allow_global: self.settings.allow_global,
+        })
+    }
+
+    /// Every place where a controller may be, best first.
+    pub(super) fn controllers(&self) -> Vec<HostPort> {
+        let mut all = self.settings.controllers.clone();
+        for known in &self.settings.known_controllers {
+            if !all.contains(known) {
+                all.push(known.clone());
+            }
+        }
+        all
+    }
+
+    /// Writes what the disk does not have yet.
+    pub(super) fn save(&mut self) -> anyhow::Result<()> {
+        if self.unsaved.settings {
+            self.files.store_settings(&self.settings)?;
+            self.unsaved.settings = false;
+        }
+        if self.unsaved.directory
+            && let Some(directory) = &self.directory
+        {
+            self.files.store_directory(directory)?;
+            self.unsaved.directory = false;
+        }
+        if self.unsaved.endpoints {
+            self.files.store_endpoints(&self.endpoints)?;
+            self.unsaved.endpoints = false;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,204 @@
+//! Where this node can be reached, and where its peers were: asking, announcing, remembering.
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant, SystemTime},
+};
+
+use rand::Rng as _;
+use tokio::{net::lookup_host, time::timeout};
+use tombolo_proto::{
+    config::{EndpointAnnouncement, MAX_ENDPOINTS},
+    control::ToController,
+    frame::{self, FrameKind},
+    id::NetworkId,
+    key::IdentityKey,
+    link::HostPort,
+    signed::Signed,
+};
+
+use super::{Daemon, Resolved};
+
+/// Controllers answer STUN here.
+const STUN_PORT: u16 = 9793;
+/// Controllers that are asked: two tell whether a NAT maps every destination alike.
+const STUN_SERVERS: usize = 4;
+/// A name server that does not answer must not hold up the rest.
+const RESOLVE: Duration = Duration::from_secs(3);
+
+impl Daemon {
+    /// Takes a STUN answer; `false` if the datagram is something else.
+    pub(super) fn handle_stun(&mut self, from: SocketAddr, datagram: &[u8], now: Instant) -> bool {
+        if frame::kind(datagram) != Some(FrameKind::Stun) {
+            return false;
+        }
+        if self.reflexive.handle_answer(from, datagram, now) {
+            tracing::debug!(endpoints = ?self.reflexive.addresses(now), "Seen from outside");
+            self.announce_everywhere(now);
+        }
+        true
+    }
+
+    pub(super) fn ask_reflexive(&mut self, now: Instant) {
+        let questions = self.reflexive.questions(|| rand::rng().random(), now);
+        for (server, question) in questions {
+            self.send(server, &question);
+        }
+    }
+
+    /// The host's addresses have changed: so have its mappings, and a controller may be reachable again.
+    pub(super) fn host_moved(&mut self, now: Instant) {
+        self.reflexive.ask_soon();
+        self.ask_reflexive(now);
+        for authority in self.authorities.values() {
+            if authority.connected.is_none() {
+                authority.link.want(|wanted| wanted.nudges += 1);
+            }
+        }
+    }
+
+    /// Looks up the names of STUN servers and of what is to be advertised; the result comes back as an input.
+    pub(super) fn resolve_names(&self) {
+        let mut hosts: Vec<HostPort> = Vec::new();
+        let connected = self
+            .authorities
+            .values()
+            .filter_map(|authority| authority.connected.as_ref());
+        let known = self
+            .networks
+            .values()
+            .flat_map(|network| network.controllers());
+        for controller in connected
+            .map(|connected| connected.controller.clone())
+            .chain(known)
+        {
+            let stun = controller.at_port(STUN_PORT);
+            if !hosts.contains(&stun) {
+                hosts.push(stun);
+            }
+        }
+        hosts.truncate(STUN_SERVERS);
+        let advertise = self.config.advertise.clone();
+        let sender = self.resolved_sender.clone();
+        tokio::spawn(async move {
+            let resolved = Resolved {
+                stun: resolve(&hosts).await,
+                advertised: resolve(&advertise).await,
+            };
+            // If the daemon has stopped meanwhile, nobody wants to know.
+            let _ = sender.send(resolved).await;
+        });
+    }
+
+    pub(super) fn handle_resolved(&mut self, resolved: Resolved) {
+        let now = Instant::now();
+        self.reflexive.set_servers(resolved.stun);
+        if self.advertised != resolved.advertised {
+            self.advertised = resolved.advertised;
+            self.announce_everywhere(now);
+        }
+        self.ask_reflexive(now);
+    }
+
+    /// Where others can reach this node, best first.
+    pub(super) fn own_endpoints(&self, now: Instant) -> Vec<SocketAddr> {
+        let mut endpoints = self.advertised.clone();
+        for seen in self.reflexive.addresses(now) {
+            if !endpoints.contains(&seen) {
+                endpoints.push(seen);
+            }
+        }
+        endpoints.truncate(MAX_ENDPOINTS);
+        endpoints
+    }
+
+    fn announce_everywhere(&mut self, now: Instant) {
+        let ids: Vec<NetworkId> = self.networks.keys().copied().collect();
+        for id in ids {
+            self.announce(id, now);
+        }
+    }
+
+    /// Tells the controller of one network where this node is.
+    pub(super) fn announce(&mut self, id: NetworkId, now: Instant) {
+        let endpoints = self.own_endpoints(now);
+        let Some(network) = self.networks.get_mut(&id) else {
+            return;
+        };
+        let Some(authority) = self.authorities.get(&id.authority()) else {
+            return;
+        };
+        let Some(connected) = &authority.connected else {
+            return;
+        };
+        if endpoints.is_empty() {
+            return;
+        }
+        let milliseconds = SystemTime::UNIX_EPOCH
+            .elapsed()
+            .map_or(0, |since| since.as_millis() as u64);
+        network.endpoints.announced = milliseconds.max(network.endpoints.announced + 1);
+        network.unsaved.endpoints = true;
+        let announcement = EndpointAnnouncement {
+            endpoints,
+            home: Some(connected.replica),
+            sequence: network.endpoints.announced,
+        };
+        let announcement = Signed::sign(&announcement, id.into(), &self.seed.identity());
+        authority.link.send(ToController::Announce {
+            network: id,
+            announcement,
+        });
+    }
+
+    /// Takes a peer's own word on where it can be reached.
+    pub(super) fn peer_announced(
+        &mut self,
+        id: NetworkId,
+        peer: IdentityKey,
+        announcement: &Signed<EndpointAnnouncement>,
+    ) {
+        let Some(network) = self.networks.get_mut(&id) else {
+            return;
+        };
+        let Ok(announced) = announcement.verify(id.into(), |signer| *signer == peer) else {
+            tracing::debug!(network = %id, %peer, "Refused an endpoint announcement");
+            return;
+        };
+        let newest = network.sequences.entry(peer).or_default();
+        if announced.sequence <= *newest || peer == self.me {
+            return;
+        }
+        *newest = announced.sequence;
+        if network.endpoints.announced_by(peer, announced.endpoints) {
+            network.unsaved.endpoints = true;
+        }
+        let endpoints = network
+            .endpoints
+            .peers
+            .get(&peer)
+            .cloned()
+            .unwrap_or_default();
+        self.engine
+            .set_endpoints(id, peer, endpoints, Instant::now());
+    }
+
+    /// Remembers where a peer was heard, for the next start.
+    pub(super) fn heard_from(&mut self, id: NetworkId, peer: IdentityKey, endpoint: SocketAddr) {
+        if let Some(network) = self.networks.get_mut(&id)
+            && network.endpoints.heard(peer, endpoint)
+        {
+            network.unsaved.endpoints = true;
+        }
+    }
+}
+
+async fn resolve(hosts: &[HostPort]) -> Vec<SocketAddr> {
+    let mut addresses = Vec::new();
+    for host in hosts {
+        if let Ok(Ok(found)) = timeout(RESOLVE, lookup_host((host.host(), host.port()))).await {
+            addresses.extend(found);
+        }
+    }
+    addresses
+}

@@ -1,0 +1,183 @@
+//! What the daemon tells about itself.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use ipnet::IpNet;
+use tombolo_engine::{control::PeerStatus, reconcile::ROUTE_METRIC};
+use tombolo_proto::id::NetworkId;
+
+use super::{Daemon, network::Network, wall};
+use crate::report::{
+    NetworkReport, PathKind, PathReport, PeerReport, RouteReport, RouteState, StatusReport,
+};
+
+impl Daemon {
+    pub(super) fn status_report(&self) -> StatusReport {
+        let mut warnings: Vec<String> = self.storage_problem.iter().cloned().collect();
+        warnings.extend(self.host.failures().iter().cloned());
+        StatusReport {
+            node: self.node,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            port: self.udp.port(),
+            endpoints: self.own_endpoints(Instant::now()),
+            warnings,
+            dropped: owned(self.engine.fib().counters().report()),
+            networks: self
+                .networks
+                .keys()
+                .filter_map(|id| self.network_report(*id))
+                .collect(),
+        }
+    }
+
+    pub(super) fn network_report(&self, id: NetworkId) -> Option<NetworkReport> {
+        let network = self.networks.get(&id)?;
+        let connected = self
+            .authorities
+            .get(&id.authority())
+            .and_then(|known| known.connected.as_ref());
+        let membership = network.membership(&self.me, wall());
+        let doc = network
+            .directory
+            .as_ref()
+            .and_then(|directory| directory.doc());
+        Some(NetworkReport {
+            id,
+            name: doc.map(|doc| doc.name.clone()),
+            status: network.status(&self.me, connected.is_some(), wall()),
+            addresses: membership
+                .map(|cert| cert.addresses.iter().copied().collect())
+                .unwrap_or_default(),
+            prefix: membership.and_then(|cert| cert.prefix).map(IpNet::V6),
+            interface: network.link.to_string(),
+            mtu: doc.map(|doc| doc.mtu.0),
+            clashes: network.clashes.clone(),
+            controller: connected.map(|connected| connected.controller.to_string()),
+            problem: problem(network, connected.is_some()),
+            allow_global: network.settings.allow_global,
+            allow_default: network.settings.allow_default,
+        })
+    }
+
+    pub(super) fn peer_reports(&self) -> Vec<PeerReport> {
+        self.engine
+            .peers(Instant::now())
+            .into_iter()
+            .map(|peer| self.peer_report(peer))
+            .collect()
+    }
+
+    fn peer_report(&self, peer: PeerStatus) -> PeerReport {
+        let doc = self
+            .networks
+            .get(&peer.network)
+            .and_then(|network| network.directory.as_ref()?.doc());
+        let is_up = peer.cipher.is_some() && peer.endpoint.is_some();
+        PeerReport {
+            node: peer.node,
+            name: peer.name,
+            network: peer.network,
+            addresses: peer.addresses,
+            path: PathReport {
+                kind: if is_up {
+                    PathKind::Direct
+                } else {
+                    PathKind::None
+                },
+                endpoint: peer.endpoint,
+                via: None,
+                mtu: doc.filter(|_| is_up).map(|doc| doc.mtu.0),
+            },
+            standby: Vec::new(),
+            latency_ms: peer.latency.map(|latency| latency.as_secs_f64() * 1e3),
+            last_handshake: peer.last_handshake.as_ref().map(Duration::as_secs_f64),
+            cipher: peer.cipher.map(str::to_owned),
+            rx_bytes: peer.rx_bytes,
+            tx_bytes: peer.tx_bytes,
+            rx_packets: peer.rx_packets,
+            tx_packets: peer.tx_packets,
+            dropped: owned(peer.dropped),
+        }
+    }
+
+    pub(super) fn route_reports(&self) -> Vec<RouteReport> {
+        let mut routes = Vec::new();
+        for network in self
+            .networks
+            .values()
+            .filter(|network| network.slot.is_some())
+        {
+            let Some(directory) = &network.directory else {
+                continue;
+            };
+            let report = |prefix, via, via_name, metric, own| {
+                let installed = self.host.is_installed(prefix, &network.link);
+                let state = match (own, installed) {
+                    (true, _) => RouteState::Own,
+                    (false, true) => RouteState::Installed,
+                    (false, false) => RouteState::NotInstalled,
+                };
+                let interface = (state == RouteState::Installed).then(|| network.link.to_string());
+                RouteReport {
+                    prefix,
+                    network: network.id,
+                    via,
+                    via_name,
+                    metric,
+                    state,
+                    interface,
+                }
+            };
+            let on_link = directory.doc().into_iter().flat_map(|doc| &doc.on_link);
+            routes.extend(on_link.map(|prefix| report(*prefix, None, None, ROUTE_METRIC, false)));
+            for member in directory.members(wall()) {
+                let own = member.identity == self.me;
+                let prefixes = member
+                    .routes
+                    .iter()
+                    .map(|route| (route.prefix, route.metric));
+                routes.extend(prefixes.map(|(prefix, metric)| {
+                    report(
+                        prefix,
+                        Some(member.node),
+                        Some(member.name.clone()),
+                        metric,
+                        own,
+                    )
+                }));
+            }
+        }
+        routes
+    }
+}
+
+/// The first thing that keeps the network from working as it should.
+fn problem(network: &Network, connected: bool) -> Option<String> {
+    let sync = network
+        .sync_problem
+        .as_ref()
+        .filter(|_| !connected)
+        .map(ToString::to_string);
+    let wrong_key = network
+        .sync_problem
+        .as_ref()
+        .filter(|problem| problem.is_wrong_key())
+        .map(ToString::to_string);
+    network
+        .settings
+        .denied
+        .clone()
+        .or_else(|| network.link_problem.clone())
+        .or(wrong_key)
+        .or(sync)
+}
+
+fn owned(counts: BTreeMap<&'static str, u64>) -> BTreeMap<String, u64> {
+    counts
+        .into_iter()
+        .map(|(reason, count)| (reason.to_owned(), count))
+        .collect()
+}

@@ -1,0 +1,406 @@
+//! News from controllers: what a node does with each message.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use rand::Rng as _;
+use tombolo_engine::membership::Directory;
+use tombolo_proto::{
+    config::{DirectoryEntry, Keyring},
+    control::{Standing, ToController, ToNode},
+    id::{NetworkId, NodeId, Version},
+    key::IdentityKey,
+    signed::Signed,
+};
+
+use super::{Authority, Daemon, wall};
+use crate::sync::{AuthorityLink, Connected, Problem, SyncEvent, Wanted, trust::Trust};
+
+/// When a controller would not take a request, or knew no such network, the node asks again this much later.
+const ASK_AGAIN: Duration = Duration::from_secs(15);
+
+impl Daemon {
+    pub(super) fn handle_sync(&mut self, authority: NodeId, event: SyncEvent) {
+        match event {
+            SyncEvent::Connected(connected) => self.connected(authority, *connected),
+            SyncEvent::Message(message) => self.handle_message(authority, *message),
+            SyncEvent::Lost => self.lost(authority),
+            SyncEvent::Failed(problem) => self.sync_failed(authority, &problem),
+        }
+    }
+
+    /// Starts or updates the connection to a network's authority.
+    pub(super) fn link_authority(&mut self, authority: NodeId, at_once: bool) {
+        let wanted = self.wanted(authority);
+        match self.authorities.get(&authority) {
+            Some(known) => known.link.want(|now| {
+                let nudges = now.nudges + u64::from(at_once);
+                *now = Wanted { nudges, ..wanted };
+            }),
+            None => {
+                let transport = Arc::clone(&self.transport);
+                let link =
+                    AuthorityLink::start(transport, authority, wanted, self.sync_sender.clone());
+                self.authorities.insert(
+                    authority,
+                    Authority {
+                        link,
+                        connected: None,
+                    },
+                );
+            }
+        }
+        self.resolve_names();
+    }
+
+    fn wanted(&self, authority: NodeId) -> Wanted {
+        let mut controllers = Vec::new();
+        let mut trust = Trust {
+            authority,
+            pinned: None,
+            digest: None,
+        };
+        for network in self
+            .networks_of(authority)
+            .filter_map(|id| self.networks.get(&id))
+        {
+            for controller in network.controllers() {
+                if !controllers.contains(&controller) {
+                    controllers.push(controller);
+                }
+            }
+            trust.pinned = trust.pinned.or(network.settings.root);
+            trust.digest = trust.digest.or(network.settings.digest);
+        }
+        Wanted {
+            controllers,
+            trust,
+            nudges: 0,
+        }
+    }
+
+    pub(super) fn networks_of(&self, authority: NodeId) -> impl Iterator<Item = NetworkId> + use<> {
+        let ids: Vec<_> = self
+            .networks
+            .keys()
+            .copied()
+            .filter(|id| id.authority() == authority)
+            .collect();
+        ids.into_iter()
+    }
+
+    fn connected(&mut self, authority: NodeId, connected: Connected) {
+        tracing::info!(%authority, controller = %connected.controller, "Connected to a controller");
+        let (root, keyring) = (connected.root, connected.keyring.clone());
+        if let Some(known) = self.authorities.get_mut(&authority) {
+            known.connected = Some(connected);
+        }
+        for id in self.networks_of(authority) {
+            self.greet(id, root, &keyring);
+        }
+        // The keyring may have named more controllers.
+        self.link_authority(authority, false);
+        self.reflexive.ask_soon();
+        self.ask_reflexive(Instant::now());
+    }
+
+    /// What a network has to say at the start of a connection.
+    pub(super) fn greet(&mut self, id: NetworkId, root: IdentityKey, keyring: &Signed<Keyring>) {
+        if !self.pin(id, root, keyring) {
+            return;
+        }
+        self.ask_to_join(id);
+        let Some(network) = self.networks.get_mut(&id) else {
+            return;
+        };
+        let Some(authority) = self.authorities.get(&id.authority()) else {
+            return;
+        };
+        let have = network
+            .directory
+            .as_ref()
+            .map_or_else(Version::default, Directory::have);
+        authority
+            .link
+            .send(ToController::Sync { network: id, have });
+        network.clashes_told.clone_from(&network.clashes);
+        authority.link.send(ToController::Clashes {
+            network: id,
+            clashes: network.clashes.clone(),
+        });
+        self.announce(id, Instant::now());
+    }
+
+    /// Pins the root key for ever and takes a newer keyring. `false` if this network does not believe that key.
+    fn pin(&mut self, id: NetworkId, root: IdentityKey, keyring: &Signed<Keyring>) -> bool {
+        let Some(network) = self.networks.get_mut(&id) else {
+            return false;
+        };
+        let settings = &mut network.settings;
+        let believed = match (settings.root, settings.digest) {
+            (Some(pinned), _) => pinned == root,
+            (None, Some(digest)) => digest == root.digest(),
+            (None, None) => true,
+        };
+        if !believed {
+            let controller = self
+                .authorities
+                .get(&id.authority())
+                .and_then(|known| known.connected.as_ref());
+            network.sync_problem = controller.map(|connected| {
+                Problem::Distrusted(
+                    connected.controller.clone(),
+                    crate::sync::trust::Distrust::WrongKey,
+                )
+            });
+            return false;
+        }
+        network.sync_problem = None;
+        if settings.root.is_none() {
+            network.trusted_on_first_use = settings.digest.is_none();
+            if network.trusted_on_first_use {
+                tracing::warn!(network = %id, key = %root, "Believed the network's key on first use; it is pinned from now on");
+            }
+            settings.root = Some(root);
+            network.unsaved.settings = true;
+        }
+        network.incoming = None;
+        if let Some(directory) = &mut network.directory {
+            match directory.accept_keyring(keyring.clone()) {
+                Ok(newer) => network.unsaved.directory |= newer,
+                Err(error) => tracing::warn!(network = %id, %error, "Refused a keyring"),
+            }
+        } else {
+            network.directory = Directory::new(id, root, keyring.clone()).ok();
+        }
+        if let Some(directory) = &network.directory
+            && network.settings.known_controllers != directory.keyring().endpoints
+        {
+            network
+                .settings
+                .known_controllers
+                .clone_from(&directory.keyring().endpoints);
+            network.unsaved.settings = true;
+        }
+        self.write_caches();
+        true
+    }
+
+    /// Asks to be a member, or says again that this node is one: the answer is the network's standing.
+    pub(super) fn ask_to_join(&mut self, id: NetworkId) {
+        let Some(network) = self.networks.get_mut(&id) else {
+            return;
+        };
+        let Some(authority) = self.authorities.get(&id.authority()) else {
+            return;
+        };
+        network.ask_again = None;
+        authority.link.send(ToController::Join {
+            network: id,
+            token: network.settings.token.clone(),
+            transport: self.seed.transport(id, 0).public(),
+            transport_epoch: 0,
+            name: host_name(),
+        });
+    }
+
+    fn lost(&mut self, authority: NodeId) {
+        tracing::info!(%authority, "Connection to the controller lost");
+        if let Some(known) = self.authorities.get_mut(&authority) {
+            known.connected = None;
+        }
+        self.fail_routes(authority);
+        for id in self.networks_of(authority) {
+            if let Some(network) = self.networks.get_mut(&id) {
+                network.incoming = None;
+                network.ask_again = None;
+            }
+        }
+    }
+
+    fn sync_failed(&mut self, authority: NodeId, problem: &Problem) {
+        for id in self.networks_of(authority) {
+            if let Some(network) = self.networks.get_mut(&id)
+                && network.sync_problem.as_ref() != Some(problem)
+            {
+                tracing::warn!(network = %id, "{problem}");
+                network.sync_problem = Some(problem.clone());
+            }
+        }
+    }
+
+    fn handle_message(&mut self, authority: NodeId, message: ToNode) {
+        match message {
+            ToNode::Status { network, standing } if network.authority() == authority => {
+                self.take_standing(network, standing);
+            }
+            ToNode::Directory {
+                network,
+                entries,
+                upto,
+                more,
+            } if network.authority() == authority => {
+                self.take_directory(network, entries, upto, more);
+            }
+            ToNode::Endpoints {
+                network,
+                identity,
+                announcement,
+            } if network.authority() == authority => {
+                self.peer_announced(network, identity, &announcement);
+            }
+            ToNode::RouteAnswer {
+                network,
+                request,
+                outcome,
+            } if network.authority() == authority => {
+                self.route_answered(network, request, outcome);
+            }
+            ToNode::Status { .. }
+            | ToNode::Directory { .. }
+            | ToNode::Endpoints { .. }
+            | ToNode::RouteAnswer { .. } => {
+                tracing::warn!(%authority, "A controller spoke of a network that is not its own");
+            }
+            ToNode::Unsupported { variant } => {
+                tracing::debug!(%authority, variant, "The controller is older and does not know a message");
+            }
+            ToNode::Welcome { .. } | ToNode::Incompatible { .. } => {
+                tracing::debug!(%authority, "A greeting out of turn");
+            }
+        }
+    }
+
+    fn take_standing(&mut self, id: NetworkId, standing: Standing) {
+        let Some(network) = self.networks.get_mut(&id) else {
+            return;
+        };
+        if network.standing.as_ref() != Some(&standing) {
+            tracing::info!(network = %id, ?standing, "Standing in the network");
+        }
+        network.standing = Some(standing.clone());
+        let settings = &mut network.settings;
+        let before = (
+            settings.denied.clone(),
+            settings.not_found,
+            settings.token.is_some(),
+        );
+        settings.not_found = standing == Standing::NotFound;
+        match standing {
+            Standing::Pending | Standing::Member => {
+                settings.denied = None;
+                settings.token = None;
+            }
+            Standing::Denied { reason } => {
+                settings.denied = Some(reason);
+                settings.token = None;
+            }
+            Standing::NotFound | Standing::Busy => {
+                let jitter = rand::rng().random_range(0..=ASK_AGAIN.as_millis() as u64 / 2);
+                network.ask_again =
+                    Some(Instant::now() + ASK_AGAIN + Duration::from_millis(jitter));
+            }
+        }
+        network.unsaved.settings |= before
+            != (
+                settings.denied.clone(),
+                settings.not_found,
+                settings.token.is_some(),
+            );
+        if network.settings.denied.is_some() {
+            self.forget_members(id);
+        }
+        self.write_caches();
+        self.refresh_membership(id);
+    }
+
+    fn take_directory(
+        &mut self,
+        id: NetworkId,
+        entries: Vec<DirectoryEntry>,
+        upto: Version,
+        more: bool,
+    ) {
+        let me = self.me;
+        let Some(network) = self.networks.get_mut(&id) else {
+            return;
+        };
+        let Some(mut directory) = network
+            .incoming
+            .take()
+            .or_else(|| network.directory.clone())
+        else {
+            return;
+        };
+        let accepted = directory.accept(entries);
+        for refused in &accepted.refused {
+            tracing::warn!(network = %id, %refused, "Refused a document");
+        }
+        if more {
+            network.incoming = Some(directory);
+            return;
+        }
+        directory.set_have(upto);
+        let was_member = network.membership(&me, wall()).is_some();
+        network.directory = Some(directory);
+        network.unsaved.directory = true;
+        if was_member && network.membership(&me, wall()).is_none() {
+            network.settings.denied = Some("removed from the network".to_owned());
+            network.unsaved.settings = true;
+        }
+        // Disk before action, so that no crash undoes a revocation.
+        self.write_caches();
+        if self
+            .networks
+            .get(&id)
+            .is_some_and(|network| network.settings.denied.is_some())
+        {
+            self.forget_members(id);
+        }
+        self.refresh_membership(id);
+    }
+
+    /// A node that was shown the door keeps nothing about those inside but how to ask again.
+    fn forget_members(&mut self, id: NetworkId) {
+        let keyring = self
+            .authorities
+            .get(&id.authority())
+            .and_then(|known| known.connected.as_ref());
+        let Some(network) = self.networks.get_mut(&id) else {
+            return;
+        };
+        network.directory = keyring.and_then(|connected| {
+            Directory::new(id, connected.root, connected.keyring.clone()).ok()
+        });
+        network.endpoints.peers.clear();
+        network.incoming = None;
+        network.unsaved.endpoints = false;
+        network.unsaved.directory = false;
+        if let Err(error) = network.files.forget_members() {
+            tracing::warn!(network = %id, "Failed to forget its members: {error:#}");
+        }
+    }
+
+    /// Asks again where the last answer was not for ever.
+    pub(super) fn repeat_joins(&mut self, now: Instant) {
+        let due: Vec<NetworkId> = self
+            .networks
+            .values()
+            .filter(|network| network.ask_again.is_some_and(|at| at <= now))
+            .map(|network| network.id)
+            .collect();
+        for id in due {
+            self.ask_to_join(id);
+        }
+    }
+}
+
+/// A name to suggest to whoever authorises this node.
+fn host_name() -> String {
+    hostname::get().map_or_else(
+        |_| "node".to_owned(),
+        |name| name.to_string_lossy().into_owned(),
+    )
+}

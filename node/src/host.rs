@@ -1,0 +1,42 @@
+//! The host as Tombolo sees it: interfaces, addresses, routes. What to do is decided in [`tombolo_engine::reconcile`];
+//! here it is observed and applied.
+
+pub mod forwarding;
+pub mod netlink;
+pub mod weak_host;
+
+use std::collections::BTreeSet;
+
+use tombolo_engine::reconcile::{HostAction, HostState, LinkName, LocalNetwork};
+
+/// What the host looks like.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Observed {
+    /// The part that is ours.
+    pub state: HostState,
+    /// Networks that the host is directly connected to by other means.
+    pub local: Vec<LocalNetwork>,
+    /// Global addresses of interfaces that are not ours: when they change, so does where this node can be reached.
+    pub addresses: BTreeSet<std::net::IpAddr>,
+}
+
+/// A step that did not work.
+#[derive(Debug)]
+pub struct FailedAction {
+    /// The step.
+    pub action: HostAction,
+    /// Why.
+    pub error: anyhow::Error,
+}
+
+/// An operating system, or a stand-in for one.
+pub trait Host: Send {
+    /// Looks at the host; `links` are our TUN devices.
+    fn observe(
+        &mut self,
+        links: &BTreeSet<LinkName>,
+    ) -> impl Future<Output = anyhow::Result<Observed>> + Send;
+
+    /// Takes the steps in order. One that fails does not stop the others.
+    fn apply(&mut self, actions: &[HostAction]) -> impl Future<Output = Vec<FailedAction>> + Send;
+}

@@ -1,0 +1,5 @@
+//! System calls of the data plane: TUN devices, UDP sockets and waiting for either.
+
+pub mod stop;
+pub mod tun;
+pub mod udp;

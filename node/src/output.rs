@@ -1,0 +1,118 @@
+//! The only place that prints: results to standard output, failures to standard error.
+
+use std::{
+    io::{self, IsTerminal as _, Write as _},
+    process::ExitCode,
+};
+
+use serde::Serialize;
+
+use crate::failure::Failure;
+
+/// Prints a result as one JSON value.
+pub(crate) fn json(value: &impl Serialize) -> anyhow::Result<()> {
+    let mut text = serde_json::to_string_pretty(value)?;
+    text.push('\n');
+    text_block(&text)
+}
+
+/// Prints text as it is. A reader that has gone away, as in `node peers | head -1`, is no failure.
+pub(crate) fn text_block(text: &str) -> anyhow::Result<()> {
+    bytes(text.as_bytes())
+}
+
+/// Prints bytes as they are.
+pub(crate) fn bytes(bytes: &[u8]) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Prints a failure as one line; gives the exit code.
+#[must_use]
+pub(crate) fn failure(failure: &Failure) -> ExitCode {
+    let message = failure.message.replace('\n', " ");
+    // If standard error is closed there is nobody to tell.
+    let _ = writeln!(io::stderr().lock(), "node: {message}");
+    ExitCode::from(failure.kind.exit_code())
+}
+
+/// Says something beside the result.
+pub(crate) fn note(message: &str) {
+    let _ = writeln!(io::stderr().lock(), "node: {message}");
+}
+
+/// Columns for people.
+#[derive(Debug)]
+pub(crate) struct Table {
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// Starts with a heading.
+    #[must_use]
+    pub(crate) fn new<const N: usize>(heading: [&str; N]) -> Self {
+        Self {
+            rows: vec![heading.map(str::to_owned).to_vec()],
+        }
+    }
+
+    /// Adds a row; an empty cell shows as a dash.
+    pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
+        self.rows.push(
+            cells
+                .map(|cell| {
+                    if cell.is_empty() {
+                        "-".to_owned()
+                    } else {
+                        cell
+                    }
+                })
+                .to_vec(),
+        );
+    }
+
+    /// Prints it, with a bold heading on a terminal.
+    pub(crate) fn print(&self) -> anyhow::Result<()> {
+        let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
+        let width = |column: usize| {
+            self.rows
+                .iter()
+                .filter_map(|row| row.get(column))
+                .map(|cell| cell.chars().count())
+                .max()
+        };
+        let widths: Vec<usize> = (0..columns)
+            .map(|column| width(column).unwrap_or(0))
+            .collect();
+        let mut text = String::new();
+        for (position, row) in self.rows.iter().enumerate() {
+            let cells: Vec<String> = row
+                .iter()
+                .zip(&widths)
+                .map(|(cell, width)| format!("{cell:width$}"))
+                .collect();
+            let line = cells.join("  ");
+            let line = line.trim_end();
+            text.push_str(&if position == 0 {
+                bold(line)
+            } else {
+                line.to_owned()
+            });
+            text.push('\n');
+        }
+        text_block(&text)
+    }
+}
+
+/// Bold on a terminal, plain elsewhere and where `NO_COLOR` is set.
+#[must_use]
+pub(crate) fn bold(text: &str) -> String {
+    if io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
+        format!("\x1b[1m{text}\x1b[0m")
+    } else {
+        text.to_owned()
+    }
+}

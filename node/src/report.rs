@@ -1,0 +1,234 @@
+//! What the daemon tells about itself: what travels over its socket and what `--json` prints are the same.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+};
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use tombolo_proto::{
+    id::{NetworkId, NodeId},
+    key::IdentityKey,
+};
+
+/// `node id`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdReport {
+    /// Node address.
+    pub node: NodeId,
+    /// Identity key.
+    pub public_key: IdentityKey,
+}
+
+/// `node status`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusReport {
+    /// Node address.
+    pub node: NodeId,
+    /// Version of the daemon.
+    pub version: String,
+    /// UDP port of the data sockets.
+    pub port: u16,
+    /// Where this node has announced that it can be reached.
+    pub endpoints: Vec<SocketAddr>,
+    /// What is wrong with the host or the daemon as a whole, one line each.
+    pub warnings: Vec<String>,
+    /// Packets dropped on behalf of no peer in particular, by reason.
+    pub dropped: BTreeMap<String, u64>,
+    /// The joined networks.
+    pub networks: Vec<NetworkReport>,
+}
+
+/// One network of this node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkReport {
+    /// Network id.
+    pub id: NetworkId,
+    /// Its name, once known.
+    pub name: Option<String>,
+    /// Where this node stands.
+    pub status: NetworkStatus,
+    /// This node's addresses.
+    pub addresses: Vec<IpAddr>,
+    /// This node's /80 for containers.
+    pub prefix: Option<IpNet>,
+    /// The TUN's name.
+    pub interface: String,
+    /// Largest packet.
+    pub mtu: Option<u16>,
+    /// What is not installed on this host, and why.
+    pub clashes: Vec<String>,
+    /// The controller that this node is connected to.
+    pub controller: Option<String>,
+    /// What keeps the network from working, and what to do.
+    pub problem: Option<String>,
+    /// Whether routes to public prefixes may be installed.
+    pub allow_global: bool,
+    /// Whether default routes may be installed.
+    pub allow_default: bool,
+}
+
+/// Where this node stands in a network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NetworkStatus {
+    /// Member, connected to a controller.
+    Ok,
+    /// Member, running from the cache: no controller answers.
+    OfflineOk,
+    /// Waiting to be authorised.
+    Pending,
+    /// No controller has answered yet.
+    Requesting,
+    /// Refused or removed.
+    Denied,
+    /// The controller knows no such network.
+    NotFound,
+}
+
+impl NetworkStatus {
+    /// As in JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::OfflineOk => "offline-ok",
+            Self::Pending => "pending",
+            Self::Requesting => "requesting",
+            Self::Denied => "denied",
+            Self::NotFound => "not-found",
+        }
+    }
+}
+
+/// One entry of `node peers`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PeerReport {
+    /// Node address.
+    pub node: NodeId,
+    /// Its name.
+    pub name: String,
+    /// In which network.
+    pub network: NetworkId,
+    /// Its addresses there.
+    pub addresses: Vec<IpAddr>,
+    /// How packets reach it.
+    pub path: PathReport,
+    /// Other ways that work.
+    pub standby: Vec<PathReport>,
+    /// Round trip.
+    pub latency_ms: Option<f64>,
+    /// Seconds since the last handshake.
+    pub last_handshake: Option<f64>,
+    /// What packets are sealed with.
+    pub cipher: Option<String>,
+    /// Received from it.
+    pub rx_bytes: u64,
+    /// Sent to it.
+    pub tx_bytes: u64,
+    /// Received from it.
+    pub rx_packets: u64,
+    /// Sent to it.
+    pub tx_packets: u64,
+    /// Its packets that were dropped, by reason.
+    pub dropped: BTreeMap<String, u64>,
+}
+
+/// A way to a peer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PathReport {
+    /// What kind of way.
+    pub kind: PathKind,
+    /// Its end.
+    pub endpoint: Option<SocketAddr>,
+    /// The relay.
+    pub via: Option<NodeId>,
+    /// Largest inner packet that passes.
+    pub mtu: Option<u16>,
+}
+
+/// What kind of way leads to a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PathKind {
+    /// Straight.
+    Direct,
+    /// Through another node or a controller.
+    Relay,
+    /// Not at all, at present.
+    None,
+}
+
+/// One entry of `node routes`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouteReport {
+    /// The prefix.
+    pub prefix: IpNet,
+    /// In which network.
+    pub network: NetworkId,
+    /// The member that it leads to; none for what all members share.
+    pub via: Option<NodeId>,
+    /// That member's name.
+    pub via_name: Option<String>,
+    /// Lower wins.
+    pub metric: u32,
+    /// What became of it on this host.
+    pub state: RouteState,
+    /// Where it is installed.
+    pub interface: Option<String>,
+}
+
+/// What became of a route on this host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RouteState {
+    /// In the kernel.
+    Installed,
+    /// Behind this node itself.
+    Own,
+    /// Left out: see the network's clashes.
+    NotInstalled,
+}
+
+/// `node join`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JoinReport {
+    /// The network.
+    #[serde(flatten)]
+    pub network: NetworkReport,
+    /// Said once, when a bare network id was believed.
+    pub trusted_on_first_use: bool,
+}
+
+/// `node leave`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaveReport {
+    /// Network id.
+    pub id: NetworkId,
+    /// Whether a controller was told.
+    pub controller_told: bool,
+}
+
+/// `node route add`, `node route rm`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouteChangeReport {
+    /// Which network.
+    pub network: NetworkId,
+    /// The prefix, without host bits.
+    pub prefix: IpNet,
+    /// What became of it.
+    pub state: RouteChange,
+}
+
+/// What became of a route request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RouteChange {
+    /// In force.
+    Active,
+    /// Waits for approval.
+    Pending,
+    /// Gone.
+    Withdrawn,
+}

@@ -1,0 +1,223 @@
+//! Everything a node keeps on disk, so that a restart needs no controller.
+//!
+//! ```text
+//! /var/lib/tombolo/node/          0700
+//!   lock                          held by the running daemon
+//!   identity                      0600, the node's one secret
+//!   networks/<network id>/
+//!     settings.0 settings.1       how the network was joined: pinned key, controllers, interface, permissions
+//!     directory.0 directory.1     its signed documents
+//!     endpoints.0 endpoints.1     where its members were last reached
+//! ```
+//!
+//! Each pair is two generations of one file: see [`generations`].
+
+pub mod generations;
+pub mod identity;
+pub mod settings;
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions},
+    io,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, anyhow, bail};
+use rustix::fs::{FlockOperation, flock};
+use tombolo_engine::membership::Directory;
+use tombolo_proto::{
+    id::{NetworkId, NodeId},
+    key::{IdentityKey, Seed},
+};
+
+use generations::Generations;
+use settings::{NetworkSettings, PeerEndpoints};
+
+/// An open state directory. Nobody else has it open.
+#[derive(Debug)]
+pub struct StateDir {
+    root: PathBuf,
+    _lock: File,
+}
+
+impl StateDir {
+    /// Opens the directory, making it if needed, and locks it.
+    pub fn open(root: &Path) -> anyhow::Result<Self> {
+        make_dir(root)
+            .and_then(|()| make_dir(&root.join("networks")))
+            .map_err(|error| explain(root, &error))?;
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(root.join("lock"))
+            .map_err(|error| explain(root, &error))?;
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Self {
+                root: root.to_owned(),
+                _lock: lock,
+            }),
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                bail!(
+                    "the daemon is running already with {}: stop it first",
+                    root.display()
+                )
+            }
+            Err(error) => Err(explain(root, &error.into())),
+        }
+    }
+
+    /// The node's identity, made on first use. An identity file that cannot be read is an error, never replaced.
+    pub fn identity(&self, draw: impl FnMut() -> [u8; 32]) -> anyhow::Result<(Seed, NodeId)> {
+        identity::load_or_make(&self.root, draw)
+    }
+
+    /// Every joined network. One that cannot be read is returned as the error that says so.
+    pub fn networks(&self) -> anyhow::Result<Vec<(NetworkId, anyhow::Result<NetworkSettings>)>> {
+        let mut networks = Vec::new();
+        let entries = fs::read_dir(self.root.join("networks"))
+            .map_err(|error| explain(&self.root, &error))?;
+        for entry in entries {
+            let name = entry
+                .context("Failed to list the state directory")?
+                .file_name();
+            let Some(network) = name.to_str().and_then(|name| name.parse().ok()) else {
+                continue;
+            };
+            networks.push((network, self.network(network).settings()));
+        }
+        networks.sort_by_key(|(network, _)| *network);
+        Ok(networks)
+    }
+
+    /// The files of one network.
+    #[must_use]
+    pub fn network(&self, network: NetworkId) -> NetworkFiles {
+        NetworkFiles {
+            dir: self.root.join("networks").join(network.to_string()),
+            network,
+        }
+    }
+}
+
+/// The files of one network.
+#[derive(Debug, Clone)]
+pub struct NetworkFiles {
+    dir: PathBuf,
+    network: NetworkId,
+}
+
+impl NetworkFiles {
+    /// How the network was joined.
+    pub fn settings(&self) -> anyhow::Result<NetworkSettings> {
+        let bytes = self
+            .file("settings")
+            .load()
+            .with_context(|| self.damaged("settings"))?;
+        let bytes = bytes.with_context(|| self.damaged("settings"))?;
+        serde_json::from_slice(&bytes).with_context(|| self.damaged("settings"))
+    }
+
+    /// Keeps how the network was joined.
+    pub fn store_settings(&self, settings: &NetworkSettings) -> anyhow::Result<()> {
+        let bytes = serde_json::to_vec_pretty(settings).context("Failed to encode the settings")?;
+        make_dir(&self.dir).map_err(|error| explain(&self.dir, &error))?;
+        self.file("settings")
+            .store(&bytes)
+            .map_err(|error| explain(&self.dir, &error))
+    }
+
+    /// The newest directory that is whole and verifies; `None` if there is none.
+    #[must_use]
+    pub fn directory(&self, root: IdentityKey) -> Option<Directory> {
+        let whole = self.file("directory").load_all();
+        whole
+            .into_iter()
+            .find_map(|bytes| Directory::decode(self.network, root, &bytes).ok())
+    }
+
+    /// Keeps the directory: to be called before acting on it.
+    pub fn store_directory(&self, directory: &Directory) -> anyhow::Result<()> {
+        self.file("directory")
+            .store(&directory.encode())
+            .map_err(|error| explain(&self.dir, &error))
+    }
+
+    /// Where members were last reached. It is only a hint, so a damaged file counts as none.
+    #[must_use]
+    pub fn endpoints(&self) -> PeerEndpoints {
+        let bytes = self.file("endpoints").load().ok().flatten();
+        bytes
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+            .unwrap_or_default()
+    }
+
+    /// Keeps where members were last reached.
+    pub fn store_endpoints(&self, endpoints: &PeerEndpoints) -> anyhow::Result<()> {
+        let bytes = serde_json::to_vec(endpoints).context("Failed to encode the endpoints")?;
+        self.file("endpoints")
+            .store(&bytes)
+            .map_err(|error| explain(&self.dir, &error))
+    }
+
+    /// Forgets everything that a member knows and others should not: directory and endpoints.
+    pub fn forget_members(&self) -> anyhow::Result<()> {
+        for name in ["directory", "endpoints"] {
+            self.file(name)
+                .remove()
+                .map_err(|error| explain(&self.dir, &error))?;
+        }
+        Ok(())
+    }
+
+    /// Forgets the network.
+    pub fn remove(&self) -> anyhow::Result<()> {
+        match fs::remove_dir_all(&self.dir) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(explain(&self.dir, &error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn file(&self, name: &str) -> Generations {
+        Generations::new(self.dir.join(name))
+    }
+
+    fn damaged(&self, name: &str) -> String {
+        format!(
+            "Network {}: its {name} in {} are damaged; leave the network and join it again",
+            self.network,
+            self.dir.display()
+        )
+    }
+}
+
+fn make_dir(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    let now = fs::metadata(path)?.permissions().mode() & 0o777;
+    if now & 0o077 != 0 {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
+    }
+    Ok(())
+}
+
+/// One line that says what is wrong with the state directory and what to do.
+fn explain(path: &Path, error: &io::Error) -> anyhow::Error {
+    let path = path.display();
+    let kind = error.kind();
+    if matches!(
+        kind,
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    ) {
+        anyhow!("the disk that holds {path} is full: free some space")
+    } else if kind == io::ErrorKind::ReadOnlyFilesystem {
+        anyhow!("{path} is on a read-only file system: remount it or choose another --state-dir")
+    } else if kind == io::ErrorKind::PermissionDenied {
+        anyhow!("no permission to write {path}: run as root or choose another --state-dir")
+    } else {
+        anyhow!("failed to use the state directory {path}: {error}")
+    }
+}

@@ -1,0 +1,237 @@
+//! The connection to an authority's controllers: any one of them, the next if it dies.
+//!
+//! One task per authority. It only carries messages; what they mean is decided by the daemon and the engine.
+
+mod dial;
+pub mod transport;
+pub mod trust;
+
+use std::{sync::Arc, time::Duration};
+
+use rand::Rng as _;
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+    time::{Instant, sleep},
+};
+use tombolo_proto::{
+    config::Keyring,
+    control::{ToController, ToNode},
+    id::NodeId,
+    key::IdentityKey,
+    link::HostPort,
+    signed::Signed,
+};
+
+pub use dial::Problem;
+use transport::{Channel, Receiver, Sender, Transport};
+use trust::Trust;
+
+/// First pause between attempts; doubled each time.
+const BACKOFF_MIN: Duration = Duration::from_millis(500);
+/// Longest pause: a controller that comes back is found within it.
+const BACKOFF_MAX: Duration = Duration::from_secs(30);
+/// A connection that lived this long was a good one: the next attempt comes at once.
+const STABLE: Duration = Duration::from_secs(10);
+/// How long a last message may take to arrive when the node stops or leaves.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// Whom to connect to. Any change ends the current pause between attempts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// Control addresses, in order of preference.
+    pub controllers: Vec<HostPort>,
+    /// What is known of the authority.
+    pub trust: Trust,
+    /// Raised to ask for an attempt at once.
+    pub nudges: u64,
+}
+
+/// A connection whose other end is the authority's.
+#[derive(Debug)]
+pub struct Connected {
+    /// As it was asked for.
+    pub controller: HostPort,
+    /// The replica's key.
+    pub replica: IdentityKey,
+    /// The authority's root key.
+    pub root: IdentityKey,
+    /// As the replica sent it; checked.
+    pub keyring: Signed<Keyring>,
+}
+
+/// What happened on the way to an authority.
+#[derive(Debug)]
+pub enum SyncEvent {
+    /// A controller is there.
+    Connected(Box<Connected>),
+    /// It says something.
+    Message(Box<ToNode>),
+    /// It is gone.
+    Lost,
+    /// No controller could be used; tried again by itself.
+    Failed(Problem),
+}
+
+/// The task that keeps one authority's connection. Dropping it ends the connection.
+#[derive(Debug)]
+pub struct AuthorityLink {
+    wanted: watch::Sender<Wanted>,
+    outbox: mpsc::UnboundedSender<ToController>,
+    task: JoinHandle<()>,
+}
+
+impl AuthorityLink {
+    /// Starts to connect.
+    #[must_use]
+    pub fn start(
+        transport: Arc<Transport>,
+        authority: NodeId,
+        wanted: Wanted,
+        events: mpsc::Sender<(NodeId, SyncEvent)>,
+    ) -> Self {
+        let (wanted_sender, wanted) = watch::channel(wanted);
+        // The daemon is the only writer and says little; a bound would only add a way to lose a message.
+        let (outbox_sender, outbox) = mpsc::unbounded_channel();
+        let link = Link {
+            transport,
+            authority,
+            wanted,
+            outbox,
+            events,
+        };
+        Self {
+            wanted: wanted_sender,
+            outbox: outbox_sender,
+            task: tokio::spawn(link.run()),
+        }
+    }
+
+    /// Sends a message over the present connection; between connections it is dropped.
+    pub fn send(&self, message: ToController) {
+        let _ = self.outbox.send(message);
+    }
+
+    /// Changes whom to connect to, for the next attempt.
+    pub fn want(&self, change: impl FnOnce(&mut Wanted)) {
+        self.wanted.send_modify(change);
+    }
+
+    /// Lets what was sent arrive, then ends.
+    pub async fn close(self) {
+        drop(self.outbox);
+        let _ = tokio::time::timeout(GOODBYE, self.task).await;
+    }
+}
+
+struct Link {
+    transport: Arc<Transport>,
+    authority: NodeId,
+    wanted: watch::Receiver<Wanted>,
+    outbox: mpsc::UnboundedReceiver<ToController>,
+    events: mpsc::Sender<(NodeId, SyncEvent)>,
+}
+
+impl Link {
+    async fn run(mut self) {
+        let mut pause = BACKOFF_MIN;
+        loop {
+            let wanted = self.wanted.borrow_and_update().clone();
+            let attempt = dial::any(&self.transport, &wanted);
+            match attempt.await {
+                Ok((connected, channel)) => {
+                    let since = Instant::now();
+                    if self.serve(connected, channel).await.is_break() {
+                        return;
+                    }
+                    if since.elapsed() >= STABLE {
+                        pause = BACKOFF_MIN;
+                    }
+                }
+                Err(problem) => {
+                    tracing::debug!(authority = %self.authority, %problem, "No controller");
+                    self.tell(SyncEvent::Failed(problem)).await;
+                }
+            }
+            let jittered = rand::rng().random_range(pause / 2..=pause);
+            tokio::select! {
+                () = sleep(jittered) => pause = (pause * 2).min(BACKOFF_MAX),
+                changed = self.wanted.changed() => match changed {
+                    Ok(()) => pause = BACKOFF_MIN,
+                    Err(_) => return,
+                },
+            }
+        }
+    }
+
+    /// Carries messages until the connection or the daemon ends.
+    async fn serve(
+        &mut self,
+        connected: Connected,
+        mut channel: Channel,
+    ) -> std::ops::ControlFlow<()> {
+        while self.outbox.try_recv().is_ok() {}
+        let (answers, mut unknown) = mpsc::unbounded_channel();
+        self.tell(SyncEvent::Connected(Box::new(connected))).await;
+        let inbound = receive_all(&mut channel.receiver, &self.events, self.authority, answers);
+        let outbound = send_all(&mut channel.sender, &mut self.outbox, &mut unknown);
+        tokio::select! {
+            error = inbound => tracing::debug!(authority = %self.authority, %error, "Control connection ended"),
+            ended = outbound => match ended {
+                Ok(()) => return std::ops::ControlFlow::Break(()),
+                Err(error) => tracing::debug!(authority = %self.authority, %error, "Control connection ended"),
+            },
+        }
+        self.tell(SyncEvent::Lost).await;
+        std::ops::ControlFlow::Continue(())
+    }
+
+    async fn tell(&self, event: SyncEvent) {
+        // Without a daemon to tell there is nothing left to do but end, which the next wait does.
+        let _ = self.events.send((self.authority, event)).await;
+    }
+}
+
+async fn receive_all(
+    receiver: &mut Receiver,
+    events: &mpsc::Sender<(NodeId, SyncEvent)>,
+    authority: NodeId,
+    answers: mpsc::UnboundedSender<ToController>,
+) -> anyhow::Error {
+    loop {
+        match receiver.receive().await {
+            Ok(Ok(message)) => {
+                if events
+                    .send((authority, SyncEvent::Message(Box::new(message))))
+                    .await
+                    .is_err()
+                {
+                    return anyhow::anyhow!("the daemon stops");
+                }
+            }
+            Ok(Err(variant)) => {
+                let _ = answers.send(ToController::Unsupported { variant });
+            }
+            Err(error) => return error,
+        }
+    }
+}
+
+/// Ends without error when the daemon has no more to say.
+async fn send_all(
+    sender: &mut Sender,
+    outbox: &mut mpsc::UnboundedReceiver<ToController>,
+    answers: &mut mpsc::UnboundedReceiver<ToController>,
+) -> anyhow::Result<()> {
+    loop {
+        let next = tokio::select! {
+            message = outbox.recv() => message,
+            Some(answer) = answers.recv() => Some(answer),
+        };
+        let Some(message) = next else {
+            sender.finish().await;
+            return Ok(());
+        };
+        sender.send(&message).await?;
+    }
+}

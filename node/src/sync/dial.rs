@@ -1,0 +1,155 @@
+//! From a list of controllers to one that may speak for the authority. Several are tried at a time, a little apart; the
+//! first that proves itself wins.
+
+use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration};
+
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use tokio::{
+    net::lookup_host,
+    time::{sleep, timeout},
+};
+use tombolo_proto::{
+    control::{PROTOCOL, PROTOCOL_MIN, ToController, ToNode},
+    link::HostPort,
+};
+
+use super::{
+    Connected, Wanted,
+    transport::{Channel, Transport},
+    trust::{Distrust, Trust},
+};
+
+/// One attempt, from the first packet to `Welcome`. Longer than three lost packets of a handshake.
+const ATTEMPT: Duration = Duration::from_secs(4);
+/// Head start of a better candidate over the next (RFC 8305 section 8 recommends 250 ms).
+const STAGGER: Duration = Duration::from_millis(250);
+/// Name resolution must not eat up the time of a join.
+const RESOLVE: Duration = Duration::from_secs(2);
+
+/// Why no controller could be used, least hopeless first.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
+pub enum Problem {
+    /// Nobody answers.
+    #[error("no controller answers at {0}: check the address, and that UDP to it is open")]
+    Unreachable(String),
+    /// No common version.
+    #[error(
+        "the controller at {0} speaks protocol versions {1} to {2} and this node {PROTOCOL_MIN} to {PROTOCOL}: update the older one"
+    )]
+    Incompatible(HostPort, u16, u16),
+    /// It answers, but is not to be believed.
+    #[error("the controller at {0} is refused: {1}")]
+    Distrusted(HostPort, Distrust),
+}
+
+impl Problem {
+    /// Whether somebody else answers in the authority's place: waiting will not help.
+    #[must_use]
+    pub const fn is_wrong_key(&self) -> bool {
+        matches!(self, Self::Distrusted(_, Distrust::WrongKey))
+    }
+}
+
+/// Connects to whichever controller proves itself first.
+pub(super) async fn any(
+    transport: &Arc<Transport>,
+    wanted: &Wanted,
+) -> Result<(Connected, Channel), Problem> {
+    let mut waiting = resolve(&wanted.controllers).await;
+    let mut attempts = FuturesUnordered::new();
+    let names: Vec<String> = wanted.controllers.iter().map(HostPort::to_string).collect();
+    let mut worst = Problem::Unreachable(names.join(", "));
+    loop {
+        if let Some((controller, address)) = waiting.pop_front() {
+            attempts.push(attempt(transport, &wanted.trust, controller, address));
+        }
+        tokio::select! {
+            Some(ended) = attempts.next() => match ended {
+                Ok(connected) => return Ok(connected),
+                Err(problem) => {
+                    worst = problem.map_or(worst.clone(), |problem| problem.max(worst.clone()));
+                    if attempts.is_empty() && waiting.is_empty() {
+                        return Err(worst);
+                    }
+                }
+            },
+            () = sleep(STAGGER), if !waiting.is_empty() => {}
+            else => return Err(worst),
+        }
+    }
+}
+
+async fn resolve(controllers: &[HostPort]) -> VecDeque<(HostPort, SocketAddr)> {
+    let mut resolved = VecDeque::new();
+    for controller in controllers {
+        let lookup = timeout(RESOLVE, lookup_host((controller.host(), controller.port()))).await;
+        if let Ok(Ok(addresses)) = lookup {
+            resolved.extend(addresses.map(|address| (controller.clone(), address)));
+        }
+    }
+    resolved
+}
+
+/// `None` as an error means that there was no answer.
+async fn attempt(
+    transport: &Arc<Transport>,
+    trust: &Trust,
+    controller: HostPort,
+    address: SocketAddr,
+) -> Result<(Connected, Channel), Option<Problem>> {
+    let greeted = timeout(ATTEMPT, greet(transport, address)).await;
+    let (channel, welcome) = match greeted {
+        Ok(Ok(greeted)) => greeted,
+        Ok(Err(error)) => {
+            tracing::debug!(%controller, %address, %error, "A controller does not answer");
+            return Err(None);
+        }
+        Err(_) => return Err(None),
+    };
+    match welcome {
+        ToNode::Welcome { root, keyring, .. } => {
+            let (trust, replica) = (trust.clone(), channel.peer);
+            let checked = tokio::task::spawn_blocking(move || {
+                let verdict = trust.check(root, &keyring, &replica);
+                (verdict, keyring)
+            });
+            let Ok((verdict, keyring)) = checked.await else {
+                return Err(None);
+            };
+            match verdict {
+                Ok(_) => Ok((
+                    Connected {
+                        controller,
+                        replica,
+                        root,
+                        keyring,
+                    },
+                    channel,
+                )),
+                Err(distrust) => Err(Some(Problem::Distrusted(controller, distrust))),
+            }
+        }
+        ToNode::Incompatible { min, max } => Err(Some(Problem::Incompatible(controller, min, max))),
+        ToNode::Unsupported { .. }
+        | ToNode::Status { .. }
+        | ToNode::Directory { .. }
+        | ToNode::Endpoints { .. }
+        | ToNode::RouteAnswer { .. } => Err(None),
+    }
+}
+
+async fn greet(transport: &Transport, address: SocketAddr) -> anyhow::Result<(Channel, ToNode)> {
+    let mut channel = transport.connect(address).await?;
+    let software = concat!("tombolo-node ", env!("CARGO_PKG_VERSION")).to_owned();
+    channel
+        .sender
+        .send(&ToController::Hello {
+            min: PROTOCOL_MIN,
+            max: PROTOCOL,
+            software,
+        })
+        .await?;
+    let answer = channel.receiver.receive().await?;
+    let answer = answer.map_err(|variant| anyhow::anyhow!("unknown first message {variant}"))?;
+    Ok((channel, answer))
+}
