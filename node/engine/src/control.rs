@@ -1,30 +1,68 @@
 //! The engine: the slow path's one owner, for all networks of a node.
+//!
+//! It takes what the fast path punts, what the controller and the cache say about members and their endpoints, and the
+//! passing of time; it gives datagrams to send, events, and the snapshot that the fast path works from. A shell's loop:
+//!
+//! ```text
+//! loop {
+//!     wait for a punt, a directory, endpoints, or poll_timeout()  ->  handle_…(…, now)
+//!     while poll_transmit() -> send
+//!     while poll_event()    -> FibChanged: publish fib(); others: remember, report
+//! }
+//! ```
+//!
+//! Peers that dial have a deadline each. Peers with a session are looked at together, four times a second while anything
+//! flows and twice a second otherwise; without sessions and attempts the engine sleeps for ever.
+
+mod effects;
+mod network;
+mod status;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
-    net::{IpAddr, SocketAddr},
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use rand::rngs::StdRng;
 use tombolo_proto::{
-    id::{NetworkId, NodeId, UnixSeconds},
+    config::MAX_ENDPOINTS,
+    frame::{self, FrameKind, WireGuardKind},
+    id::{LaneIndex, NetworkId, UnixSeconds},
+    ip,
     key::{IdentityKey, TransportSecret},
 };
 
 use crate::{
-    fib::{Fib, NetworkSlot},
+    counters::{Counters, DropReason, PeerCounters},
+    fib::{Fib, NetworkSlot, PeerSlot},
     forward::Punt,
+    gate::{Admission, Gate},
+    handshake::Parties,
     membership::Directory,
+    peer::{Identity, Peer, Portrait},
+    session::{Noise, WireGuardNoise, receiver},
 };
+pub(crate) use effects::Context;
+pub use effects::{Event, Transmit};
+use effects::{Indices, Outbox};
+use network::Network;
+pub use status::PeerStatus;
+
+/// Between looks at the sessions while anything flows.
+const TICK: Duration = Duration::from_millis(250);
+/// Between looks at sessions that were all idle at the last.
+const IDLE_TICK: Duration = Duration::from_millis(500);
+/// A slot is not given to another peer before this: by then no packet that was routed to the old one is under way.
+const SLOT_QUARANTINE: Duration = Duration::from_secs(60);
 
 /// How long things take. Tests shorten it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timing {
-    /// Age at which a lane is replaced while data flows.
+    /// Age at which a lane is replaced while data flows: WireGuard's REKEY_AFTER_TIME.
     pub rekey_after: Duration,
-    /// Age at which a lane's keys are erased.
+    /// Age at which a lane's keys are erased: WireGuard's REJECT_AFTER_TIME.
     pub reject_after: Duration,
 }
 
@@ -46,153 +84,364 @@ pub struct Settings {
     pub aes: bool,
 }
 
-/// A datagram for the UDP socket.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[must_use]
-pub struct Transmit {
-    /// Where to.
-    pub to: SocketAddr,
-    /// All of it.
-    pub payload: Vec<u8>,
-}
-
-/// What the shell wants to know.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[must_use]
-pub enum Event {
-    /// Take [`Engine::fib`] and publish it.
-    FibChanged,
-    /// A session with a peer is up.
-    SessionUp {
-        /// Which network.
-        network: NetworkId,
-        /// Which peer.
-        peer: IdentityKey,
-        /// Where the peer is, authenticated.
-        endpoint: SocketAddr,
-    },
-    /// There is no session with a peer any more.
-    SessionDown {
-        /// Which network.
-        network: NetworkId,
-        /// Which peer.
-        peer: IdentityKey,
-    },
-    /// A peer is reached elsewhere now.
-    EndpointChanged {
-        /// Which network.
-        network: NetworkId,
-        /// Which peer.
-        peer: IdentityKey,
-        /// Where the peer is, authenticated.
-        endpoint: SocketAddr,
-    },
-}
-
-/// One peer, for people.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PeerStatus {
-    /// Which network.
-    pub network: NetworkId,
-    /// The peer's address, a name.
-    pub node: NodeId,
-    /// Who the peer is.
-    pub identity: IdentityKey,
-    /// The name in its certificate.
-    pub name: String,
-    /// Its addresses in the network.
-    pub addresses: Vec<IpAddr>,
-    /// Where it is reached.
-    pub endpoint: Option<SocketAddr>,
-    /// Smoothed round-trip time.
-    pub latency: Option<Duration>,
-    /// How long ago the current lane was agreed.
-    pub last_handshake: Option<Duration>,
-    /// The current lane's cipher.
-    pub cipher: Option<&'static str>,
-    /// Bytes of inner packets from the peer.
-    pub rx_bytes: u64,
-    /// Bytes of inner packets to the peer.
-    pub tx_bytes: u64,
-    /// Inner packets from the peer.
-    pub rx_packets: u64,
-    /// Inner packets to the peer.
-    pub tx_packets: u64,
-    /// Drops by reason.
-    pub dropped: BTreeMap<&'static str, u64>,
-    /// Whether a handshake is under way.
-    pub connecting: bool,
-}
-
 /// The slow path of a node.
 #[derive(Debug)]
 pub struct Engine {
+    settings: Settings,
+    rng: StdRng,
+    noise: Box<dyn Noise>,
+    gate: Gate,
+    counters: Arc<Counters>,
+    /// By slot; slots are not given out twice.
+    networks: Vec<Option<Network>>,
+    by_id: BTreeMap<NetworkId, NetworkSlot>,
+    peers: Vec<Option<Peer>>,
+    free_slots: VecDeque<(Instant, PeerSlot)>,
+    indices: Indices,
+    /// Peers that have lanes.
+    with_lanes: BTreeSet<PeerSlot>,
+    deadlines: BTreeSet<(Instant, PeerSlot)>,
+    /// Each peer's entry in `deadlines`.
+    scheduled: BTreeMap<PeerSlot, Instant>,
+    last_tick: Option<Instant>,
+    next_tick: Option<Instant>,
+    outbox: Outbox,
     fib: Arc<Fib>,
-    transmits: VecDeque<Transmit>,
-    events: VecDeque<Event>,
 }
 
 impl Engine {
     /// An engine without networks. `rng` is seeded from the operating system.
     #[must_use]
-    pub fn new(_settings: Settings, _rng: StdRng) -> Self {
+    pub fn new(settings: Settings, rng: StdRng) -> Self {
+        Self::with_noise(settings, rng, Box::new(WireGuardNoise))
+    }
+
+    /// An engine with another handshake than the real one.
+    #[must_use]
+    pub fn with_noise(settings: Settings, mut rng: StdRng, noise: Box<dyn Noise>) -> Self {
+        let gate = Gate::new(&mut rng);
         Self {
+            settings,
+            rng,
+            noise,
+            gate,
+            counters: Arc::default(),
+            networks: Vec::new(),
+            by_id: BTreeMap::new(),
+            peers: Vec::new(),
+            free_slots: VecDeque::new(),
+            indices: Indices::default(),
+            with_lanes: BTreeSet::new(),
+            deadlines: BTreeSet::new(),
+            scheduled: BTreeMap::new(),
+            last_tick: None,
+            next_tick: None,
+            outbox: Outbox::default(),
             fib: Arc::default(),
-            transmits: VecDeque::new(),
-            events: VecDeque::new(),
         }
     }
 
-    /// Adds a network in which this node is `identity` and has the key `transport`. The slot is never given out again.
+    // Networks and their members.
+
+    /// Adds a network in which this node is `identity` and has the key `transport`. If it is there already, it starts
+    /// anew. The slot is never given out again.
     pub fn add_network(
         &mut self,
-        _network: NetworkId,
-        _identity: IdentityKey,
-        _transport: TransportSecret,
-        _now: Instant,
+        network: NetworkId,
+        identity: IdentityKey,
+        transport: TransportSecret,
+        now: Instant,
     ) -> NetworkSlot {
-        NetworkSlot(0)
+        self.remove_network(network, now);
+        let slot = NetworkSlot(
+            u16::try_from(self.networks.len()).expect("nobody joins 65,536 networks in one run"),
+        );
+        self.networks.push(Some(Network::new(
+            network,
+            slot,
+            identity,
+            transport,
+            self.noise.as_ref(),
+        )));
+        self.by_id.insert(network, slot);
+        self.outbox.fib_is_stale = true;
+        slot
     }
 
     /// Forgets a network and erases its sessions.
-    pub fn remove_network(&mut self, _network: NetworkId, _now: Instant) {}
+    pub fn remove_network(&mut self, network: NetworkId, now: Instant) {
+        let Some(slot) = self.by_id.remove(&network) else { return };
+        let peers = self.network(slot).map(|network| network.by_identity.values().copied().collect());
+        for peer in peers.unwrap_or_else(Vec::new) {
+            self.remove_peer(peer, now);
+        }
+        if let Some(entry) = self.networks.get_mut(usize::from(slot.0)) {
+            *entry = None;
+        }
+        self.outbox.fib_is_stale = true;
+    }
 
-    /// Takes a newer directory: members that are gone are cut off at once.
-    pub fn set_directory(&mut self, _directory: &Directory, _wall: UnixSeconds, _now: Instant) {}
+    /// Takes a newer directory. Peers are the members that count, while this node is one of them; members that are gone
+    /// are cut off at once.
+    pub fn set_directory(&mut self, directory: &Directory, wall: UnixSeconds, now: Instant) {
+        let Some(&slot) = self.by_id.get(&directory.network()) else { return };
+        let Some(network) = self.network(slot) else { return };
+        let changes = network.compare(directory, wall);
+        for peer in changes.gone {
+            self.remove_peer(peer, now);
+        }
+        for cert in changes.new {
+            self.add_peer(slot, cert.identity, cert.transport, Portrait::from(cert), now);
+        }
+        for (peer, cert) in changes.kept {
+            if let Some(peer) = self.peer_mut(peer) {
+                peer.portrait = Portrait::from(cert);
+            }
+        }
+        if let Some(network) = self.network_mut(slot) {
+            network.rebuild_ownership(directory, wall);
+        }
+        self.outbox.fib_is_stale = true;
+    }
+
+    fn add_peer(
+        &mut self,
+        slot: NetworkSlot,
+        identity: IdentityKey,
+        transport: tombolo_proto::key::TransportKey,
+        portrait: Portrait,
+        now: Instant,
+    ) {
+        let peer_slot = self.take_slot(now);
+        let Some(network) = self.network_mut(slot) else { return };
+        network.by_identity.insert(identity, peer_slot);
+        network.by_transport.insert(transport, peer_slot);
+        let id = Identity {
+            slot: peer_slot,
+            network: slot,
+            identity,
+            parties: Parties {
+                network: network.id,
+                local: network.secret.public(),
+                remote: transport,
+            },
+            secret: network.secret.clone(),
+        };
+        let candidates = network.announced(&identity);
+        let peer = Peer::new(id, portrait, candidates, Arc::new(PeerCounters::default()));
+        if let Some(entry) = self.peers.get_mut(peer_slot.0 as usize) {
+            *entry = Some(peer);
+        }
+    }
+
+    fn take_slot(&mut self, now: Instant) -> PeerSlot {
+        let is_free = |freed: &Instant| now.saturating_duration_since(*freed) >= SLOT_QUARANTINE;
+        if let Some((_, slot)) = self.free_slots.pop_front_if(|(freed, _)| is_free(freed)) {
+            return slot;
+        }
+        let slot = PeerSlot(u32::try_from(self.peers.len()).expect("fewer than 2^32 peers"));
+        self.peers.push(None);
+        slot
+    }
+
+    fn remove_peer(&mut self, slot: PeerSlot, now: Instant) {
+        self.with_peer(slot, now, |peer, context| peer.erase(context));
+        let Some(peer) = self.peers.get_mut(slot.0 as usize).and_then(Option::take) else { return };
+        self.reschedule(slot, None);
+        self.free_slots.push_back((now, slot));
+        if let Some(network) = self.network_mut(peer.id.network) {
+            network.by_identity.remove(&peer.id.identity);
+            network.by_transport.remove(&peer.id.parties.remote);
+        }
+    }
 
     /// Where a peer may be reached, best first; at most 8 count.
     pub fn set_endpoints(
         &mut self,
-        _network: NetworkId,
-        _peer: IdentityKey,
-        _endpoints: Vec<SocketAddr>,
-        _now: Instant,
+        network: NetworkId,
+        peer: IdentityKey,
+        mut endpoints: Vec<SocketAddr>,
+        now: Instant,
     ) {
+        endpoints.truncate(MAX_ENDPOINTS);
+        let Some(&slot) = self.by_id.get(&network) else { return };
+        let Some(network) = self.network_mut(slot) else { return };
+        network.announce(peer, endpoints.clone());
+        if let Some(&slot) = network.by_identity.get(&peer) {
+            self.with_peer(slot, now, |peer, context| peer.set_candidates(endpoints, context, now));
+        }
     }
 
     /// Makes a session now if there is none.
-    pub fn connect(&mut self, _network: NetworkId, _peer: IdentityKey, _now: Instant) {}
+    pub fn connect(&mut self, network: NetworkId, peer: IdentityKey, now: Instant) {
+        let slot = self
+            .by_id
+            .get(&network)
+            .and_then(|slot| self.network(*slot)?.by_identity.get(&peer).copied());
+        if let Some(slot) = slot {
+            self.with_peer(slot, now, |peer, context| peer.connect(context, now));
+        }
+    }
+
+    // The fast path's punts.
 
     /// Takes what the fast path handed over.
-    pub fn handle_punt(&mut self, _punt: Punt, _now: Instant) {}
+    pub fn handle_punt(&mut self, punt: Punt, now: Instant) {
+        match punt {
+            Punt::Packet { peer, packet } => self.handle_packet(peer, packet, now),
+            Punt::Datagram { from, datagram } => self.handle_datagram(from, &datagram, now),
+            Punt::Control { lane, from, message } => self.with_lane_owner(lane, now, |peer, context| {
+                peer.handle_control(lane, from, &message, context, now);
+            }),
+            Punt::Confirmed { lane, from } => self.with_lane_owner(lane, now, |peer, context| {
+                peer.handle_confirmed(lane, from, context, now);
+            }),
+            Punt::Roamed { lane, from } => self.with_lane_owner(lane, now, |peer, context| {
+                peer.handle_roamed(from, context, now);
+            }),
+        }
+    }
 
-    /// Does what is due.
-    pub fn handle_timeout(&mut self, _now: Instant) {}
+    /// Routes the packet once more: while it was under way, its destination may have moved to another member.
+    fn handle_packet(&mut self, routed_to: PeerSlot, packet: Vec<u8>, now: Instant) {
+        let next_hop = self
+            .peer(routed_to)
+            .and_then(|peer| self.network(peer.id.network))
+            .zip(ip::view(&packet))
+            .and_then(|(network, view)| network.ownership.next_hop(view.destination));
+        match next_hop {
+            Some(slot) => {
+                self.with_peer(slot, now, |peer, context| peer.handle_packet(packet, context, now));
+            }
+            None => self.counters.count(DropReason::NoRoute),
+        }
+    }
+
+    fn handle_datagram(&mut self, from: SocketAddr, datagram: &[u8], now: Instant) {
+        let Some(FrameKind::WireGuard(kind)) = frame::kind(datagram) else {
+            return self.counters.count(DropReason::UnknownFrame);
+        };
+        if kind == WireGuardKind::Initiation {
+            return self.handle_initiation(from, datagram, now);
+        }
+        let owner = receiver(kind, datagram).and_then(|index| self.indices.machine_owner(index));
+        match owner {
+            Some(slot) => self.with_peer(slot, now, |peer, context| {
+                peer.handle_handshake(from, datagram, context, now);
+            }),
+            None => self.counters.count(DropReason::UnknownHandshake),
+        }
+    }
+
+    /// First MAC, then budget, then cookie if there is load, then one Diffie-Hellman operation to learn the caller's key,
+    /// and only if that is a member's, the rest.
+    fn handle_initiation(&mut self, from: SocketAddr, initiation: &[u8], now: Instant) {
+        let Some(network) = self
+            .networks
+            .iter()
+            .flatten()
+            .find(|network| network.door.is_addressed_to_us(initiation))
+        else {
+            return self.counters.count(DropReason::UnknownHandshake);
+        };
+        match self.gate.admit(from.ip(), now) {
+            Admission::Admitted => {}
+            Admission::OverBudget => return self.counters.count(DropReason::RateLimited),
+            Admission::NeedsCookie => {
+                if let Err(reply) = network.door.check_cookie(initiation, from.ip().to_canonical()) {
+                    self.counters.count(DropReason::RateLimited);
+                    if !reply.is_empty() {
+                        self.outbox.transmits.push_back(Transmit { to: from, payload: reply });
+                    }
+                    return;
+                }
+            }
+        }
+        let Some(caller) = network.door.caller(initiation) else {
+            return self.counters.count(DropReason::BadHandshake);
+        };
+        let Some(&slot) = network.by_transport.get(&caller) else {
+            return self.counters.count(DropReason::UnknownPeer);
+        };
+        self.with_peer(slot, now, |peer, context| {
+            peer.handle_handshake(from, initiation, context, now);
+        });
+    }
+
+    // Time.
 
     /// When [`Self::handle_timeout`] wants to be called next, and what for.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
-        None
+        let dialing = self.deadlines.first().map(|(at, _)| (*at, "handshake"));
+        let tick = self.next_tick.map(|at| (at, "sessions"));
+        dialing.into_iter().chain(tick).min_by_key(|(at, _)| *at)
     }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some(&(at, slot)) = self.deadlines.first()
+            && at <= now
+        {
+            self.with_peer(slot, now, |peer, context| peer.handle_timeout(context, now));
+        }
+        if self.next_tick.is_some_and(|at| at <= now) {
+            self.tick(now);
+        }
+    }
+
+    fn tick(&mut self, now: Instant) {
+        let previous = self.last_tick.unwrap_or(now);
+        let slots: Vec<PeerSlot> = self.with_lanes.iter().copied().collect();
+        let mut is_active = false;
+        for slot in slots {
+            self.with_peer(slot, now, |peer, context| is_active |= peer.tick(context, previous, now));
+        }
+        let pause = if is_active { TICK } else { IDLE_TICK };
+        let goes_on = !self.with_lanes.is_empty();
+        self.last_tick = goes_on.then_some(now);
+        self.next_tick = goes_on.then_some(now + pause);
+    }
+
+    // What came of it.
 
     /// The next datagram to send.
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
-        self.transmits.pop_front()
+        self.outbox.transmits.pop_front()
     }
 
     /// The next thing to know.
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.events.pop_front()
+        if std::mem::take(&mut self.outbox.fib_is_stale) {
+            self.fib = Arc::new(self.snapshot());
+            return Some(Event::FibChanged);
+        }
+        self.outbox.events.pop_front()
+    }
+
+    fn snapshot(&self) -> Fib {
+        let networks = self.networks.iter().map(Option::as_ref);
+        let lanes = self
+            .with_lanes
+            .iter()
+            .filter_map(|slot| self.peer(*slot))
+            .flat_map(Peer::lane_entries)
+            .map(|entry| (entry.lane.local(), Arc::clone(entry)));
+        Fib {
+            networks: networks
+                .clone()
+                .map(|network| network.map(|network| Arc::clone(&network.ownership)))
+                .collect(),
+            paths: self
+                .peers
+                .iter()
+                .map(|peer| peer.as_ref().and_then(Peer::path).cloned())
+                .collect(),
+            lanes: lanes.collect(),
+            doors: networks.flatten().map(|network| Arc::clone(&network.door)).collect(),
+            machines: self.indices.known_machines(),
+            counters: Arc::clone(&self.counters),
+        }
     }
 
     /// The snapshot to publish. Take it after [`Event::FibChanged`].
@@ -203,7 +452,86 @@ impl Engine {
 
     /// All peers, for people.
     #[must_use]
-    pub fn peers(&self, _now: Instant) -> Vec<PeerStatus> {
-        Vec::new()
+    pub fn peers(&self, now: Instant) -> Vec<PeerStatus> {
+        self.peers
+            .iter()
+            .flatten()
+            .map(|peer| PeerStatus::of(peer, now))
+            .collect()
+    }
+
+    // Access.
+
+    fn network(&self, slot: NetworkSlot) -> Option<&Network> {
+        self.networks.get(usize::from(slot.0))?.as_ref()
+    }
+
+    fn network_mut(&mut self, slot: NetworkSlot) -> Option<&mut Network> {
+        self.networks.get_mut(usize::from(slot.0))?.as_mut()
+    }
+
+    fn peer(&self, slot: PeerSlot) -> Option<&Peer> {
+        self.peers.get(slot.0 as usize)?.as_ref()
+    }
+
+    fn peer_mut(&mut self, slot: PeerSlot) -> Option<&mut Peer> {
+        self.peers.get_mut(slot.0 as usize)?.as_mut()
+    }
+
+    fn with_lane_owner(
+        &mut self,
+        lane: LaneIndex,
+        now: Instant,
+        act: impl FnOnce(&mut Peer, &mut Context<'_>),
+    ) {
+        if let Some(slot) = self.indices.lane_owner(lane) {
+            self.with_peer(slot, now, act);
+        }
+    }
+
+    /// Lets a peer act, and notes what that means for its place in the engine's lists.
+    fn with_peer(
+        &mut self,
+        slot: PeerSlot,
+        now: Instant,
+        act: impl FnOnce(&mut Peer, &mut Context<'_>),
+    ) {
+        let Some(peer) = self.peers.get_mut(slot.0 as usize).and_then(Option::as_mut) else { return };
+        let network = self.networks.get(usize::from(peer.id.network.0)).and_then(Option::as_ref);
+        let Some(network) = network else { return };
+        let mut context = Context {
+            settings: &self.settings,
+            noise: self.noise.as_ref(),
+            ownership: &network.ownership,
+            rng: &mut self.rng,
+            indices: &mut self.indices,
+            outbox: &mut self.outbox,
+        };
+        act(peer, &mut context);
+        let deadline = peer.poll_timeout();
+        if peer.has_lanes() {
+            self.with_lanes.insert(slot);
+            self.last_tick.get_or_insert(now);
+            self.next_tick.get_or_insert(now + TICK);
+        } else {
+            self.with_lanes.remove(&slot);
+        }
+        self.reschedule(slot, deadline);
+    }
+
+    fn reschedule(&mut self, slot: PeerSlot, deadline: Option<Instant>) {
+        let before = match deadline {
+            Some(at) => self.scheduled.insert(slot, at),
+            None => self.scheduled.remove(&slot),
+        };
+        if before == deadline {
+            return;
+        }
+        if let Some(at) = before {
+            self.deadlines.remove(&(at, slot));
+        }
+        if let Some(at) = deadline {
+            self.deadlines.insert((at, slot));
+        }
     }
 }

@@ -1,0 +1,152 @@
+//! What the slow path has to say to the outside, and what every peer may use to say it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    net::SocketAddr,
+    sync::Arc,
+};
+
+use rand::{Rng as _, rngs::StdRng};
+use tombolo_proto::{
+    id::{LaneIndex, NetworkId},
+    key::IdentityKey,
+};
+
+use super::Settings;
+use crate::{
+    fib::PeerSlot,
+    handshake,
+    ownership::Ownership,
+    session::{MachineIndex, Noise},
+};
+
+/// A datagram for the UDP socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub struct Transmit {
+    /// Where to.
+    pub to: SocketAddr,
+    /// All of it.
+    pub payload: Vec<u8>,
+}
+
+/// What the shell wants to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub enum Event {
+    /// Take [`super::Engine::fib`] and publish it.
+    FibChanged,
+    /// A session with a peer is up.
+    SessionUp {
+        /// Which network.
+        network: NetworkId,
+        /// Which peer.
+        peer: IdentityKey,
+        /// Where the peer is, authenticated.
+        endpoint: SocketAddr,
+    },
+    /// There is no session with a peer any more.
+    SessionDown {
+        /// Which network.
+        network: NetworkId,
+        /// Which peer.
+        peer: IdentityKey,
+    },
+    /// A peer is reached elsewhere now.
+    EndpointChanged {
+        /// Which network.
+        network: NetworkId,
+        /// Which peer.
+        peer: IdentityKey,
+        /// Where the peer is, authenticated.
+        endpoint: SocketAddr,
+    },
+}
+
+/// Waits to be polled.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    pub(crate) transmits: VecDeque<Transmit>,
+    pub(crate) events: VecDeque<Event>,
+    /// Whether the published snapshot is out of date.
+    pub(crate) fib_is_stale: bool,
+}
+
+/// Which indices this node has given out, and to which peer.
+#[derive(Debug, Default)]
+pub(crate) struct Indices {
+    lanes: BTreeMap<LaneIndex, PeerSlot>,
+    machines: BTreeMap<MachineIndex, PeerSlot>,
+    /// Shared with the snapshots.
+    known_machines: Arc<BTreeSet<MachineIndex>>,
+}
+
+impl Indices {
+    pub(crate) fn lane_owner(&self, lane: LaneIndex) -> Option<PeerSlot> {
+        self.lanes.get(&lane).copied()
+    }
+
+    pub(crate) fn machine_owner(&self, machine: MachineIndex) -> Option<PeerSlot> {
+        self.machines.get(&machine).copied()
+    }
+
+    pub(crate) fn known_machines(&self) -> Arc<BTreeSet<MachineIndex>> {
+        Arc::clone(&self.known_machines)
+    }
+}
+
+/// What a peer works with: the node's settings and randomness, and the places where its effects go.
+#[derive(Debug)]
+pub(crate) struct Context<'a> {
+    pub(crate) settings: &'a Settings,
+    pub(crate) noise: &'a dyn Noise,
+    pub(crate) ownership: &'a Ownership,
+    pub(crate) rng: &'a mut StdRng,
+    pub(crate) indices: &'a mut Indices,
+    pub(crate) outbox: &'a mut Outbox,
+}
+
+impl Context<'_> {
+    pub(crate) fn transmit(&mut self, to: SocketAddr, payload: Vec<u8>) {
+        self.outbox.transmits.push_back(Transmit { to, payload });
+    }
+
+    pub(crate) fn event(&mut self, event: Event) {
+        self.outbox.events.push_back(event);
+    }
+
+    /// A random lane index that nobody has.
+    pub(crate) fn take_lane_index(&mut self, owner: PeerSlot) -> LaneIndex {
+        loop {
+            let index = handshake::a_lane_index(self.rng);
+            if let std::collections::btree_map::Entry::Vacant(entry) = self.indices.lanes.entry(index) {
+                entry.insert(owner);
+                return index;
+            }
+        }
+    }
+
+    pub(crate) fn give_back_lane_index(&mut self, index: LaneIndex) {
+        self.indices.lanes.remove(&index);
+        self.outbox.fib_is_stale = true;
+    }
+
+    /// A random machine index that nobody has.
+    pub(crate) fn take_machine_index(&mut self, owner: PeerSlot) -> MachineIndex {
+        loop {
+            let index = MachineIndex::from_bits(self.rng.random());
+            if let std::collections::btree_map::Entry::Vacant(entry) = self.indices.machines.entry(index) {
+                entry.insert(owner);
+                Arc::make_mut(&mut self.indices.known_machines).insert(index);
+                self.outbox.fib_is_stale = true;
+                return index;
+            }
+        }
+    }
+
+    pub(crate) fn give_back_machine_index(&mut self, index: MachineIndex) {
+        self.indices.machines.remove(&index);
+        Arc::make_mut(&mut self.indices.known_machines).remove(&index);
+        self.outbox.fib_is_stale = true;
+    }
+}

@@ -1,0 +1,135 @@
+//! One network as the engine sees it, and what a newer directory changes in it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    sync::Arc,
+};
+
+use tombolo_proto::{
+    config::MemberCert,
+    id::{Mtu, NetworkId, UnixSeconds},
+    key::{IdentityKey, TransportKey, TransportSecret},
+};
+
+use crate::{
+    fib::{NetworkSlot, PeerSlot},
+    membership::Directory,
+    ownership::Ownership,
+    session::{Door, Noise},
+};
+
+/// Announcements kept for members this node has not heard of yet: as many as a large network has members.
+const MAX_ANNOUNCED: usize = 16_384;
+
+/// One network.
+#[derive(Debug)]
+pub(crate) struct Network {
+    pub(crate) id: NetworkId,
+    pub(crate) slot: NetworkSlot,
+    pub(crate) identity: IdentityKey,
+    pub(crate) secret: TransportSecret,
+    pub(crate) door: Arc<dyn Door>,
+    pub(crate) ownership: Arc<Ownership>,
+    pub(crate) by_identity: BTreeMap<IdentityKey, PeerSlot>,
+    pub(crate) by_transport: BTreeMap<TransportKey, PeerSlot>,
+    announced: BTreeMap<IdentityKey, Vec<SocketAddr>>,
+}
+
+/// What a newer directory means for the peers of a network.
+#[derive(Debug)]
+pub(crate) struct Changes<'a> {
+    /// No longer members, or with another key: erase first.
+    pub(crate) gone: Vec<PeerSlot>,
+    /// New members, and old ones with another key.
+    pub(crate) new: Vec<&'a MemberCert>,
+    /// Members as before, whose certificate may have changed otherwise.
+    pub(crate) kept: Vec<(PeerSlot, &'a MemberCert)>,
+}
+
+impl Network {
+    pub(crate) fn new(
+        id: NetworkId,
+        slot: NetworkSlot,
+        identity: IdentityKey,
+        secret: TransportSecret,
+        noise: &dyn Noise,
+    ) -> Self {
+        Self {
+            id,
+            slot,
+            identity,
+            door: noise.door(&secret),
+            secret,
+            ownership: Arc::new(Ownership::new(std::iter::empty(), identity, Mtu::DEFAULT, |_| None)),
+            by_identity: BTreeMap::new(),
+            by_transport: BTreeMap::new(),
+            announced: BTreeMap::new(),
+        }
+    }
+
+    /// Members that count, but only while this node is one of them: whoever was put out talks to nobody.
+    fn members<'a>(&self, directory: &'a Directory, wall: UnixSeconds) -> Vec<&'a MemberCert> {
+        if directory.member(&self.identity, wall).is_none() {
+            return Vec::new();
+        }
+        directory.members(wall).collect()
+    }
+
+    /// Compares the peers there are with those that `directory` wants.
+    pub(crate) fn compare<'a>(&self, directory: &'a Directory, wall: UnixSeconds) -> Changes<'a> {
+        let mut wanted: BTreeMap<IdentityKey, &MemberCert> = self
+            .members(directory, wall)
+            .into_iter()
+            .filter(|cert| cert.identity != self.identity)
+            .map(|cert| (cert.identity, cert))
+            .collect();
+        let mut changes = Changes {
+            gone: Vec::new(),
+            new: Vec::new(),
+            kept: Vec::new(),
+        };
+        for (identity, &slot) in &self.by_identity {
+            match wanted.get(identity) {
+                Some(cert) if self.by_transport.get(&cert.transport) == Some(&slot) => {
+                    changes.kept.push((slot, cert));
+                    wanted.remove(identity);
+                }
+                Some(_) | None => changes.gone.push(slot),
+            }
+        }
+        changes.new = self.without_shared_keys(wanted.into_values().collect());
+        changes
+    }
+
+    /// Two members with one transport key cannot be told apart: the first by identity stays, the other gets no session.
+    fn without_shared_keys<'a>(&self, certs: Vec<&'a MemberCert>) -> Vec<&'a MemberCert> {
+        let mut seen = BTreeSet::from([self.secret.public()]);
+        certs
+            .into_iter()
+            .filter(|cert| seen.insert(cert.transport))
+            .collect()
+    }
+
+    pub(crate) fn rebuild_ownership(&mut self, directory: &Directory, wall: UnixSeconds) {
+        let mtu = directory.doc().map_or(Mtu::DEFAULT, |doc| doc.mtu);
+        let members = self.members(directory, wall);
+        self.ownership = Arc::new(Ownership::new(
+            members.into_iter(),
+            self.identity,
+            mtu,
+            |identity| self.by_identity.get(identity).copied(),
+        ));
+    }
+
+    /// Remembers where a member may be, for now and for when it becomes a peer.
+    pub(crate) fn announce(&mut self, identity: IdentityKey, endpoints: Vec<SocketAddr>) {
+        if self.announced.len() < MAX_ANNOUNCED || self.announced.contains_key(&identity) {
+            self.announced.insert(identity, endpoints);
+        }
+    }
+
+    pub(crate) fn announced(&self, identity: &IdentityKey) -> Vec<SocketAddr> {
+        self.announced.get(identity).cloned().unwrap_or_default()
+    }
+}

@@ -1,0 +1,76 @@
+//! What people see of a peer.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    sync::atomic::Ordering::Relaxed,
+    time::{Duration, Instant},
+};
+
+use tombolo_proto::{
+    id::{NetworkId, NodeId},
+    key::IdentityKey,
+};
+
+use crate::peer::Peer;
+
+/// One peer, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerStatus {
+    /// Which network.
+    pub network: NetworkId,
+    /// The peer's address, a name.
+    pub node: NodeId,
+    /// Who the peer is.
+    pub identity: IdentityKey,
+    /// The name in its certificate.
+    pub name: String,
+    /// Its addresses in the network.
+    pub addresses: Vec<IpAddr>,
+    /// Where it is reached, while there is a session.
+    pub endpoint: Option<SocketAddr>,
+    /// Smoothed round-trip time.
+    pub latency: Option<Duration>,
+    /// How long ago the lane in use was agreed.
+    pub last_handshake: Option<Duration>,
+    /// The cipher of the lane in use.
+    pub cipher: Option<&'static str>,
+    /// Bytes of inner packets from the peer.
+    pub rx_bytes: u64,
+    /// Bytes of inner packets to the peer.
+    pub tx_bytes: u64,
+    /// Inner packets from the peer.
+    pub rx_packets: u64,
+    /// Inner packets to the peer.
+    pub tx_packets: u64,
+    /// Drops by reason.
+    pub dropped: BTreeMap<&'static str, u64>,
+    /// Whether a handshake is under way.
+    pub connecting: bool,
+}
+
+impl PeerStatus {
+    pub(crate) fn of(peer: &Peer, now: Instant) -> Self {
+        let path = peer.path();
+        let counters = &peer.counters;
+        Self {
+            network: peer.id.parties.network,
+            node: peer.portrait.node,
+            identity: peer.id.identity,
+            name: peer.portrait.name.clone(),
+            addresses: peer.portrait.addresses.clone(),
+            endpoint: path.map(|path| path.to),
+            latency: path.and_then(|_| peer.round_trip()),
+            last_handshake: peer
+                .lane_made_at()
+                .map(|made| now.saturating_duration_since(made)),
+            cipher: path.map(|path| path.lane.aead().name()),
+            rx_bytes: counters.rx_bytes.load(Relaxed),
+            tx_bytes: counters.tx_bytes.load(Relaxed),
+            rx_packets: counters.rx_packets.load(Relaxed),
+            tx_packets: counters.tx_packets.load(Relaxed),
+            dropped: counters.dropped.report(),
+            connecting: peer.is_connecting(),
+        }
+    }
+}
