@@ -2,10 +2,22 @@
 //!
 //! | module | what it gives |
 //! |---|---|
+//! | [`world`] | whole networks in virtual time: engines on a simulated underlay |
+//! | [`clock`] | virtual time |
+//! | [`simnet`] | a seeded underlay: delay, loss, reordering, duplication |
+//! | [`fake_noise`] | a handshake without cryptography and without a clock of its own |
+//! | [`authority`] | signed directories without a controller |
+//! | [`packets`] | inner packets that can be told apart |
 //! | [`netns`] | a laboratory of network namespaces: underlay, hosts, bridges, containers, captures |
 //! | [`overlay`] | the real binaries in such a laboratory |
 //! | [`process`] | processes that are never left behind, waiting with deadlines, figures |
 
+pub mod authority;
+pub mod clock;
+pub mod fake_noise;
 pub mod netns;
 pub mod overlay;
+pub mod packets;
 pub mod process;
+pub mod simnet;
+pub mod world;

@@ -1,0 +1,135 @@
+//! A seeded network: what is sent arrives later, perhaps twice, perhaps out of order, perhaps not at all.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
+
+/// How the network treats datagrams.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Conditions {
+    /// Least time on the way.
+    pub delay: Duration,
+    /// Added at random: with more than the gap between two datagrams, they overtake each other.
+    pub jitter: Duration,
+    /// Chance to get lost.
+    pub loss: f64,
+    /// Chance to arrive a second time.
+    pub duplication: f64,
+}
+
+impl Conditions {
+    /// 20 ms, in order, nothing lost.
+    pub const CLEAN: Self = Self {
+        delay: Duration::from_millis(20),
+        jitter: Duration::ZERO,
+        loss: 0.0,
+        duplication: 0.0,
+    };
+    /// What a bad mobile network does.
+    pub const ROUGH: Self = Self {
+        delay: Duration::from_millis(20),
+        jitter: Duration::from_millis(30),
+        loss: 0.2,
+        duplication: 0.1,
+    };
+}
+
+/// A datagram that arrives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivery {
+    /// Where it came from.
+    pub from: SocketAddr,
+    /// Whom it is for.
+    pub to: SocketAddr,
+    /// All of it.
+    pub payload: Vec<u8>,
+}
+
+/// The network.
+#[derive(Debug)]
+pub struct SimNet {
+    /// May be changed at any time; holds for what is sent from then on.
+    pub conditions: Conditions,
+    rng: StdRng,
+    in_flight: BTreeMap<(Instant, u64), Delivery>,
+    sequence: u64,
+    unreachable: BTreeSet<SocketAddr>,
+    /// Sees everything that is sent, also what gets lost; kept only while a test listens.
+    tap: Option<Vec<Delivery>>,
+}
+
+impl SimNet {
+    /// A network whose accidents follow from `seed`.
+    #[must_use]
+    pub fn new(conditions: Conditions, seed: u64) -> Self {
+        Self {
+            conditions,
+            rng: StdRng::seed_from_u64(seed),
+            in_flight: BTreeMap::new(),
+            sequence: 0,
+            unreachable: BTreeSet::new(),
+            tap: None,
+        }
+    }
+
+    /// Takes a datagram.
+    pub fn send(&mut self, datagram: Delivery, now: Instant) {
+        if let Some(tap) = &mut self.tap {
+            tap.push(datagram.clone());
+        }
+        let is_cut =
+            self.unreachable.contains(&datagram.from) || self.unreachable.contains(&datagram.to);
+        if is_cut || self.rng.random_bool(self.conditions.loss) {
+            return;
+        }
+        if self.rng.random_bool(self.conditions.duplication) {
+            self.enqueue(datagram.clone(), now);
+        }
+        self.enqueue(datagram, now);
+    }
+
+    fn enqueue(&mut self, datagram: Delivery, now: Instant) {
+        let jitter = self
+            .conditions
+            .jitter
+            .mul_f64(self.rng.random_range(0.0..1.0));
+        let arrival = now + self.conditions.delay + jitter;
+        self.in_flight.insert((arrival, self.sequence), datagram);
+        self.sequence += 1;
+    }
+
+    /// Cuts the cable of an address, or plugs it in again.
+    pub fn set_reachable(&mut self, address: SocketAddr, reachable: bool) {
+        if reachable {
+            self.unreachable.remove(&address);
+        } else {
+            self.unreachable.insert(address);
+        }
+    }
+
+    /// When the next datagram arrives.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.in_flight.keys().next().map(|(arrival, _)| *arrival)
+    }
+
+    /// A datagram that has arrived.
+    pub fn poll_delivery(&mut self, now: Instant) -> Option<Delivery> {
+        let entry = self.in_flight.first_entry()?;
+        (entry.key().0 <= now).then(|| entry.remove())
+    }
+
+    /// Begins to listen.
+    pub fn listen(&mut self) {
+        self.tap = Some(Vec::new());
+    }
+
+    /// What was sent since listening began or this was last asked.
+    pub fn heard(&mut self) -> Vec<Delivery> {
+        self.tap.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+}

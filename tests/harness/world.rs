@@ -1,0 +1,500 @@
+//! Nodes, a network between them, and virtual time. A node is an engine and the snapshot it published last, driven
+//! exactly as the daemon drives them: packets and datagrams go through the snapshot, what it punts goes to the engine,
+//! what the engine publishes replaces the snapshot.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use rand::{SeedableRng as _, rngs::StdRng};
+use tombolo_engine::{
+    control::{Engine, Event, PeerStatus, Settings, Timing},
+    counters::DropReason,
+    fib::{Fib, NetworkSlot},
+    forward::{Inbound, Outbound},
+};
+use tombolo_proto::{
+    frame::{LANE_HEADER, LANE_TAG},
+    id::NetworkId,
+    key::{IdentityKey, Seed},
+};
+
+use crate::{
+    authority::Authority,
+    clock::Clock,
+    fake_noise::FakeNoise,
+    packets::Message,
+    simnet::{Conditions, Delivery, SimNet},
+};
+
+/// Which handshake nodes use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Handshake {
+    /// The real one.
+    Real,
+    /// [`FakeNoise`]: fast, and no clock but the virtual one.
+    Fake,
+}
+
+/// Which node: a small number, from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Name(pub u8);
+
+/// One node.
+#[derive(Debug)]
+pub struct Node {
+    /// Its secret.
+    pub seed: Seed,
+    /// Where its UDP socket is.
+    pub address: SocketAddr,
+    /// Its slow path.
+    pub engine: Engine,
+    /// Its fast path.
+    pub fib: Arc<Fib>,
+    /// Everything the engine said, except that the snapshot changed.
+    pub events: Vec<Event>,
+    /// Packets that reached its TUN devices, in order.
+    pub delivered: Vec<(NetworkId, Message)>,
+    /// Whether it takes no news from controllers: a node that does not cooperate, or hears nothing.
+    pub is_deaf: bool,
+    is_up: bool,
+    noise: FakeNoise,
+    slots: BTreeMap<NetworkId, NetworkSlot>,
+}
+
+impl Node {
+    /// Who it is.
+    #[must_use]
+    pub fn identity(&self) -> IdentityKey {
+        self.seed.identity().public()
+    }
+
+    /// Sets what its wall clock shows to handshakes (of the fake kind).
+    pub fn set_handshake_clock(&self, value: u64) {
+        self.noise
+            .clock
+            .store(value, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+/// Everything.
+#[derive(Debug)]
+pub struct World {
+    /// Virtual time.
+    pub clock: Clock,
+    /// The underlay.
+    pub net: SimNet,
+    handshake: Handshake,
+    timing: Timing,
+    authorities: Vec<Authority>,
+    nodes: BTreeMap<Name, Node>,
+    next_number: u64,
+    seed: u64,
+}
+
+impl World {
+    /// A world without nodes. Everything random follows from `seed`.
+    #[must_use]
+    pub fn new(handshake: Handshake, conditions: Conditions, seed: u64) -> Self {
+        Self {
+            clock: Clock::default(),
+            net: SimNet::new(conditions, seed),
+            handshake,
+            timing: Timing::default(),
+            authorities: vec![Authority::new(1)],
+            nodes: BTreeMap::new(),
+            next_number: 1,
+            seed,
+        }
+    }
+
+    /// A world with nodes 1 to `count`, all members of the first network, everybody knowing everybody's endpoint.
+    #[must_use]
+    pub fn with_members(
+        handshake: Handshake,
+        conditions: Conditions,
+        seed: u64,
+        count: u8,
+    ) -> Self {
+        let mut world = Self::new(handshake, conditions, seed);
+        for number in 1..=count {
+            world.start(Name(number));
+            world.authorise(Name(number));
+        }
+        world.publish();
+        world
+    }
+
+    /// Other ages of keys, for nodes that start from now on.
+    pub const fn set_timing(&mut self, timing: Timing) {
+        self.timing = timing;
+    }
+
+    /// The first network's authority.
+    pub fn authority(&mut self) -> &mut Authority {
+        &mut self.authorities[0]
+    }
+
+    /// The first network.
+    #[must_use]
+    pub fn network(&self) -> NetworkId {
+        self.authorities[0].network()
+    }
+
+    /// Adds another network and returns which.
+    pub fn add_network(&mut self) -> usize {
+        let number = self.authorities.len();
+        self.authorities.push(Authority::new(number as u8 + 1));
+        number
+    }
+
+    /// Any network's authority.
+    pub fn authority_of(&mut self, number: usize) -> &mut Authority {
+        &mut self.authorities[number]
+    }
+
+    /// A node.
+    #[must_use]
+    pub fn node(&self, name: Name) -> &Node {
+        &self.nodes[&name]
+    }
+
+    /// A node, to be changed.
+    pub fn node_mut(&mut self, name: Name) -> &mut Node {
+        self.nodes.get_mut(&name).expect("a node of that name")
+    }
+
+    /// All nodes there are.
+    pub fn names(&self) -> Vec<Name> {
+        self.nodes.keys().copied().collect()
+    }
+
+    /// The IPv4 address that [`Self::authorise`] gives a node.
+    #[must_use]
+    pub fn address_of(name: Name) -> IpAddr {
+        IpAddr::from([172, 27, 0, name.0])
+    }
+
+    /// Starts a node, in every network there is. A node that ran before has lost all but its identity and its place.
+    pub fn start(&mut self, name: Name) {
+        let (noise, address) = match self.nodes.remove(&name) {
+            Some(before) => (before.noise, before.address),
+            None => (
+                FakeNoise::default(),
+                SocketAddr::from(([192, 0, 2, name.0], 9790)),
+            ),
+        };
+        self.seed += 1;
+        let rng = StdRng::seed_from_u64(self.seed << 8 | u64::from(name.0));
+        let settings = Settings {
+            timing: self.timing,
+            aes: true,
+        };
+        let mut engine = match self.handshake {
+            Handshake::Real => Engine::new(settings, rng),
+            Handshake::Fake => Engine::with_noise(settings, rng, Box::new(noise.clone())),
+        };
+        let seed = Seed::from_bytes([name.0; 32]);
+        let mut slots = BTreeMap::new();
+        for authority in &self.authorities {
+            let network = authority.network();
+            let secret = seed.transport(network, 0);
+            let slot =
+                engine.add_network(network, seed.identity().public(), secret, self.clock.now());
+            slots.insert(network, slot);
+        }
+        let fib = engine.fib();
+        self.nodes.insert(
+            name,
+            Node {
+                seed,
+                address,
+                engine,
+                fib,
+                events: Vec::new(),
+                delivered: Vec::new(),
+                is_deaf: false,
+                is_up: true,
+                noise,
+                slots,
+            },
+        );
+        self.settle(name);
+    }
+
+    /// Kills a node.
+    pub fn kill(&mut self, name: Name) {
+        self.node_mut(name).is_up = false;
+    }
+
+    /// Whether a node runs.
+    #[must_use]
+    pub fn is_up(&self, name: Name) -> bool {
+        self.nodes[&name].is_up
+    }
+
+    /// Starts a node again from its cache: directory and endpoints as they are known, sessions gone.
+    pub fn restart(&mut self, name: Name) {
+        self.start(name);
+        self.publish_to(name);
+    }
+
+    /// Makes a node a member of the first network. Nobody knows before [`Self::publish`].
+    pub fn authorise(&mut self, name: Name) {
+        self.authorise_in(0, name);
+    }
+
+    /// Makes a node a member of any network.
+    pub fn authorise_in(&mut self, network: usize, name: Name) {
+        let seed = Seed::from_bytes([name.0; 32]);
+        let wall = self.clock.wall();
+        self.authorities[network].authorise(&seed, name.0, Self::address_of(name), wall);
+    }
+
+    /// Puts a node out of the first network. Nobody knows before [`Self::publish`].
+    pub fn revoke(&mut self, name: Name) {
+        let identity = Seed::from_bytes([name.0; 32]).identity().public();
+        let wall = self.clock.wall();
+        self.authorities[0].revoke(identity, wall);
+    }
+
+    /// Tells every node that listens what the directories and endpoints are.
+    pub fn publish(&mut self) {
+        for name in self.names() {
+            self.publish_to(name);
+        }
+    }
+
+    fn publish_to(&mut self, name: Name) {
+        let places: Vec<(IdentityKey, SocketAddr)> = self
+            .nodes
+            .values()
+            .map(|node| (node.identity(), node.address))
+            .collect();
+        let (wall, now) = (self.clock.wall(), self.clock.now());
+        let node = self.nodes.get_mut(&name).expect("a node of that name");
+        if node.is_deaf || !node.is_up {
+            return;
+        }
+        for authority in &self.authorities {
+            let network = authority.network();
+            node.engine.set_directory(authority.directory(), wall, now);
+            for (identity, place) in &places {
+                node.engine
+                    .set_endpoints(network, *identity, vec![*place], now);
+            }
+        }
+        self.settle(name);
+    }
+
+    /// Moves a node to another UDP address without telling anybody.
+    pub fn roam(&mut self, name: Name, address: SocketAddr) {
+        self.node_mut(name).address = address;
+    }
+
+    /// Asks a node for a session with another.
+    pub fn connect(&mut self, from: Name, to: Name) {
+        let (network, peer, now) = (self.network(), self.node(to).identity(), self.clock.now());
+        self.node_mut(from).engine.connect(network, peer, now);
+        self.settle(from);
+    }
+
+    /// Sends a numbered packet in the first network between the IPv4 addresses of two nodes; returns its number.
+    pub fn send(&mut self, from: Name, to: Name) -> u64 {
+        self.send_between(from, Self::address_of(from), Self::address_of(to))
+    }
+
+    /// Sends a numbered packet from a node's TUN device with any addresses.
+    pub fn send_between(&mut self, name: Name, from: IpAddr, to: IpAddr) -> u64 {
+        let number = self.next_number;
+        self.next_number += 1;
+        let packet = Message { from, to, number }.encode();
+        self.send_raw(0, name, &packet);
+        number
+    }
+
+    /// Sends any bytes from a node's TUN device.
+    pub fn send_raw(&mut self, network: usize, name: Name, packet: &[u8]) {
+        let network = self.authorities[network].network();
+        let now = self.clock.now();
+        let node = self.nodes.get_mut(&name).expect("a node of that name");
+        if !node.is_up {
+            return;
+        }
+        let mut frame = vec![0; LANE_HEADER + packet.len() + LANE_TAG];
+        frame[LANE_HEADER..LANE_HEADER + packet.len()].copy_from_slice(packet);
+        match node.fib.outbound(node.slots[&network], &mut frame) {
+            Outbound::Send { to, .. } => self.net.send(
+                Delivery {
+                    from: node.address,
+                    to,
+                    payload: frame,
+                },
+                now,
+            ),
+            Outbound::Punt(punt) => {
+                node.engine.handle_punt(punt, now);
+                self.settle(name);
+            }
+            Outbound::Drop(_) => {}
+        }
+    }
+
+    /// Lets time pass.
+    pub fn run_for(&mut self, duration: Duration) {
+        let end = self.clock.now() + duration;
+        while self.step(end) {}
+        self.clock.advance_to(end);
+    }
+
+    /// Lets time pass until `done`; says whether it came to that.
+    pub fn run_until(&mut self, limit: Duration, done: impl Fn(&Self) -> bool) -> bool {
+        let end = self.clock.now() + limit;
+        while !done(self) {
+            if !self.step(end) {
+                self.clock.advance_to(end);
+                return done(self);
+            }
+        }
+        true
+    }
+
+    /// Jumps to whatever is due first, and does it; `false` if nothing is due before `end`.
+    fn step(&mut self, end: std::time::Instant) -> bool {
+        let arrival = self.net.poll_timeout();
+        let wake_up = self
+            .nodes
+            .iter()
+            .filter(|(_, node)| node.is_up)
+            .filter_map(|(name, node)| Some((node.engine.poll_timeout()?.0, *name)))
+            .min();
+        let next = [arrival, wake_up.map(|(at, _)| at)]
+            .into_iter()
+            .flatten()
+            .min();
+        let Some(next) = next.filter(|next| *next <= end) else {
+            return false;
+        };
+        self.clock.advance_to(next);
+        if arrival == Some(next) {
+            self.deliver();
+        } else if let Some((_, name)) = wake_up {
+            let now = self.clock.now();
+            self.node_mut(name).engine.handle_timeout(now);
+            self.settle(name);
+        }
+        true
+    }
+
+    fn deliver(&mut self) {
+        let now = self.clock.now();
+        let Some(delivery) = self.net.poll_delivery(now) else {
+            return;
+        };
+        let receiver = self
+            .nodes
+            .iter()
+            .find(|(_, node)| node.is_up && node.address == delivery.to)
+            .map(|(name, _)| *name);
+        if let Some(name) = receiver {
+            self.receive(name, delivery.from, delivery.payload);
+        }
+    }
+
+    /// Gives a node a datagram.
+    pub fn receive(&mut self, name: Name, from: SocketAddr, mut datagram: Vec<u8>) {
+        let now = self.clock.now();
+        let node = self.nodes.get_mut(&name).expect("a node of that name");
+        match node.fib.inbound(from, &mut datagram) {
+            Inbound::Deliver {
+                network,
+                packet,
+                note,
+            } => {
+                let (network, _) = node
+                    .slots
+                    .iter()
+                    .find(|(_, slot)| **slot == network)
+                    .expect("a network of this node");
+                if let Some(message) = Message::decode(&datagram[packet]) {
+                    node.delivered.push((*network, message));
+                }
+                if let Some(note) = note {
+                    node.engine.handle_punt(note, now);
+                }
+            }
+            Inbound::Punt(punt) => node.engine.handle_punt(punt, now),
+            Inbound::Drop(_) => {}
+        }
+        self.settle(name);
+    }
+
+    /// Sends what the engine has to send and publishes what it has to publish.
+    fn settle(&mut self, name: Name) {
+        let now = self.clock.now();
+        let node = self.nodes.get_mut(&name).expect("a node of that name");
+        while let Some(transmit) = node.engine.poll_transmit() {
+            self.net.send(
+                Delivery {
+                    from: node.address,
+                    to: transmit.to,
+                    payload: transmit.payload,
+                },
+                now,
+            );
+        }
+        while let Some(event) = node.engine.poll_event() {
+            if event == Event::FibChanged {
+                node.fib = node.engine.fib();
+            } else {
+                node.events.push(event);
+            }
+        }
+    }
+
+    /// Numbers of the packets that reached a node, in order, in all networks.
+    #[must_use]
+    pub fn received(&self, name: Name) -> Vec<u64> {
+        self.nodes[&name]
+            .delivered
+            .iter()
+            .map(|(_, message)| message.number)
+            .collect()
+    }
+
+    /// Whether a packet has reached a node.
+    #[must_use]
+    pub fn has_received(&self, name: Name, number: u64) -> bool {
+        self.nodes[&name]
+            .delivered
+            .iter()
+            .any(|(_, message)| message.number == number)
+    }
+
+    /// What a node reports of a peer in the first network.
+    #[must_use]
+    pub fn status(&self, of: Name, peer: Name) -> Option<PeerStatus> {
+        let (identity, network) = (self.node(peer).identity(), self.network());
+        self.nodes[&of]
+            .engine
+            .peers(self.clock.now())
+            .into_iter()
+            .find(|status| status.identity == identity && status.network == network)
+    }
+
+    /// How often a node dropped something for `reason`, whoever it came from.
+    #[must_use]
+    pub fn drops(&self, name: Name, reason: DropReason) -> u64 {
+        let node = &self.nodes[&name];
+        let of_peers: u64 = node
+            .engine
+            .peers(self.clock.now())
+            .iter()
+            .filter_map(|status| status.dropped.get(reason.name()))
+            .sum();
+        of_peers + node.fib.counters().get(reason)
+    }
+}
