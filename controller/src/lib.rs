@@ -1,1 +1,38 @@
-//! Tombolo.
+//! The controller: a web API, a control channel for nodes, STUN, and one store behind them.
+//!
+//! ```text
+//! api / control -> domain::decide -> compile -> sign -> store.commit(expected, changes + signed blobs) -> publish
+//! ```
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`controller`] | starting and stopping the whole |
+//! | [`config`] | what it is started with: flags, environment, file |
+//! | [`networks`] | load, decide, sign, commit, publish; again on conflict |
+//! | [`store`] | the SQLite file |
+//! | [`api`] | the web API |
+//! | `control` | QUIC connections of nodes |
+//! | `relay` | STUN |
+//! | [`cli`], [`commands`] | the verbs |
+
+pub mod api;
+mod auth;
+mod authority;
+pub mod cli;
+pub mod commands;
+pub mod config;
+mod control;
+pub mod controller;
+mod interfaces;
+mod listen;
+pub mod networks;
+pub mod publish;
+mod relay;
+pub mod signer;
+mod state_dir;
+mod stop;
+pub mod store;
+mod telemetry;
+mod token;
+
+pub use controller::{Controller, StartError};

@@ -18,8 +18,10 @@
 //! | [`signed`] | signatures over documents: the only way to a trusted document |
 //! | [`config`] | the documents: keyring, network, member certificate, revocation, endpoints |
 //! | [`control`] | messages between node and controller |
+//! | [`api`] | JSON of the web API |
 
 pub mod address;
+pub mod api;
 pub mod config;
 pub mod control;
 pub mod frame;

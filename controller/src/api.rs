@@ -1,0 +1,149 @@
+//! The web API. Handlers load, ask the domain, and answer; no rule is decided here.
+//!
+//! Before anything else of a request is looked at, its credential is checked; every error is a problem document.
+
+use std::{sync::Arc, time::Instant};
+
+use axum::{
+    Router,
+    extract::Request,
+    http::{HeaderName, HeaderValue, StatusCode, header},
+    middleware,
+    response::{IntoResponse as _, Response},
+    routing::get,
+};
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa::{
+    Modify, OpenApi,
+    openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+mod audit;
+mod etag;
+mod events;
+mod extract;
+mod health;
+mod join_tokens;
+mod members;
+mod metrics;
+mod networks;
+mod page;
+mod problem;
+mod routes;
+mod status;
+mod tokens;
+mod views;
+
+use crate::{
+    auth, networks::Networks, publish::Registry, signer::Signer, stop::Stop, store::Store,
+};
+pub(crate) use problem::Problem;
+
+/// What handlers work with.
+#[derive(Debug, Clone)]
+pub struct ApiState {
+    pub(crate) store: Store,
+    pub(crate) networks: Arc<Networks>,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) signer: Arc<Signer>,
+    pub(crate) started: Instant,
+    pub(crate) stop: Stop,
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Tombolo controller",
+        description = "Networks, members, routes and tokens. Every path but this document, /healthz and /readyz needs \
+                       `Authorization: Bearer <token>`; every error is application/problem+json (RFC 9457)."
+    ),
+    components(schemas(
+        tombolo_proto::api::Problem,
+        tombolo_proto::api::Event,
+        tombolo_proto::api::AddressRange
+    )),
+    security(("token" = [])),
+    modifiers(&Bearer)
+)]
+struct Document;
+
+struct Bearer;
+
+impl Modify for Bearer {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let components = document.components.get_or_insert_default();
+        let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
+        components.add_security_scheme("token", SecurityScheme::Http(scheme));
+    }
+}
+
+/// The whole HTTP side of a controller.
+pub fn router(state: ApiState) -> Router {
+    let (routes, document) = OpenApiRouter::with_openapi(Document::openapi())
+        .routes(routes!(networks::list, networks::create))
+        .routes(routes!(networks::show, networks::update, networks::remove))
+        .routes(routes!(members::list))
+        .routes(routes!(members::show, members::update, members::remove))
+        .routes(routes!(members::allocate_subnet))
+        .routes(routes!(routes::list, routes::add))
+        .routes(routes!(routes::show, routes::update, routes::remove))
+        .routes(routes!(join_tokens::list, join_tokens::create))
+        .routes(routes!(join_tokens::remove))
+        .routes(routes!(tokens::list, tokens::create))
+        .routes(routes!(tokens::remove))
+        .routes(routes!(audit::list))
+        .routes(routes!(status::show))
+        .routes(routes!(events::stream))
+        .routes(routes!(health::alive))
+        .routes(routes!(health::ready))
+        .routes(routes!(metrics::show))
+        .split_for_parts();
+    let document = Arc::new(document);
+    routes
+        .route("/", get(page::show))
+        .route(
+            "/api/v1/openapi.json",
+            get(move || std::future::ready(axum::Json(Arc::clone(&document)).into_response())),
+        )
+        .fallback(|| {
+            std::future::ready(Problem::not_found(
+                "there is nothing at this path: see /api/v1/openapi.json",
+            ))
+        })
+        .method_not_allowed_fallback(|| {
+            std::future::ready(Problem::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method-not-allowed",
+                "this path does not take this method: see /api/v1/openapi.json",
+            ))
+        })
+        .layer(middleware::from_fn(extract::cap_body))
+        .layer(middleware::from_fn_with_state(
+            state.clone(),
+            auth::require_credential,
+        ))
+        .layer(CatchPanicLayer::custom(|_| {
+            Problem::internal().into_response()
+        }))
+        .layer(middleware::from_fn(protect))
+        .with_state(state)
+}
+
+/// Headers that keep browsers from guessing, framing and caching.
+async fn protect(request: Request, next: middleware::Next) -> Response {
+    const HEADERS: [(HeaderName, &str); 4] = [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    let mut response = next.run(request).await;
+    for (name, value) in HEADERS {
+        response
+            .headers_mut()
+            .entry(name)
+            .or_insert(HeaderValue::from_static(value));
+    }
+    response
+}

@@ -1,0 +1,50 @@
+//! `/api/v1/events`: what changed, as it changes, as server-sent events. A reader that sees a gap reads again.
+
+use std::{convert::Infallible, time::Duration};
+
+use axum::{
+    extract::State,
+    response::{
+        IntoResponse as _, Response,
+        sse::{self, KeepAlive, Sse},
+    },
+};
+use futures_util::{Stream, stream};
+use tokio::sync::broadcast::{self, error::RecvError};
+use tombolo_proto::api::Event;
+
+use super::ApiState;
+use crate::{auth::Reader, stop::Stop};
+
+/// Proxies drop connections that are silent for a minute.
+const HEARTBEAT: Duration = Duration::from_secs(20);
+
+/// Streams changes (`text/event-stream`).
+#[utoipa::path(get, path = "/api/v1/events", tag = "controller",
+    responses((status = 200, body = Event, content_type = "text/event-stream")))]
+pub(super) async fn stream(State(state): State<ApiState>, _reader: Reader) -> Response {
+    let events = changes(state.registry.events(), state.stop.clone());
+    let answer = Sse::new(events).keep_alive(KeepAlive::new().interval(HEARTBEAT));
+    std::future::ready(answer.into_response()).await
+}
+
+fn changes(
+    events: broadcast::Receiver<Event>,
+    stop: Stop,
+) -> impl Stream<Item = Result<sse::Event, Infallible>> {
+    stream::unfold((events, stop), |(mut events, mut stop)| async move {
+        let received = tokio::select! {
+            received = events.recv() => received,
+            () = stop.wait() => return None,
+        };
+        let event = match received {
+            Ok(event) => sse::Event::default()
+                .event(&event.kind)
+                .json_data(&event)
+                .unwrap_or_default(),
+            Err(RecvError::Lagged(_)) => sse::Event::default().event("lagged").data("{}"),
+            Err(RecvError::Closed) => return None,
+        };
+        Some((Ok(event), (events, stop)))
+    })
+}

@@ -1,0 +1,161 @@
+//! Reading requests: the same as axum's own extractors, but every failure is a problem document.
+
+use axum::{
+    body::to_bytes,
+    extract::{FromRequest, FromRequestParts, Path, Query, Request},
+    http::{StatusCode, header, request::Parts},
+    middleware::Next,
+    response::{IntoResponse as _, Response},
+};
+use serde::{Deserialize, de::DeserializeOwned};
+use tombolo_proto::api::Page;
+
+use super::Problem;
+
+/// Longest body: far beyond any configuration a person writes.
+const MAX_BODY: usize = 256 * 1024;
+/// Items of a page unless it says otherwise.
+const DEFAULT_LIMIT: u32 = 100;
+/// Most items of a page.
+const MAX_LIMIT: u32 = 1000;
+
+/// A JSON body.
+pub(super) struct Json<T>(pub(super) T);
+
+/// Path parameters, as text.
+pub(super) struct Params<T>(pub(super) T);
+
+/// `?limit=&after=` of a list.
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Paging {
+    /// How many items, 1 to 1000; 100 by default.
+    limit: Option<u32>,
+    /// The `next` of the page before.
+    after: Option<String>,
+}
+
+impl Paging {
+    /// One more than the page holds, so that it shows whether there is another.
+    pub(super) fn fetch(&self) -> u32 {
+        self.limit() + 1
+    }
+
+    fn limit(&self) -> u32 {
+        self.limit.unwrap_or(DEFAULT_LIMIT)
+    }
+
+    pub(super) fn after(&self) -> &str {
+        self.after.as_deref().unwrap_or_default()
+    }
+
+    /// `after` as what it names.
+    pub(super) fn after_parsed<T: std::str::FromStr>(&self) -> Result<Option<T>, Problem> {
+        self.after
+            .as_deref()
+            .map(|after| {
+                after.parse().map_err(|_| {
+                    Problem::bad_request("`after` must be the `next` of the page before")
+                })
+            })
+            .transpose()
+    }
+
+    /// The page from items that begin where it begins. `key` is what `after` takes.
+    pub(super) fn page<T>(
+        &self,
+        items: impl IntoIterator<Item = T>,
+        key: impl Fn(&T) -> String,
+    ) -> axum::Json<Page<T>> {
+        let limit = self.limit() as usize;
+        let mut items: Vec<T> = items.into_iter().take(limit + 1).collect();
+        let more = items.len() > limit;
+        items.truncate(limit);
+        let next = items.last().filter(|_| more).map(key);
+        axum::Json(Page { items, next })
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Paging {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Query(paging) = Query::<Self>::from_request_parts(parts, state)
+            .await
+            .map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
+        if !(1..=MAX_LIMIT).contains(&paging.limit()) {
+            return Err(Problem::bad_request(format!(
+                "`limit` must be 1 to {MAX_LIMIT}"
+            )));
+        }
+        Ok(paging)
+    }
+}
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Params<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        Path::<T>::from_request_parts(parts, state)
+            .await
+            .map(|Path(params)| Self(params))
+            .map_err(|rejection| Problem::bad_request(rejection.body_text()))
+    }
+}
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
+        if !is_json(&request) {
+            return Err(Problem::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported-media-type",
+                "send JSON, with the header `Content-Type: application/json`",
+            ));
+        }
+        let body = to_bytes(request.into_body(), MAX_BODY)
+            .await
+            .map_err(|_| too_large())?;
+        serde_json::from_slice(&body).map(Self).map_err(|error| {
+            if error.is_data() {
+                Problem::invalid(format!("the body does not fit: {error}"))
+            } else {
+                Problem::bad_request(format!("the body is not JSON: {error}"))
+            }
+        })
+    }
+}
+
+/// Turns away bodies that say themselves that they are too large.
+pub(super) async fn cap_body(request: Request, next: Next) -> Response {
+    let announced = request
+        .headers()
+        .get(header::CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok())
+        .and_then(|length| length.parse::<usize>().ok());
+    if announced.is_some_and(|length| length > MAX_BODY) {
+        return too_large().into_response();
+    }
+    next.run(request).await
+}
+
+fn too_large() -> Problem {
+    Problem::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "too-large",
+        format!("the body is longer than {MAX_BODY} bytes: send less at once"),
+    )
+}
+
+fn is_json(request: &Request) -> bool {
+    request
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .map(|value| value.split(';').next().unwrap_or_default().trim())
+        .is_some_and(|essence| {
+            essence.eq_ignore_ascii_case("application/json") || essence.ends_with("+json")
+        })
+}

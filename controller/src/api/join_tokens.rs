@@ -1,0 +1,99 @@
+//! `/api/v1/networks/{id}/join-tokens`
+
+use axum::{
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse as _, Response},
+};
+use tombolo_proto::api::{CreatedToken, JoinToken, NewJoinToken, Page};
+
+use super::{
+    ApiState, Problem,
+    extract::{Json, Paging, Params},
+    views,
+};
+use crate::{
+    auth::{Admin, Reader},
+    networks::ChangeError,
+    token,
+};
+
+/// An hour: long enough to walk to the other machine.
+const DEFAULT_LIFETIME_SECONDS: u64 = 3600;
+/// A year: a token that lives longer is a password.
+const MAX_LIFETIME_SECONDS: u64 = 366 * 24 * 3600;
+/// More uses than this are an open network.
+const MAX_USES: u32 = 100_000;
+
+/// Lists join tokens, without their secrets.
+#[utoipa::path(get, path = "/api/v1/networks/{id}/join-tokens", tag = "join tokens",
+    params(("id" = String, Path), Paging), responses((status = 200, body = Page<JoinToken>)))]
+pub(super) async fn list(
+    State(state): State<ApiState>,
+    _reader: Reader,
+    Params(id): Params<String>,
+    paging: Paging,
+) -> Result<axum::Json<Page<JoinToken>>, Problem> {
+    let id = views::network_id(&id)?;
+    state.networks.get(id).await?;
+    let items = state
+        .store
+        .join_tokens(id, paging.after(), paging.fetch())
+        .await?;
+    Ok(paging.page(items, |token| token.id.clone()))
+}
+
+/// Creates a join token: nodes that show it are authorised at once.
+#[utoipa::path(post, path = "/api/v1/networks/{id}/join-tokens", tag = "join tokens", params(("id" = String, Path)),
+    request_body = NewJoinToken, responses((status = 201, body = CreatedToken)))]
+pub(super) async fn create(
+    State(state): State<ApiState>,
+    Admin(actor): Admin,
+    Params(id): Params<String>,
+    Json(new): Json<NewJoinToken>,
+) -> Result<Response, Problem> {
+    let id = views::network_id(&id)?;
+    let uses = new.uses.unwrap_or(1);
+    if !(1..=MAX_USES).contains(&uses) {
+        return Err(Problem::invalid(format!("uses must be 1 to {MAX_USES}")));
+    }
+    let expires_in = new.expires_in.unwrap_or(DEFAULT_LIFETIME_SECONDS);
+    if !(1..=MAX_LIFETIME_SECONDS).contains(&expires_in) {
+        return Err(Problem::invalid(format!(
+            "expires_in must be 1 to {MAX_LIFETIME_SECONDS} seconds"
+        )));
+    }
+    let minted = token::mint();
+    let added = state
+        .store
+        .add_join_token(id, &minted.id, &minted.hash, uses, expires_in, &actor)
+        .await?;
+    if !added {
+        return Err(ChangeError::UnknownNetwork.into());
+    }
+    let body = CreatedToken {
+        join_link: Some(state.networks.join_link(id, Some(minted.token.clone()))),
+        id: minted.id,
+        token: minted.token,
+    };
+    Ok((StatusCode::CREATED, axum::Json(body)).into_response())
+}
+
+/// Deletes a join token.
+#[utoipa::path(delete, path = "/api/v1/networks/{id}/join-tokens/{token}", tag = "join tokens",
+    params(("id" = String, Path), ("token" = String, Path)), responses((status = 204)))]
+pub(super) async fn remove(
+    State(state): State<ApiState>,
+    Admin(actor): Admin,
+    Params((id, token)): Params<(String, String)>,
+) -> Result<StatusCode, Problem> {
+    let id = views::network_id(&id)?;
+    state.networks.get(id).await?;
+    if state.store.remove_join_token(id, &token, &actor).await? {
+        Ok(StatusCode::NO_CONTENT)
+    } else {
+        Err(Problem::not_found(
+            "there is no such join token: list join tokens to see their ids",
+        ))
+    }
+}

@@ -1,0 +1,229 @@
+//! `/api/v1/networks/{id}/members`
+
+use std::collections::BTreeMap;
+
+use axum::{
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse as _, Response},
+};
+use tombolo_domain::{
+    command::Command,
+    managed_route::RouteId,
+    network::{Found, Network},
+    refusal::Refusal,
+};
+use tombolo_proto::{
+    api::{Member, MemberPatch, NewSubnet, Page, Route},
+    id::{NetworkId, NodeId},
+};
+
+use super::{
+    ApiState, Problem,
+    etag::{self, IfMatch},
+    extract::{Json, Paging, Params},
+    views,
+};
+use crate::{
+    auth::{Admin, Reader},
+    networks::{ChangeError, Wish},
+    store::Actor,
+};
+
+/// Lists members and waiting requests.
+#[utoipa::path(get, path = "/api/v1/networks/{id}/members", tag = "members", params(("id" = String, Path), Paging),
+    responses((status = 200, body = Page<Member>)))]
+pub(super) async fn list(
+    State(state): State<ApiState>,
+    _reader: Reader,
+    Params(id): Params<String>,
+    paging: Paging,
+) -> Result<axum::Json<Page<Member>>, Problem> {
+    let loaded = state.networks.get(views::network_id(&id)?).await?;
+    let network = &loaded.network;
+    let members = network.members().map(Found::Member);
+    let requests = network.requests().map(Found::Request);
+    let mut by_node: BTreeMap<NodeId, Found<'_>> = BTreeMap::new();
+    for found in members.chain(requests) {
+        let node = match found {
+            Found::Member(member) => member.node,
+            Found::Request(request) => request.node,
+        };
+        by_node.entry(node).or_insert(found);
+    }
+    let after: Option<NodeId> = paging.after_parsed()?;
+    let page: Vec<Member> = by_node
+        .into_iter()
+        .filter(|(node, _)| after.is_none_or(|after| *node > after))
+        .take(paging.fetch() as usize)
+        .map(|(_, found)| views::member(network, found))
+        .collect();
+    let page = with_reports(&state, network.id(), page).await?;
+    Ok(paging.page(page, |member| member.node.to_string()))
+}
+
+/// Shows a member or a waiting request.
+#[utoipa::path(get, path = "/api/v1/networks/{id}/members/{node}", tag = "members",
+    params(("id" = String, Path), ("node" = String, Path)), responses((status = 200, body = Member)))]
+pub(super) async fn show(
+    State(state): State<ApiState>,
+    _reader: Reader,
+    Params((id, node)): Params<(String, String)>,
+) -> Result<Response, Problem> {
+    let loaded = state.networks.get(views::network_id(&id)?).await?;
+    let found = find(&loaded.network, &node)?;
+    answer(
+        &state,
+        &loaded.network,
+        views::member(&loaded.network, found),
+    )
+    .await
+}
+
+/// Authorises, deauthorises or changes a member.
+#[utoipa::path(patch, path = "/api/v1/networks/{id}/members/{node}", tag = "members",
+    params(("id" = String, Path), ("node" = String, Path)), request_body = MemberPatch,
+    responses((status = 200, body = Member)))]
+pub(super) async fn update(
+    State(state): State<ApiState>,
+    Admin(actor): Admin,
+    Params((id, node)): Params<(String, String)>,
+    if_match: IfMatch,
+    Json(patch): Json<MemberPatch>,
+) -> Result<Response, Problem> {
+    let id = views::network_id(&id)?;
+    let wanted = views::member_patch(&patch)?;
+    check_node(&node)?;
+    let wish = wish(&actor, action(&patch), &node);
+    let after = state
+        .networks
+        .change(id, wish, |network, _| {
+            let found = find(network, &node)?;
+            if_match.check(&views::member(network, found))?;
+            Ok(Command::UpdateMember {
+                identity: found.identity(),
+                patch: wanted.clone(),
+            })
+        })
+        .await?;
+    let found = find(&after, &node)?;
+    answer(&state, &after, views::member(&after, found)).await
+}
+
+/// Deletes a member, frees its addresses, and revokes its certificates; or deletes a waiting request.
+#[utoipa::path(delete, path = "/api/v1/networks/{id}/members/{node}", tag = "members",
+    params(("id" = String, Path), ("node" = String, Path)), responses((status = 204)))]
+pub(super) async fn remove(
+    State(state): State<ApiState>,
+    Admin(actor): Admin,
+    Params((id, node)): Params<(String, String)>,
+    if_match: IfMatch,
+) -> Result<StatusCode, Problem> {
+    let id = views::network_id(&id)?;
+    check_node(&node)?;
+    let wish = wish(&actor, "member.delete", &node);
+    state
+        .networks
+        .change(id, wish, |network, _| {
+            let found = find(network, &node)?;
+            if_match.check(&views::member(network, found))?;
+            Ok(Command::RemoveMember(found.identity()))
+        })
+        .await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Allocates a container subnet from the network's subnet pools and routes it to the member.
+#[utoipa::path(post, path = "/api/v1/networks/{id}/members/{node}/subnets", tag = "members",
+    params(("id" = String, Path), ("node" = String, Path)), request_body = NewSubnet,
+    responses((status = 201, body = Route)))]
+pub(super) async fn allocate_subnet(
+    State(state): State<ApiState>,
+    Admin(actor): Admin,
+    Params((id, node)): Params<(String, String)>,
+    Json(new): Json<NewSubnet>,
+) -> Result<Response, Problem> {
+    let id = views::network_id(&id)?;
+    check_node(&node)?;
+    let route = RouteId(rand::random());
+    let subject: String = format!("{node} {}", new.name).chars().take(200).collect();
+    let wish = wish(&actor, "subnet.allocate", subject.trim());
+    let after = state
+        .networks
+        .change(id, wish, |network, _| {
+            Ok(Command::AllocateSubnet {
+                id: route,
+                via: find(network, &node)?.identity(),
+                length: new.size,
+            })
+        })
+        .await?;
+    let route = after.route(route).ok_or(Refusal::UnknownRoute)?;
+    let body = views::route(&after, route);
+    Ok((StatusCode::CREATED, axum::Json(body)).into_response())
+}
+
+fn action(patch: &MemberPatch) -> &'static str {
+    match patch.authorized {
+        Some(true) => "member.authorize",
+        Some(false) => "member.deauthorize",
+        None => "member.update",
+    }
+}
+
+fn wish<'a>(actor: &'a Actor, action: &'static str, subject: &str) -> Wish<'a> {
+    Wish {
+        actor,
+        action,
+        subject: subject.to_owned(),
+        token: None,
+    }
+}
+
+fn check_node(text: &str) -> Result<NodeId, Problem> {
+    text.parse()
+        .map_err(|error| Problem::bad_request(format!("{text:?} is not a node address: {error}")))
+}
+
+fn find<'a>(network: &'a Network, node: &str) -> Result<Found<'a>, ChangeError> {
+    let found = node
+        .parse()
+        .ok()
+        .and_then(|node: NodeId| network.by_node(node));
+    Ok(found.ok_or(Refusal::UnknownMember)?)
+}
+
+async fn answer(
+    state: &ApiState,
+    network: &Network,
+    configured: Member,
+) -> Result<Response, Problem> {
+    let tag = etag::of(&configured);
+    let reported = with_reports(state, network.id(), vec![configured]).await?;
+    let member = reported.first().ok_or(Refusal::UnknownMember)?;
+    Ok(etag::tagged(&tag, member))
+}
+
+/// Adds what nodes report of themselves.
+async fn with_reports(
+    state: &ApiState,
+    network: NetworkId,
+    mut members: Vec<Member>,
+) -> Result<Vec<Member>, Problem> {
+    let presence = state.store.presence(network).await?;
+    let mut clashes = state.store.clashes(network).await?;
+    let now = state.store.now().await?;
+    for member in &mut members {
+        member.online = state.registry.is_online(&member.identity);
+        if let Some(known) = presence.get(&member.identity) {
+            member.version = Some(known.software.clone());
+            member.last_seen = Some(if member.online {
+                now.0
+            } else {
+                known.last_seen
+            });
+        }
+        member.clashes = clashes.remove(&member.identity).unwrap_or_default();
+    }
+    Ok(members)
+}

@@ -1,0 +1,47 @@
+//! `/metrics`, as Prometheus reads it.
+
+use std::fmt::Write as _;
+
+use axum::{
+    extract::State,
+    http::header,
+    response::{IntoResponse as _, Response},
+};
+
+use super::{ApiState, Problem};
+use crate::auth::Reader;
+
+/// Shows counters in the Prometheus text format.
+#[utoipa::path(get, path = "/metrics", tag = "controller", responses((status = 200, body = String)))]
+pub(super) async fn show(
+    State(state): State<ApiState>,
+    _reader: Reader,
+) -> Result<Response, Problem> {
+    let gauges = [
+        (
+            "tombolo_networks",
+            "Networks on this controller",
+            state.store.network_count().await?,
+        ),
+        (
+            "tombolo_connected_nodes",
+            "Nodes connected now",
+            state.registry.connected() as u64,
+        ),
+        (
+            "tombolo_uptime_seconds",
+            "Seconds since the controller started",
+            state.started.elapsed().as_secs(),
+        ),
+    ];
+    let mut text = String::new();
+    for (name, help, value) in gauges {
+        writeln!(
+            text,
+            "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}"
+        )
+        .expect("writing to a String never fails");
+    }
+    let kind = "text/plain; version=0.0.4; charset=utf-8";
+    Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
+}

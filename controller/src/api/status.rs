@@ -1,0 +1,31 @@
+//! `/api/v1/status`
+
+use axum::extract::State;
+use tombolo_proto::api::Status;
+
+use super::{ApiState, Problem};
+use crate::auth::Reader;
+
+/// Shows the controller itself.
+#[utoipa::path(get, path = "/api/v1/status", tag = "controller", responses((status = 200, body = Status)))]
+pub(super) async fn show(
+    State(state): State<ApiState>,
+    _reader: Reader,
+) -> Result<axum::Json<Status>, Problem> {
+    let signer = &state.signer;
+    Ok(axum::Json(Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        authority: signer.authority(),
+        authority_key: signer.root(),
+        replica_key: signer.replica().public(),
+        endpoints: signer
+            .keyring()
+            .endpoints
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
+        networks: state.store.network_count().await?,
+        connected_nodes: state.registry.connected() as u64,
+        uptime: state.started.elapsed().as_secs(),
+    }))
+}

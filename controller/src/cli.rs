@@ -1,0 +1,330 @@
+//! The command line, as types.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use tombolo_proto::link::HostPort;
+
+/// Runs and manages a Tombolo controller.
+#[derive(Debug, Parser)]
+#[command(
+    name = "controller",
+    version,
+    propagate_version = true,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+pub struct Cli {
+    /// Options that stand before or after the verb.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// Options that every verb takes.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// Where keys, the admin token and the store are [default: /var/lib/tombolo/controller]
+    #[arg(long, global = true, env = "TOMBOLO_STATE_DIR", value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// Configuration file, with the same keys as the flags [default: /etc/tombolo/controller.toml]
+    #[arg(long, global = true, env = "TOMBOLO_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where the controller's API is [default: http://127.0.0.1:9792]
+    #[arg(long, global = true, value_name = "URL")]
+    pub url: Option<String>,
+    /// File with an API token [default: admin.token in the state directory]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// Print one JSON object or array
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Run the controller in the foreground
+    Serve(Serve),
+    /// Create, list, change and delete networks
+    #[command(subcommand)]
+    Network(NetworkVerb),
+    /// List, authorise, change and delete members
+    #[command(subcommand)]
+    Member(MemberVerb),
+    /// Add, list, approve and delete routes
+    #[command(subcommand)]
+    Route(RouteVerb),
+    /// Create, list and delete API tokens
+    #[command(subcommand)]
+    Token(TokenVerb),
+    /// Create, list and delete join tokens
+    #[command(subcommand)]
+    JoinToken(JoinTokenVerb),
+    /// Print a shell completion script
+    Completions {
+        /// For which shell
+        shell: Shell,
+    },
+    /// Write the manual pages to a directory, or print the main one
+    Man {
+        /// Where to write them
+        dir: Option<PathBuf>,
+    },
+}
+
+/// `controller serve`
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// The store [default: sqlite:<state-dir>/store.sqlite]
+    #[arg(long, value_name = "sqlite:PATH")]
+    pub store: Option<String>,
+    /// Where to serve the web API [default: 127.0.0.1:9792]
+    #[arg(long, value_name = "ADDR")]
+    pub http: Option<SocketAddr>,
+    /// Where nodes connect [default: [::]:9791, both families]
+    #[arg(long, value_name = "ADDR")]
+    pub control: Option<SocketAddr>,
+    /// Where to answer STUN [default: [::]:9793, both families]
+    #[arg(long, value_name = "ADDR")]
+    pub relay: Option<SocketAddr>,
+    /// Where nodes reach the control address; may be repeated [default: the addresses of this host's interfaces]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub advertise: Vec<HostPort>,
+    /// Serve the unencrypted web API beyond this host
+    #[arg(long)]
+    pub insecure_http: bool,
+}
+
+/// `controller network`
+#[derive(Debug, Subcommand)]
+pub enum NetworkVerb {
+    /// Create a network
+    Create {
+        /// Short name
+        name: String,
+        /// Settings
+        #[command(flatten)]
+        settings: NetworkSettings,
+    },
+    /// List networks
+    Ls,
+    /// Show a network
+    Show {
+        /// Id or name
+        network: String,
+    },
+    /// Change a network
+    Set {
+        /// Id or name
+        network: String,
+        /// New short name
+        #[arg(long)]
+        name: Option<String>,
+        /// Settings
+        #[command(flatten)]
+        settings: NetworkSettings,
+    },
+    /// Delete a network with its members, routes and tokens
+    Rm {
+        /// Id or name
+        network: String,
+    },
+}
+
+/// Settings of a network.
+#[derive(Debug, Args)]
+pub struct NetworkSettings {
+    /// IPv4 prefix that addresses are assigned from, such as 172.27.0.0/16
+    #[arg(long, value_name = "PREFIX")]
+    pub v4: Option<String>,
+    /// Assign from this range only; may be repeated
+    #[arg(long = "v4-pool", value_name = "START-END")]
+    pub v4_pools: Vec<String>,
+    /// Allocate container subnets from this prefix; may be repeated
+    #[arg(long = "subnet-pool", value_name = "PREFIX")]
+    pub subnet_pools: Vec<String>,
+    /// Automatic IPv6 layouts: 6plane, rfc4193, or none
+    #[arg(long, value_name = "MODE,…", value_delimiter = ',')]
+    pub v6_modes: Vec<V6Modes>,
+    /// Largest inner packet in bytes
+    #[arg(long)]
+    pub mtu: Option<u16>,
+    /// Whether joining needs authorisation
+    #[arg(long, value_name = "true|false")]
+    pub private: Option<bool>,
+    /// What happens to routes that members ask for
+    #[arg(long)]
+    pub member_routes: Option<MemberRoutes>,
+}
+
+/// An automatic IPv6 layout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum V6Modes {
+    /// A /80 per member
+    #[value(name = "6plane")]
+    SixPlane,
+    /// One address per member
+    Rfc4193,
+    /// Neither
+    None,
+}
+
+/// What happens to routes that members ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum MemberRoutes {
+    /// They wait for approval
+    Approve,
+    /// They are active at once
+    Auto,
+    /// They are refused
+    Off,
+}
+
+/// `controller member`
+#[derive(Debug, Subcommand)]
+pub enum MemberVerb {
+    /// List members and waiting requests
+    Ls {
+        /// Network id or name
+        network: String,
+    },
+    /// Let a node in
+    Authorize {
+        /// Network id or name
+        network: String,
+        /// Node address or name
+        member: String,
+        /// New short name
+        #[arg(long)]
+        name: Option<String>,
+        /// Give it this address; may be repeated
+        #[arg(long = "address", value_name = "IP")]
+        addresses: Vec<std::net::IpAddr>,
+    },
+    /// Put a member out; it keeps its addresses and routes for later
+    Deauthorize {
+        /// Network id or name
+        network: String,
+        /// Node address or name
+        member: String,
+    },
+    /// Change a member
+    Set {
+        /// Network id or name
+        network: String,
+        /// Node address or name
+        member: String,
+        /// New short name
+        #[arg(long)]
+        name: Option<String>,
+        /// Give it this address instead of those it has; may be repeated
+        #[arg(long = "address", value_name = "IP")]
+        addresses: Vec<std::net::IpAddr>,
+        /// Give it these tags instead of those it has; may be repeated
+        #[arg(long = "tag", value_name = "TAG")]
+        tags: Vec<String>,
+        /// Whether it may forward sealed frames for others
+        #[arg(long, value_name = "true|false")]
+        relay: Option<bool>,
+    },
+    /// Delete a member and free its addresses, or delete a waiting request
+    Rm {
+        /// Network id or name
+        network: String,
+        /// Node address or name
+        member: String,
+    },
+}
+
+/// `controller route`
+#[derive(Debug, Subcommand)]
+pub enum RouteVerb {
+    /// Route a prefix to a member
+    Add {
+        /// Network id or name
+        network: String,
+        /// The prefix; host bits are cut off
+        prefix: String,
+        /// The member: node address, one of its addresses, or its name
+        #[arg(long)]
+        via: String,
+        /// Lower wins among members with the same prefix
+        #[arg(long, default_value_t = 0)]
+        metric: u32,
+        /// Let several members carry the prefix
+        #[arg(long)]
+        failover: bool,
+    },
+    /// List routes
+    Ls {
+        /// Network id or name
+        network: String,
+    },
+    /// Delete a route
+    Rm {
+        /// Route id, or network id or name
+        #[arg(value_name = "[NETWORK] ID", num_args = 1..=2, required = true)]
+        route: Vec<String>,
+    },
+    /// Approve a route that a member asked for
+    Approve {
+        /// Route id, or network id or name and route id
+        #[arg(value_name = "[NETWORK] ID", num_args = 1..=2, required = true)]
+        route: Vec<String>,
+    },
+}
+
+/// `controller token`
+#[derive(Debug, Subcommand)]
+pub enum TokenVerb {
+    /// Create an API token and print it, once
+    Create {
+        /// What it is for
+        name: String,
+        /// What it may do: admin or read
+        #[arg(long = "scope", default_value = "admin", value_parser = ["admin", "read"])]
+        scopes: Vec<String>,
+        /// Seconds until it expires
+        #[arg(long, value_name = "SECONDS")]
+        expires_in: Option<u64>,
+    },
+    /// List API tokens
+    Ls,
+    /// Delete an API token
+    Rm {
+        /// Token id
+        id: String,
+    },
+}
+
+/// `controller join-token`
+#[derive(Debug, Subcommand)]
+pub enum JoinTokenVerb {
+    /// Create a join token and print it and the complete join link, once
+    Create {
+        /// Network id or name
+        network: String,
+        /// How many nodes may join with it
+        #[arg(long, default_value_t = 1)]
+        uses: u32,
+        /// Seconds until it expires
+        #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
+        expires_in: u64,
+    },
+    /// List join tokens
+    Ls {
+        /// Network id or name
+        network: String,
+    },
+    /// Delete a join token
+    Rm {
+        /// Network id or name
+        network: String,
+        /// Token id
+        id: String,
+    },
+}

@@ -1,0 +1,52 @@
+//! The verbs, one module each.
+
+use std::process::ExitCode;
+
+use crate::{
+    cli::{Cli, Verb},
+    config::File,
+};
+
+mod client;
+mod failure;
+mod join_token;
+mod manual;
+mod member;
+mod network;
+mod output;
+mod route;
+mod serve;
+mod table;
+mod token;
+
+use client::Client;
+use failure::Failure;
+use output::Output;
+
+/// Runs a verb. Errors are one line on stderr.
+#[must_use]
+pub fn run(cli: Cli) -> ExitCode {
+    match dispatch(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            output::complain(&failure.to_string());
+            failure.code()
+        }
+    }
+}
+
+fn dispatch(cli: Cli) -> Result<(), Failure> {
+    let out = Output::new(cli.global.json);
+    let file = || File::read(cli.global.config.as_deref());
+    let client = || Client::new(&cli.global, &file()?);
+    match &cli.verb {
+        Verb::Serve(flags) => serve::run(&cli.global, flags, file()?),
+        Verb::Network(verb) => network::run(verb, &client()?, &out),
+        Verb::Member(verb) => member::run(verb, &client()?, &out),
+        Verb::Route(verb) => route::run(verb, &client()?, &out),
+        Verb::Token(verb) => token::run(verb, &client()?, &out),
+        Verb::JoinToken(verb) => join_token::run(verb, &client()?, &out),
+        Verb::Completions { shell } => manual::completions(*shell),
+        Verb::Man { dir } => manual::pages(dir.as_deref()),
+    }
+}

@@ -1,0 +1,137 @@
+//! What a controller is started with: flags win over the environment, the environment over the file, the file over
+//! the defaults.
+
+use std::{
+    io,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::{Path, PathBuf},
+};
+
+use serde::Deserialize;
+use tombolo_proto::link::HostPort;
+
+use crate::store::{OpenError, StoreUrl};
+
+/// State directory of a packaged controller.
+pub const DEFAULT_STATE_DIR: &str = "/var/lib/tombolo/controller";
+/// Configuration file of a packaged controller.
+pub const DEFAULT_CONFIG: &str = "/etc/tombolo/controller.toml";
+/// Where the verbs find the API.
+pub const DEFAULT_URL: &str = "http://127.0.0.1:9792";
+/// Where HTTP is served.
+pub const DEFAULT_HTTP: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9792);
+/// Where nodes connect.
+pub const DEFAULT_CONTROL: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V6(Ipv6Addr::UNSPECIFIED), 9791);
+/// Where STUN is answered.
+pub const DEFAULT_RELAY: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V6(Ipv6Addr::UNSPECIFIED), 9793);
+
+/// Everything that [`crate::Controller::start`] needs.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where keys, the admin token and the default store are.
+    pub state_dir: PathBuf,
+    /// The store; a SQLite file in the state directory if not given.
+    pub store: Option<StoreUrl>,
+    /// Where HTTP is served.
+    pub http: SocketAddr,
+    /// Where nodes connect.
+    pub control: SocketAddr,
+    /// Where STUN is answered.
+    pub relay: SocketAddr,
+    /// Where nodes are told to find this controller; the addresses of its interfaces if empty.
+    pub advertise: Vec<HostPort>,
+    /// Serve HTTP beyond this host although it is not encrypted.
+    pub insecure_http: bool,
+}
+
+impl Config {
+    /// The defaults, with all state in `state_dir`.
+    #[must_use]
+    pub fn new(state_dir: &Path) -> Self {
+        Self {
+            state_dir: state_dir.to_owned(),
+            store: None,
+            http: DEFAULT_HTTP,
+            control: DEFAULT_CONTROL,
+            relay: DEFAULT_RELAY,
+            advertise: Vec::new(),
+            insecure_http: false,
+        }
+    }
+}
+
+/// The configuration file: the same keys as the flags.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct File {
+    pub(crate) state_dir: Option<PathBuf>,
+    pub(crate) store: Option<String>,
+    pub(crate) http: Option<SocketAddr>,
+    pub(crate) control: Option<SocketAddr>,
+    pub(crate) relay: Option<SocketAddr>,
+    pub(crate) advertise: Option<Vec<HostPort>>,
+    pub(crate) insecure_http: Option<bool>,
+    pub(crate) url: Option<String>,
+    pub(crate) token_file: Option<PathBuf>,
+}
+
+/// Why the configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {path}: {cause}; check the path given with --config", path = .path.display())]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// What the system says.
+        cause: io::Error,
+    },
+    /// The file does not say anything sensible.
+    #[error("the configuration {path} is wrong: {cause}", path = .path.display())]
+    Parse {
+        /// Which file.
+        path: PathBuf,
+        /// What and where.
+        cause: String,
+    },
+    /// The store URL.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+}
+
+impl File {
+    /// Reads the file; without a path, the default one, which need not be there.
+    pub fn read(path: Option<&Path>) -> Result<Self, ConfigError> {
+        let chosen = path.unwrap_or(Path::new(DEFAULT_CONFIG));
+        let text = match std::fs::read_to_string(chosen) {
+            Ok(text) => text,
+            Err(cause) if path.is_none() && cause.kind() == io::ErrorKind::NotFound => {
+                return Ok(Self::default());
+            }
+            Err(cause) => {
+                return Err(ConfigError::Read {
+                    path: chosen.to_owned(),
+                    cause,
+                });
+            }
+        };
+        toml::from_str(&text).map_err(|error| ConfigError::Parse {
+            path: chosen.to_owned(),
+            cause: one_line(&error, &text),
+        })
+    }
+}
+
+fn one_line(error: &toml::de::Error, text: &str) -> String {
+    let line = error
+        .span()
+        .and_then(|span| text.get(..span.start))
+        .map(|before| before.lines().count().max(1));
+    match line {
+        Some(line) => format!("line {line}: {}", error.message()),
+        None => error.message().to_owned(),
+    }
+}

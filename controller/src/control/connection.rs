@@ -1,0 +1,300 @@
+//! One node's connection: hello, then its messages and our pushes, in order, on one stream.
+
+use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
+
+use quinn::{Connection, RecvStream, SendStream};
+use tokio::sync::mpsc;
+use tombolo_proto::{
+    config::DirectoryEntry,
+    control::{DIRECTORY_CHUNK, PROTOCOL, PROTOCOL_MIN, Standing, ToController, ToNode, negotiate},
+    id::{NetworkId, NodeId, Version},
+    key::IdentityKey,
+};
+
+use super::{
+    Close, HELLO_DEADLINE, Shared,
+    framing::{self, Received},
+    tls,
+};
+use crate::{
+    publish::{Committed, Place, Push},
+    store::StoreError,
+};
+
+/// Messages read ahead of the one being worked on; more waits in the node.
+const READ_AHEAD: usize = 4;
+/// How coarse `last_seen` is while a node stays connected.
+const PRESENCE_INTERVAL: Duration = Duration::from_secs(300);
+/// Longest text about itself that is kept of a node.
+const MAX_SOFTWARE: usize = 80;
+
+/// Serves a connection until it ends.
+pub(super) async fn run(connection: &Connection, shared: &Arc<Shared>) {
+    let close = match serve(connection, shared).await {
+        Ok(()) | Err(End::Gone) => return,
+        Err(End::Close(close)) => close,
+        Err(End::Store(error)) => {
+            tracing::error!(%error, "connection ended");
+            Close::Failed
+        }
+    };
+    connection.close(close.code(), close.reason().as_bytes());
+}
+
+/// Why a connection ends.
+#[derive(Debug)]
+pub(super) enum End {
+    /// The other side is gone.
+    Gone,
+    /// We close it.
+    Close(Close),
+    /// The store failed.
+    Store(StoreError),
+}
+
+impl From<quinn::WriteError> for End {
+    fn from(_: quinn::WriteError) -> Self {
+        Self::Gone
+    }
+}
+
+impl From<StoreError> for End {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// A connection that has said hello.
+pub(super) struct Session<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) identity: IdentityKey,
+    pub(super) node: NodeId,
+    pub(super) source: IpAddr,
+    pub(super) place: Place,
+    send: SendStream,
+    /// Networks whose directory the node follows, and what it holds of each.
+    following: HashMap<NetworkId, Version>,
+}
+
+async fn serve(connection: &Connection, shared: &Arc<Shared>) -> Result<(), End> {
+    let identity = tls::peer(connection).ok_or(End::Close(Close::Malformed))?;
+    let (mut send, mut receive, software) =
+        tokio::time::timeout(HELLO_DEADLINE, hello(connection, shared))
+            .await
+            .map_err(|_| End::Close(Close::Malformed))??;
+    let Some(node) = shared.addresses.of(identity).await else {
+        refuse_key(&mut send, &mut receive).await?;
+        return Err(End::Close(Close::NoAddress));
+    };
+    shared.store.saw(&identity, &software).await?;
+    let (place, mut pushes) = shared.registry.enter(identity);
+    let mut session = Session {
+        shared,
+        identity,
+        node,
+        source: connection.remote_address().ip().to_canonical(),
+        place,
+        send,
+        following: HashMap::new(),
+    };
+    tracing::debug!(%node, "node connected");
+    let ended = session.work(receive, &mut pushes, &software).await;
+    session.send.finish().ok();
+    drop(session);
+    shared.store.saw(&identity, &software).await?;
+    tracing::debug!(%node, "node disconnected");
+    ended
+}
+
+async fn hello(
+    connection: &Connection,
+    shared: &Shared,
+) -> Result<(SendStream, RecvStream, String), End> {
+    let (mut send, mut receive) = connection.accept_bi().await.map_err(|_| End::Gone)?;
+    let first = framing::read(&mut receive).await.ok_or(End::Gone)?;
+    let Received::Message(ToController::Hello { min, max, software }) = first else {
+        return Err(End::Close(Close::Malformed));
+    };
+    let Some(protocol) = negotiate(min, max) else {
+        let answer = ToNode::Incompatible {
+            min: PROTOCOL_MIN,
+            max: PROTOCOL,
+        };
+        framing::write(&mut send, &answer).await?;
+        // The node has to read the answer before the connection goes away under it.
+        send.finish().ok();
+        let _ = send.stopped().await;
+        return Err(End::Close(Close::Incompatible));
+    };
+    let welcome = ToNode::Welcome {
+        protocol,
+        root: shared.signer.root(),
+        keyring: shared.signer.signed_keyring().clone(),
+    };
+    framing::write(&mut send, &welcome).await?;
+    Ok((send, receive, software.chars().take(MAX_SOFTWARE).collect()))
+}
+
+/// Tells a node whose key has no address why it cannot join, if it asks.
+async fn refuse_key(send: &mut SendStream, receive: &mut RecvStream) -> Result<(), End> {
+    let asked = tokio::time::timeout(HELLO_DEADLINE, framing::read(receive)).await;
+    if let Ok(Some(Received::Message(ToController::Join { network, .. }))) = asked {
+        let answer = ToNode::Status {
+            network,
+            standing: Standing::Denied {
+                reason:
+                    "this node's key has no node address: delete its identity file and start again"
+                        .to_owned(),
+            },
+        };
+        framing::write(send, &answer).await?;
+        send.finish().ok();
+        let _ = send.stopped().await;
+    }
+    Ok(())
+}
+
+/// Reads messages as they come. A task of its own, because half-read messages must not be lost to other events.
+fn read_ahead(mut receive: RecvStream) -> (mpsc::Receiver<Received>, tokio::task::JoinHandle<()>) {
+    let (queue, messages) = mpsc::channel(READ_AHEAD);
+    let reader = tokio::spawn(async move {
+        while let Some(received) = framing::read(&mut receive).await {
+            let last = matches!(received, Received::Malformed);
+            if queue.send(received).await.is_err() || last {
+                break;
+            }
+        }
+    });
+    (messages, reader)
+}
+
+impl Session<'_> {
+    async fn work(
+        &mut self,
+        receive: RecvStream,
+        pushes: &mut mpsc::Receiver<Push>,
+        software: &str,
+    ) -> Result<(), End> {
+        let (mut messages, reader) = read_ahead(receive);
+        let mut presence = tokio::time::interval(PRESENCE_INTERVAL);
+        presence.tick().await;
+        let ended = loop {
+            let step = tokio::select! {
+                received = messages.recv() => match received {
+                    Some(Received::Message(message)) => self.handle(message).await,
+                    Some(Received::Unknown(variant)) => self.say(&ToNode::Unsupported { variant }).await,
+                    Some(Received::Malformed) => Err(End::Close(Close::Malformed)),
+                    None => Err(End::Gone),
+                },
+                push = pushes.recv() => match push {
+                    Some(push) => self.forward(push).await,
+                    None => Err(End::Close(Close::TooSlow)),
+                },
+                _ = presence.tick() => self.shared.store.saw(&self.identity, software).await.map_err(End::from),
+            };
+            if let Err(end) = step {
+                break Err(end);
+            }
+        };
+        reader.abort();
+        ended
+    }
+
+    pub(super) async fn say(&mut self, message: &ToNode) -> Result<(), End> {
+        Ok(framing::write(&mut self.send, message).await?)
+    }
+
+    pub(super) async fn say_standing(
+        &mut self,
+        network: NetworkId,
+        standing: Standing,
+    ) -> Result<(), End> {
+        self.say(&ToNode::Status { network, standing }).await
+    }
+
+    async fn forward(&mut self, push: Push) -> Result<(), End> {
+        match push {
+            Push::Superseded => Err(End::Close(Close::Superseded)),
+            Push::Standing(network, standing) => {
+                if standing != Standing::Member {
+                    self.following.remove(&network);
+                }
+                self.say_standing(network, standing).await
+            }
+            Push::Endpoints(network, identity, announcement) => {
+                if !self.following.contains_key(&network) {
+                    return Ok(());
+                }
+                self.say(&ToNode::Endpoints {
+                    network,
+                    identity,
+                    announcement,
+                })
+                .await
+            }
+            Push::Directory(committed) => self.forward_directory(&committed).await,
+        }
+    }
+
+    /// Passes a commit on; what the node missed before it is read from the store.
+    async fn forward_directory(&mut self, committed: &Committed) -> Result<(), End> {
+        let network = committed.network;
+        let Some(held) = self.following.get(&network).copied() else {
+            return Ok(());
+        };
+        if committed.version <= held {
+            return Ok(());
+        }
+        if committed.previous > held {
+            return self.synchronize(network, held).await.map(|_| ());
+        }
+        self.send_directory(network, &committed.entries, committed.version)
+            .await
+    }
+
+    /// Sends every document above `have`. Tells whether the node may have them.
+    pub(super) async fn synchronize(
+        &mut self,
+        network: NetworkId,
+        have: Version,
+    ) -> Result<bool, End> {
+        let epoch = self.shared.signer.epoch();
+        let part = self
+            .shared
+            .store
+            .directory(network, &self.identity, have, epoch)
+            .await?;
+        let Some(part) = part else {
+            self.following.remove(&network);
+            return Ok(false);
+        };
+        self.send_directory(network, &part.entries, part.upto)
+            .await?;
+        Ok(true)
+    }
+
+    async fn send_directory(
+        &mut self,
+        network: NetworkId,
+        entries: &[DirectoryEntry],
+        upto: Version,
+    ) -> Result<(), End> {
+        let mut chunks = entries.chunks(DIRECTORY_CHUNK).peekable();
+        loop {
+            let entries = chunks.next().unwrap_or_default().to_vec();
+            let more = chunks.peek().is_some();
+            self.say(&ToNode::Directory {
+                network,
+                entries,
+                upto,
+                more,
+            })
+            .await?;
+            if !more {
+                break;
+            }
+        }
+        self.following.insert(network, upto);
+        Ok(())
+    }
+}

@@ -1,0 +1,310 @@
+//! What a node asks for, one method per message.
+
+use ipnet::IpNet;
+use tombolo_domain::{
+    command::{Author, Command, RouteWish},
+    managed_route::{RouteId, RouteState},
+    member::Request,
+    name::Name,
+    network::Network,
+    refusal::{Refusal, RefusalKind},
+};
+use tombolo_proto::{
+    config::{EndpointAnnouncement, MAX_ENDPOINTS, RouteMode},
+    control::{RouteAction, RouteOutcome, Standing, ToController, ToNode},
+    id::{NetworkId, UnixSeconds, Version},
+    key::TransportKey,
+    signed::Signed,
+};
+
+use super::{
+    Close,
+    connection::{End, Session},
+};
+use crate::{
+    networks::{ChangeError, Wish, standing},
+    publish::Push,
+    store::Actor,
+    token,
+};
+
+/// Clashes that are kept of one member, and how long each may be.
+const MAX_CLASHES: usize = 32;
+const MAX_CLASH_LENGTH: usize = 300;
+
+/// What a node says of itself when it joins.
+struct Introduction {
+    token: Option<String>,
+    transport: TransportKey,
+    transport_epoch: u32,
+    name: String,
+}
+
+impl Session<'_> {
+    pub(super) async fn handle(&mut self, message: ToController) -> Result<(), End> {
+        match message {
+            ToController::Hello { .. } => Err(End::Close(Close::Malformed)),
+            ToController::Unsupported { variant } => {
+                tracing::debug!(node = %self.node, variant, "node does not know a message");
+                Ok(())
+            }
+            ToController::Join {
+                network,
+                token,
+                transport,
+                transport_epoch,
+                name,
+            } => {
+                let introduction = Introduction {
+                    token,
+                    transport,
+                    transport_epoch,
+                    name,
+                };
+                self.join(network, introduction).await
+            }
+            ToController::Sync { network, have } => self.sync(network, have).await,
+            ToController::Announce {
+                network,
+                announcement,
+            } => self.announce(network, announcement).await,
+            ToController::Route {
+                network,
+                request,
+                prefix,
+                action,
+            } => {
+                let outcome = self.route(network, prefix, action).await?;
+                self.say(&ToNode::RouteAnswer {
+                    network,
+                    request,
+                    outcome,
+                })
+                .await
+            }
+            ToController::Leave { network } => self.leave(network).await,
+            ToController::Clashes { network, clashes } => {
+                let kept: Vec<String> = clashes
+                    .iter()
+                    .take(MAX_CLASHES)
+                    .map(|clash| clash.chars().take(MAX_CLASH_LENGTH).collect())
+                    .collect();
+                let store = &self.shared.store;
+                Ok(store.put_clashes(network, &self.identity, &kept).await?)
+            }
+        }
+    }
+
+    fn wish<'w>(&self, actor: &'w Actor, action: &'static str) -> Wish<'w> {
+        Wish {
+            actor,
+            action,
+            subject: self.node.to_string(),
+            token: None,
+        }
+    }
+
+    async fn join(&mut self, network: NetworkId, introduction: Introduction) -> Result<(), End> {
+        let Some(loaded) = self.shared.networks.load(network).await? else {
+            return self.say_standing(network, Standing::NotFound).await;
+        };
+        self.place.follow(network);
+        let actor = Actor::Node(self.node);
+        // A member that shows its token again, after a restart say, needs none: it must not be used up twice.
+        let is_member = loaded.network.member(&self.identity).is_some();
+        let is_private = loaded.network.settings().private;
+        let claim = match introduction.token.as_deref() {
+            Some(text) if !is_member && is_private => match token::claim(text) {
+                Some(claim) => Some(claim),
+                None => return self.say_denied(network, &ChangeError::Token).await,
+            },
+            _ => None,
+        };
+        let action = if claim.is_some() {
+            "member.join_by_token"
+        } else {
+            "member.join"
+        };
+        let wish = Wish {
+            token: claim.as_ref(),
+            ..self.wish(&actor, action)
+        };
+        let request = |now: UnixSeconds| Request {
+            identity: self.identity,
+            node: self.node,
+            name: Name::from_suggestion(&introduction.name, self.node),
+            transport: introduction.transport,
+            transport_epoch: introduction.transport_epoch,
+            source: self.source,
+            requested_at: now,
+        };
+        let joined = self
+            .shared
+            .networks
+            .change(network, wish, |_, now| {
+                Ok(Command::Join {
+                    request: request(now),
+                    granted: claim.is_some(),
+                })
+            })
+            .await;
+        match joined {
+            Ok(after) => {
+                let standing = standing(&after, &self.identity);
+                self.say_standing(network, standing).await
+            }
+            Err(ChangeError::UnknownNetwork) => {
+                self.say_standing(network, Standing::NotFound).await
+            }
+            Err(ChangeError::Store(error)) => Err(error.into()),
+            Err(ChangeError::Busy | ChangeError::Stale) => {
+                self.say_standing(network, Standing::Busy).await
+            }
+            Err(ChangeError::Refused(refusal)) if refusal.kind() == RefusalKind::Busy => {
+                self.say_standing(network, Standing::Busy).await
+            }
+            Err(error @ ChangeError::Refused(Refusal::NodeAddressTaken(_))) => {
+                tracing::warn!(node = %self.node, %network, "a second key claims this node address");
+                self.say_denied(network, &error).await
+            }
+            Err(
+                error @ (ChangeError::Refused(_) | ChangeError::NameTaken | ChangeError::Token),
+            ) => self.say_denied(network, &error).await,
+        }
+    }
+
+    async fn say_denied(&mut self, network: NetworkId, error: &ChangeError) -> Result<(), End> {
+        let reason = error.to_string();
+        self.say_standing(network, Standing::Denied { reason })
+            .await
+    }
+
+    async fn sync(&mut self, network: NetworkId, have: Version) -> Result<(), End> {
+        self.place.follow(network);
+        if !self.synchronize(network, have).await? {
+            let standing = match self.shared.networks.load(network).await? {
+                Some(loaded) => standing(&loaded.network, &self.identity),
+                None => Standing::NotFound,
+            };
+            return self.say_standing(network, standing).await;
+        }
+        for (identity, announcement) in self.shared.store.announcements(network).await? {
+            if identity != self.identity {
+                self.say(&ToNode::Endpoints {
+                    network,
+                    identity,
+                    announcement,
+                })
+                .await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn announce(
+        &mut self,
+        network: NetworkId,
+        announcement: Signed<EndpointAnnouncement>,
+    ) -> Result<(), End> {
+        let verified = announcement.verify(network.into(), |signer| *signer == self.identity);
+        let Ok(body) = verified else {
+            return Err(End::Close(Close::Malformed));
+        };
+        if body.endpoints.len() > MAX_ENDPOINTS {
+            return Err(End::Close(Close::Malformed));
+        }
+        let newer = self
+            .shared
+            .store
+            .put_announcement(network, &self.identity, body.sequence, &announcement)
+            .await?;
+        if newer {
+            let push = Push::Endpoints(network, self.identity, announcement);
+            self.shared
+                .registry
+                .publish(network, &push, Some(self.identity));
+        }
+        Ok(())
+    }
+
+    async fn route(
+        &self,
+        network: NetworkId,
+        prefix: IpNet,
+        action: RouteAction,
+    ) -> Result<RouteOutcome, End> {
+        let actor = Actor::Node(self.node);
+        let identity = self.identity;
+        let target = prefix.trunc();
+        let (name, command): (_, Box<dyn Fn() -> Command + Send + Sync>) = match action {
+            RouteAction::Publish => (
+                "route.request",
+                Box::new(move || {
+                    Command::AddRoute(RouteWish {
+                        id: RouteId(rand::random()),
+                        target,
+                        via: identity,
+                        mode: RouteMode::Single,
+                        metric: 0,
+                        author: Author::Member,
+                    })
+                }),
+            ),
+            RouteAction::Withdraw => (
+                "route.withdraw",
+                Box::new(move || Command::WithdrawRoute {
+                    identity,
+                    prefix: target,
+                }),
+            ),
+        };
+        let wish = Wish {
+            subject: format!("{target} via {}", self.node),
+            ..self.wish(&actor, name)
+        };
+        let changed = self
+            .shared
+            .networks
+            .change(network, wish, |_, _| Ok(command()))
+            .await;
+        match changed {
+            Ok(after) => Ok(outcome(&after, self, target)),
+            Err(ChangeError::Store(error)) => Err(error.into()),
+            Err(error) => Ok(RouteOutcome::Refused {
+                reason: error.to_string(),
+            }),
+        }
+    }
+
+    async fn leave(&mut self, network: NetworkId) -> Result<(), End> {
+        let actor = Actor::Node(self.node);
+        let identity = self.identity;
+        let left = self
+            .shared
+            .networks
+            .change(network, self.wish(&actor, "member.leave"), |_, _| {
+                Ok(Command::RemoveMember(identity))
+            })
+            .await;
+        match left {
+            // Its new standing is pushed, like that of a member that was deleted.
+            Ok(_) => Ok(()),
+            Err(ChangeError::Store(error)) => Err(error.into()),
+            Err(ChangeError::UnknownNetwork) => {
+                self.say_standing(network, Standing::NotFound).await
+            }
+            Err(error) => self.say_denied(network, &error).await,
+        }
+    }
+}
+
+fn outcome(network: &Network, session: &Session<'_>, target: IpNet) -> RouteOutcome {
+    let route = network
+        .routes()
+        .find(|route| route.via == session.identity && route.target == target);
+    match route.map(|route| route.state) {
+        Some(RouteState::Active) => RouteOutcome::Active,
+        Some(RouteState::Pending | RouteState::Suspended) => RouteOutcome::Pending,
+        None => RouteOutcome::Withdrawn,
+    }
+}

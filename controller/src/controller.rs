@@ -1,0 +1,245 @@
+//! Starting and stopping the whole.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration, time::Instant};
+
+use tokio::task::JoinHandle;
+use tombolo_proto::link::HostPort;
+
+use crate::{
+    api::{self, ApiState},
+    authority::{self, AuthorityError},
+    config::Config,
+    control::{Control, ControlError, Shared},
+    interfaces,
+    listen::{self, ListenError},
+    networks::Networks,
+    publish::Registry,
+    relay,
+    state_dir::{StateDir, StateError},
+    stop::{self, Stop, Stopper},
+    store::{Actor, CommitError, OpenError, Store, StoreError, StoreUrl},
+    token,
+};
+
+/// How often certificates that need renewal are looked for.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(3600);
+/// Requests that are still being answered have this long when the controller stops.
+const HTTP_GOODBYE: Duration = Duration::from_secs(3);
+
+/// Why the controller did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// HTTP beyond this host without saying so.
+    #[error(
+        "{0} is reachable from other hosts and HTTP is not encrypted: listen on 127.0.0.1 behind a TLS proxy, or accept the risk with --insecure-http"
+    )]
+    InsecureHttp(SocketAddr),
+    /// The state directory.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// A socket.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The control channel.
+    #[error(transparent)]
+    Control(#[from] ControlError),
+    /// Opening the store.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// Using the store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Writing to the store.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    /// The authority.
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
+    /// A socket that was opened does not work.
+    #[error("cannot use a socket: {0}")]
+    Socket(#[source] std::io::Error),
+}
+
+/// A running controller. Dropping it stops it without waiting.
+#[derive(Debug)]
+pub struct Controller {
+    http: SocketAddr,
+    control: SocketAddr,
+    relay: SocketAddr,
+    stopper: Stopper,
+    tasks: Vec<JoinHandle<()>>,
+    store: Store,
+    state: ApiState,
+    _state_dir: StateDir,
+}
+
+impl Controller {
+    /// Starts a controller; it is ready when this returns. Port 0 in an address means any free port.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        if !config.http.ip().is_loopback() && !config.insecure_http {
+            return Err(StartError::InsecureHttp(config.http));
+        }
+        let state_dir = StateDir::open(&config.state_dir)?;
+        // Sockets first: a taken port is told at once, and two controllers never share a store for a moment.
+        let http_socket = listen::tcp(config.http)?;
+        let control_socket = listen::udp(config.control)?;
+        let relay_socket = listen::udp(config.relay)?;
+        let url = config
+            .store
+            .unwrap_or_else(|| StoreUrl::sqlite(state_dir.default_store()));
+        let store = Store::open(&url).await?;
+        let control_address = control_socket.local_addr().map_err(StartError::Socket)?;
+        let endpoints = if config.advertise.is_empty() {
+            interfaces::endpoints(control_address).await
+        } else {
+            config.advertise
+        };
+        let signer = Arc::new(authority::establish(&state_dir, &store, endpoints).await?);
+        let control = Control::from_socket(control_socket, signer.replica())?;
+        ensure_admin_token(&state_dir, &store).await?;
+
+        let registry = Arc::new(Registry::default());
+        let networks = Arc::new(Networks::new(
+            store.clone(),
+            Arc::clone(&signer),
+            Arc::clone(&registry),
+        ));
+        let (stopper, stop) = stop::pair();
+        let state = ApiState {
+            store: store.clone(),
+            networks: Arc::clone(&networks),
+            registry: Arc::clone(&registry),
+            signer: Arc::clone(&signer),
+            started: Instant::now(),
+            stop: stop.clone(),
+        };
+        let shared = Arc::new(Shared::new(
+            store.clone(),
+            Arc::clone(&networks),
+            registry,
+            signer,
+        ));
+
+        let http_listener =
+            tokio::net::TcpListener::from_std(http_socket).map_err(StartError::Socket)?;
+        let http = http_listener.local_addr().map_err(StartError::Socket)?;
+        let relay = relay_socket.local_addr().map_err(StartError::Socket)?;
+        let tasks = vec![
+            tokio::spawn(control.serve(shared, stop.clone())),
+            tokio::spawn(serve_http(http_listener, state.clone(), stop.clone())),
+            tokio::spawn({
+                let stop = stop.clone();
+                async move {
+                    if let Err(error) = relay::serve(relay_socket, stop).await {
+                        tracing::error!(%error, "STUN stopped");
+                    }
+                }
+            }),
+            tokio::spawn(upkeep(networks, stop)),
+        ];
+        Ok(Self {
+            http,
+            control: control_address,
+            relay,
+            stopper,
+            tasks,
+            store,
+            state,
+            _state_dir: state_dir,
+        })
+    }
+
+    /// Where HTTP is served.
+    #[must_use]
+    pub const fn http(&self) -> SocketAddr {
+        self.http
+    }
+
+    /// Where nodes connect.
+    #[must_use]
+    pub const fn control(&self) -> SocketAddr {
+        self.control
+    }
+
+    /// Where STUN is answered.
+    #[must_use]
+    pub const fn relay(&self) -> SocketAddr {
+        self.relay
+    }
+
+    /// Where nodes are told to find this controller.
+    #[must_use]
+    pub fn endpoints(&self) -> &[HostPort] {
+        &self.state.signer.keyring().endpoints
+    }
+
+    /// What the web API works with.
+    #[must_use]
+    pub const fn state(&self) -> &ApiState {
+        &self.state
+    }
+
+    /// Stops: nodes are told, requests are finished, the store is closed.
+    pub async fn shutdown(self) {
+        self.stopper.stop();
+        for task in self.tasks {
+            // A task that panicked has already been reported.
+            let _ = task.await;
+        }
+        self.store.close().await;
+    }
+}
+
+async fn serve_http(listener: tokio::net::TcpListener, state: ApiState, stop: Stop) {
+    let mut asked = stop.clone();
+    let mut graceful = stop;
+    let serving = axum::serve(listener, api::router(state))
+        .with_graceful_shutdown(async move { graceful.wait().await });
+    let deadline = async {
+        asked.wait().await;
+        tokio::time::sleep(HTTP_GOODBYE).await;
+    };
+    tokio::select! {
+        served = serving => {
+            if let Err(error) = served {
+                tracing::error!(%error, "HTTP stopped");
+            }
+        }
+        () = deadline => {}
+    }
+}
+
+async fn upkeep(networks: Arc<Networks>, mut stop: Stop) {
+    let mut due = tokio::time::interval(UPKEEP_INTERVAL);
+    loop {
+        tokio::select! {
+            _ = due.tick() => {
+                if let Err(error) = networks.upkeep().await {
+                    tracing::error!(%error, "upkeep failed, will be tried again");
+                }
+            }
+            () = stop.wait() => return,
+        }
+    }
+}
+
+/// The first start writes a token that may do everything; whoever can read the state directory is the administrator.
+async fn ensure_admin_token(state: &StateDir, store: &Store) -> Result<(), StartError> {
+    if state.has_admin_token() || !store.tokens("", 1).await?.is_empty() {
+        return Ok(());
+    }
+    let minted = token::mint();
+    let scopes = ["admin".to_owned()];
+    store
+        .add_token(
+            &minted.id,
+            &minted.hash,
+            "first-admin",
+            &scopes,
+            None,
+            &Actor::Controller,
+        )
+        .await?;
+    state.write_admin_token(&minted.token)?;
+    Ok(())
+}

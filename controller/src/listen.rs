@@ -1,0 +1,89 @@
+//! Sockets. `[::]` means both families, said explicitly because the system's default differs from host to host.
+
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
+};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 256;
+
+/// Why an address cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address} ({protocol}): {cause}; {advice}")]
+pub struct ListenError {
+    address: SocketAddr,
+    protocol: &'static str,
+    cause: io::Error,
+    advice: &'static str,
+}
+
+/// A UDP socket.
+pub(crate) fn udp(address: SocketAddr) -> Result<UdpSocket, ListenError> {
+    open(address, Type::DGRAM, Protocol::UDP)
+        .map(Into::into)
+        .map_err(|cause| error(address, "UDP", cause))
+}
+
+/// A TCP listener.
+pub(crate) fn tcp(address: SocketAddr) -> Result<TcpListener, ListenError> {
+    open(address, Type::STREAM, Protocol::TCP)
+        .map(Into::into)
+        .map_err(|cause| error(address, "TCP", cause))
+}
+
+fn open(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
+    match bind(address, kind, protocol) {
+        // A host without IPv6 still has all of IPv4.
+        Err(cause) if address.ip() == std::net::Ipv6Addr::UNSPECIFIED && lacks_ipv6(&cause) => {
+            let v4 = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port());
+            bind(v4, kind, protocol)
+        }
+        bound => bound,
+    }
+}
+
+fn bind(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(address.ip() != std::net::Ipv6Addr::UNSPECIFIED)?;
+    }
+    if kind == Type::STREAM {
+        socket.set_reuse_address(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    if kind == Type::STREAM {
+        socket.listen(BACKLOG)?;
+    }
+    Ok(socket)
+}
+
+fn lacks_ipv6(cause: &io::Error) -> bool {
+    let codes = [
+        rustix::io::Errno::AFNOSUPPORT,
+        rustix::io::Errno::ADDRNOTAVAIL,
+    ];
+    codes
+        .iter()
+        .any(|code| cause.raw_os_error() == Some(code.raw_os_error()))
+}
+
+fn error(address: SocketAddr, protocol: &'static str, cause: io::Error) -> ListenError {
+    let advice = match cause.kind() {
+        io::ErrorKind::AddrInUse => {
+            "another program has this port: stop it, or choose another port"
+        }
+        io::ErrorKind::AddrNotAvailable => "this host does not have that address: choose another",
+        io::ErrorKind::PermissionDenied => "ports below 1024 need root or CAP_NET_BIND_SERVICE",
+        _ => "choose another address",
+    };
+    ListenError {
+        address,
+        protocol,
+        cause,
+        advice,
+    }
+}

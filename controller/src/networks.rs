@@ -1,0 +1,346 @@
+//! Changing networks: load, decide, sign, commit, publish; and again from the start if somebody else was faster.
+
+use std::sync::Arc;
+
+use dashmap::DashMap;
+use tokio::sync::Mutex;
+use tombolo_domain::{
+    change::Change,
+    command::{Command, SettingsPatch},
+    compile::compile,
+    decide::decide,
+    network::Network,
+    refusal::Refusal,
+    settings::Settings,
+};
+use tombolo_proto::{
+    config::DirectoryEntry,
+    control::Standing,
+    id::{NetworkId, Revision, UnixSeconds, Version},
+    key::IdentityKey,
+    link::JoinLink,
+};
+
+use crate::{
+    publish::{Committed, Push, Registry},
+    signer::Signer,
+    store::{Actor, Commit, CommitError, Loaded, SignedDocument, Store, StoreError, TokenClaim},
+};
+
+/// Somebody else winning this often in a row means something is wrong.
+const ATTEMPTS: usize = 16;
+/// A request that nobody decided on for a week is forgotten.
+const REQUEST_LIFETIME_SECONDS: u64 = 7 * 24 * 3600;
+
+/// Why a change did not happen.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeError {
+    /// No such network.
+    #[error("there is no such network on this controller: list networks to see their ids")]
+    UnknownNetwork,
+    /// The rules say no.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The caller decided on an older state.
+    #[error("it changed since you read it: read it again and repeat")]
+    Stale,
+    /// Another network has the name.
+    #[error("the name belongs to another network of this controller: choose another")]
+    NameTaken,
+    /// A join token is unknown, used up or expired.
+    #[error("the join token is unknown, expired or used up: ask for a new one")]
+    Token,
+    /// Others kept changing the network.
+    #[error("the network is being changed by many at once: try again")]
+    Busy,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A wish: what to do, who wants it, and how the audit log calls it.
+#[derive(Debug)]
+pub(crate) struct Wish<'a> {
+    pub(crate) actor: &'a Actor,
+    pub(crate) action: &'static str,
+    pub(crate) subject: String,
+    pub(crate) token: Option<&'a TokenClaim>,
+}
+
+/// All networks of this controller.
+#[derive(Debug)]
+pub struct Networks {
+    store: Store,
+    signer: Arc<Signer>,
+    registry: Arc<Registry>,
+    loaded: DashMap<NetworkId, Arc<Loaded>>,
+    writers: DashMap<NetworkId, Arc<Mutex<()>>>,
+}
+
+impl Networks {
+    pub(crate) fn new(store: Store, signer: Arc<Signer>, registry: Arc<Registry>) -> Self {
+        Self {
+            store,
+            signer,
+            registry,
+            loaded: DashMap::new(),
+            writers: DashMap::new(),
+        }
+    }
+
+    /// A network as the store holds it now.
+    pub(crate) async fn load(&self, id: NetworkId) -> Result<Option<Arc<Loaded>>, StoreError> {
+        let Some(sequence) = self.store.sequence(id).await? else {
+            self.loaded.remove(&id);
+            self.writers.remove(&id);
+            return Ok(None);
+        };
+        if let Some(known) = self.loaded.get(&id)
+            && known.sequence == sequence
+        {
+            return Ok(Some(Arc::clone(&known)));
+        }
+        let loaded = self.store.load(id).await?.map(Arc::new);
+        if let Some(loaded) = &loaded {
+            self.loaded.insert(id, Arc::clone(loaded));
+        }
+        Ok(loaded)
+    }
+
+    /// Like [`Self::load`], for callers that need the network to be there.
+    pub(crate) async fn get(&self, id: NetworkId) -> Result<Arc<Loaded>, ChangeError> {
+        self.load(id).await?.ok_or(ChangeError::UnknownNetwork)
+    }
+
+    /// Makes a network.
+    pub(crate) async fn create(
+        &self,
+        settings: Settings,
+        actor: &Actor,
+    ) -> Result<Network, ChangeError> {
+        for _ in 0..ATTEMPTS {
+            let number = rand::random_range(1..1 << 24);
+            let id = NetworkId::new(self.signer.authority(), number)
+                .expect("1 to 2^24 - 1 is a network number");
+            let blank = Network::new(id, settings.clone());
+            let now = self.store.now().await?;
+            let changes = decide(Command::Configure(SettingsPatch::default()), &blank, now)?;
+            let (after, documents) = self.prepare(&blank, &changes, now);
+            let commit = Commit {
+                after: &after,
+                expected: None,
+                changes: &changes,
+                documents: &documents,
+                token: None,
+                actor,
+                action: "network.create",
+                subject: settings.name.to_string(),
+            };
+            match self.store.commit(commit).await {
+                Ok(_) => {
+                    self.registry.tell(id, after.revision().0, "changed");
+                    return Ok(after);
+                }
+                Err(CommitError::Conflict) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(ChangeError::Busy)
+    }
+
+    /// Changes a network. `command` is asked anew for every attempt, with the network as it is then.
+    pub(crate) async fn change(
+        &self,
+        id: NetworkId,
+        wish: Wish<'_>,
+        command: impl Fn(&Network, UnixSeconds) -> Result<Command, ChangeError>,
+    ) -> Result<Network, ChangeError> {
+        let writer = Arc::clone(&self.writers.entry(id).or_default());
+        let _turn = writer.lock().await;
+        for _ in 0..ATTEMPTS {
+            let loaded = self.get(id).await?;
+            let before = &loaded.network;
+            let now = self.store.now().await?;
+            let changes = decide(command(before, now)?, before, now)?;
+            if changes.is_empty() {
+                return Ok(before.clone());
+            }
+            let (after, documents) = self.prepare(before, &changes, now);
+            let commit = Commit {
+                after: &after,
+                expected: Some(loaded.sequence),
+                changes: &changes,
+                documents: &documents,
+                token: wish.token,
+                actor: wish.actor,
+                action: wish.action,
+                subject: wish.subject.clone(),
+            };
+            match self.store.commit(commit).await {
+                Ok(sequence) => {
+                    let kept = Loaded {
+                        network: after.clone(),
+                        sequence,
+                    };
+                    self.loaded.insert(id, Arc::new(kept));
+                    self.publish(before, &after, &changes, documents);
+                    return Ok(after);
+                }
+                Err(CommitError::Conflict) => {
+                    self.loaded.remove(&id);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(ChangeError::Busy)
+    }
+
+    /// Deletes a network with everything in it.
+    pub(crate) async fn remove(&self, id: NetworkId, actor: &Actor) -> Result<(), ChangeError> {
+        let writer = Arc::clone(&self.writers.entry(id).or_default());
+        let _turn = writer.lock().await;
+        let removed = self.store.remove_network(id, actor).await?;
+        self.loaded.remove(&id);
+        if !removed {
+            return Err(ChangeError::UnknownNetwork);
+        }
+        self.registry
+            .publish(id, &Push::Standing(id, Standing::NotFound), None);
+        self.registry.tell(id, 0, "deleted");
+        Ok(())
+    }
+
+    /// Renews certificates and forgets what is too old, in every network.
+    pub(crate) async fn upkeep(&self) -> Result<(), ChangeError> {
+        let wish = || Wish {
+            actor: &Actor::Controller,
+            action: "upkeep",
+            subject: String::new(),
+            token: None,
+        };
+        let mut after = None;
+        loop {
+            let ids = self.store.network_ids(after, 100).await?;
+            let Some(last) = ids.last() else { break };
+            after = Some(*last);
+            for id in ids {
+                let done = self
+                    .change(id, wish(), |_, now| {
+                        Ok(Command::Upkeep {
+                            requests_since: UnixSeconds(
+                                now.0.saturating_sub(REQUEST_LIFETIME_SECONDS),
+                            ),
+                        })
+                    })
+                    .await;
+                match done {
+                    Ok(_) | Err(ChangeError::UnknownNetwork) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        self.store.forget_old_revocations().await?;
+        self.store.forget_old_join_tokens().await?;
+        self.store.forget_strangers().await?;
+        Ok(())
+    }
+
+    /// What `node join` takes.
+    pub(crate) fn join_link(&self, network: NetworkId, token: Option<String>) -> String {
+        JoinLink {
+            network,
+            authority: self.signer.root().digest(),
+            controllers: self.signer.keyring().endpoints.clone(),
+            token,
+        }
+        .to_string()
+    }
+
+    fn prepare(
+        &self,
+        before: &Network,
+        changes: &[Change],
+        now: UnixSeconds,
+    ) -> (Network, Vec<SignedDocument>) {
+        let after = before.apply(changes);
+        let due = compile(before, &after, changes, self.signer.epoch(), now);
+        let documents = self.signer.sign(after.id(), &due);
+        (after, documents)
+    }
+
+    /// Standings first: a node that is out shall not see the change that threw it out as a member would.
+    fn publish(
+        &self,
+        before: &Network,
+        after: &Network,
+        changes: &[Change],
+        documents: Vec<SignedDocument>,
+    ) {
+        let network = after.id();
+        for identity in changes.iter().filter_map(concerned) {
+            let standing = standing(after, &identity);
+            if standing != self::standing(before, &identity) {
+                self.registry
+                    .push(&identity, Push::Standing(network, standing));
+            }
+        }
+        if after.revision() == before.revision() {
+            self.registry.tell(network, after.revision().0, "requests");
+            return;
+        }
+        let entries: Vec<DirectoryEntry> = documents
+            .into_iter()
+            .map(|document| document.entry)
+            .collect();
+        let committed = Arc::new(Committed {
+            network,
+            previous: self.version(before.revision()),
+            version: self.version(after.revision()),
+            entries,
+        });
+        self.registry
+            .publish(network, &Push::Directory(committed), None);
+        self.registry.tell(network, after.revision().0, "changed");
+    }
+
+    fn version(&self, revision: Revision) -> Version {
+        Version {
+            epoch: self.signer.epoch(),
+            revision,
+        }
+    }
+}
+
+impl From<CommitError> for ChangeError {
+    fn from(error: CommitError) -> Self {
+        match error {
+            CommitError::Conflict => Self::Busy,
+            CommitError::NameTaken => Self::NameTaken,
+            CommitError::Token => Self::Token,
+            CommitError::Store(error) => Self::Store(error),
+        }
+    }
+}
+
+/// Where a node stands in a network.
+pub(crate) fn standing(network: &Network, identity: &IdentityKey) -> Standing {
+    match network.member(identity) {
+        Some(member) if member.is_authorized() => Standing::Member,
+        Some(_) => Standing::Denied {
+            reason: Refusal::Deauthorized.to_string(),
+        },
+        None if network.request(identity).is_some() => Standing::Pending,
+        None => Standing::Denied {
+            reason: "this node was deleted from the network: join again to ask anew".to_owned(),
+        },
+    }
+}
+
+fn concerned(change: &Change) -> Option<IdentityKey> {
+    match change {
+        Change::MemberPut(member) => Some(member.identity),
+        Change::RequestPut(request) => Some(request.identity),
+        Change::MemberRemoved(identity) | Change::RequestRemoved(identity) => Some(*identity),
+        Change::Settings(_) | Change::RoutePut(_) | Change::RouteRemoved(_) => None,
+    }
+}

@@ -1,0 +1,205 @@
+//! Who is connected, and what they have to hear. Serves stored blobs, never signs.
+//!
+//! Each connection has a bounded queue. One that does not keep up is closed: it comes back and synchronises, which
+//! costs less than remembering what it missed.
+
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use dashmap::DashMap;
+use tokio::sync::{broadcast, mpsc};
+use tombolo_proto::{
+    api::Event,
+    config::{DirectoryEntry, EndpointAnnouncement},
+    control::Standing,
+    id::{NetworkId, Version},
+    key::IdentityKey,
+    signed::Signed,
+};
+
+/// Messages that wait for one node: a burst of changes, not a backlog.
+const QUEUE: usize = 256;
+/// Events that a reader of the event stream may lag behind.
+const EVENTS: usize = 256;
+
+/// What a connection is told.
+#[derive(Debug, Clone)]
+pub(crate) enum Push {
+    /// New documents of a network.
+    Directory(Arc<Committed>),
+    /// The node's own standing changed.
+    Standing(NetworkId, Standing),
+    /// Another member can be reached here.
+    Endpoints(NetworkId, IdentityKey, Signed<EndpointAnnouncement>),
+    /// A newer connection of the same node took over.
+    Superseded,
+}
+
+/// New documents of one commit.
+#[derive(Debug)]
+pub(crate) struct Committed {
+    pub(crate) network: NetworkId,
+    /// What a node holds that needs nothing but `entries`.
+    pub(crate) previous: Version,
+    /// What it holds then.
+    pub(crate) version: Version,
+    pub(crate) entries: Vec<DirectoryEntry>,
+}
+
+#[derive(Debug)]
+struct Connected {
+    serial: u64,
+    queue: mpsc::Sender<Push>,
+    networks: HashSet<NetworkId>,
+}
+
+/// All connections of this replica.
+#[derive(Debug)]
+pub struct Registry {
+    nodes: DashMap<IdentityKey, Connected>,
+    subscribers: DashMap<NetworkId, HashSet<IdentityKey>>,
+    serials: AtomicU64,
+    events: broadcast::Sender<Event>,
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self {
+            nodes: DashMap::new(),
+            subscribers: DashMap::new(),
+            serials: AtomicU64::new(0),
+            events: broadcast::channel(EVENTS).0,
+        }
+    }
+}
+
+/// A connection's place in the registry, given up when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Place {
+    registry: Arc<Registry>,
+    identity: IdentityKey,
+    serial: u64,
+}
+
+impl Registry {
+    /// Registers a connection; an older one of the same node is superseded.
+    pub(crate) fn enter(self: &Arc<Self>, identity: IdentityKey) -> (Place, mpsc::Receiver<Push>) {
+        let (queue, pushes) = mpsc::channel(QUEUE);
+        let serial = self.serials.fetch_add(1, Ordering::Relaxed);
+        let fresh = Connected {
+            serial,
+            queue,
+            networks: HashSet::new(),
+        };
+        if let Some(old) = self.nodes.insert(identity, fresh) {
+            // A full queue closes the old connection as well: its sender is dropped here.
+            let _ = old.queue.try_send(Push::Superseded);
+            self.unsubscribe(&identity, &old.networks);
+        }
+        let place = Place {
+            registry: Arc::clone(self),
+            identity,
+            serial,
+        };
+        (place, pushes)
+    }
+
+    fn unsubscribe(&self, identity: &IdentityKey, networks: &HashSet<NetworkId>) {
+        for network in networks {
+            if let Some(mut subscribers) = self.subscribers.get_mut(network) {
+                subscribers.remove(identity);
+            }
+            self.subscribers
+                .remove_if(network, |_, subscribers| subscribers.is_empty());
+        }
+    }
+
+    /// Whether a node is connected to this replica now.
+    #[must_use]
+    pub fn is_online(&self, identity: &IdentityKey) -> bool {
+        self.nodes.contains_key(identity)
+    }
+
+    /// How many nodes are connected now.
+    #[must_use]
+    pub fn connected(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// The stream of changes.
+    #[must_use]
+    pub fn events(&self) -> broadcast::Receiver<Event> {
+        self.events.subscribe()
+    }
+
+    pub(crate) fn tell(&self, network: NetworkId, revision: u64, kind: &str) {
+        // Nobody listening is no error.
+        let _ = self.events.send(Event {
+            network,
+            revision,
+            kind: kind.to_owned(),
+        });
+    }
+
+    /// Tells every connection that follows the network.
+    pub(crate) fn publish(&self, network: NetworkId, push: &Push, except: Option<IdentityKey>) {
+        let followers: Vec<IdentityKey> = self
+            .subscribers
+            .get(&network)
+            .map(|subscribers| subscribers.iter().copied().collect())
+            .unwrap_or_default();
+        for identity in followers {
+            if Some(identity) != except {
+                self.push(&identity, push.clone());
+            }
+        }
+    }
+
+    /// Tells one node, if it is connected. One whose queue is full loses its connection.
+    pub(crate) fn push(&self, identity: &IdentityKey, push: Push) {
+        let full = self.nodes.get(identity).and_then(|node| {
+            let sent = node.queue.try_send(push);
+            matches!(sent, Err(mpsc::error::TrySendError::Full(_))).then_some(node.serial)
+        });
+        if let Some(serial) = full {
+            tracing::debug!(%identity, "node does not keep up: closing its connection");
+            self.leave(identity, serial);
+        }
+    }
+
+    fn leave(&self, identity: &IdentityKey, serial: u64) {
+        let left = self
+            .nodes
+            .remove_if(identity, |_, node| node.serial == serial);
+        if let Some((identity, node)) = left {
+            self.unsubscribe(&identity, &node.networks);
+        }
+    }
+}
+
+impl Place {
+    /// From now on the connection hears of this network.
+    pub(crate) fn follow(&self, network: NetworkId) {
+        if let Some(mut node) = self.registry.nodes.get_mut(&self.identity)
+            && node.serial == self.serial
+        {
+            node.networks.insert(network);
+            self.registry
+                .subscribers
+                .entry(network)
+                .or_default()
+                .insert(self.identity);
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.registry.leave(&self.identity, self.serial);
+    }
+}

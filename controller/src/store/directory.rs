@@ -1,0 +1,135 @@
+//! What is served to nodes: stored documents and announcements.
+
+use sqlx::Row as _;
+use tombolo_proto::{
+    config::{
+        CERT_LIFETIME_SECONDS, CLOCK_TOLERANCE_SECONDS, DirectoryEntry, EndpointAnnouncement,
+    },
+    id::{Epoch, NetworkId, Revision, Version},
+    key::IdentityKey,
+    signed::Signed,
+    wire,
+};
+
+use super::{Store, StoreError, rows};
+
+/// The documents above a version, read at one moment.
+#[derive(Debug, Clone)]
+pub struct DirectoryPart {
+    /// In order of version.
+    pub entries: Vec<DirectoryEntry>,
+    /// What a node holds that has taken them.
+    pub upto: Version,
+}
+
+impl Store {
+    /// Every document above `have`, for a member; none if `reader` is not an authorised member.
+    pub async fn directory(
+        &self,
+        network: NetworkId,
+        reader: &IdentityKey,
+        have: Version,
+        epoch: Epoch,
+    ) -> Result<Option<DirectoryPart>, StoreError> {
+        let key = rows::key(&network);
+        let mut transaction = self.pool.begin().await?;
+        let revision = sqlx::query(
+            "SELECT revision FROM networks JOIN members ON members.network = networks.id
+             WHERE networks.id = $1 AND members.identity = $2 AND members.state = 'authorized'",
+        )
+        .bind(&key)
+        .bind(&reader.0[..])
+        .fetch_optional(&mut *transaction)
+        .await?;
+        let Some(revision) = revision else {
+            return Ok(None);
+        };
+        let found = sqlx::query(
+            "SELECT entry FROM documents
+             WHERE network = $1 AND (epoch > $2 OR (epoch = $2 AND revision > $3))
+             ORDER BY epoch, revision",
+        )
+        .bind(&key)
+        .bind(rows::int(have.epoch.0))
+        .bind(rows::int(have.revision.0))
+        .fetch_all(&mut *transaction)
+        .await?;
+        Ok(Some(DirectoryPart {
+            entries: found
+                .iter()
+                .map(|row| rows::encoded(row, "entry"))
+                .collect::<Result<_, _>>()?,
+            upto: Version {
+                epoch,
+                revision: Revision(rows::number(&revision, "revision")?),
+            },
+        }))
+    }
+
+    /// Keeps a member's announcement if it is newer than the one held. Tells whether it was.
+    pub async fn put_announcement(
+        &self,
+        network: NetworkId,
+        identity: &IdentityKey,
+        sequence: u64,
+        announcement: &Signed<EndpointAnnouncement>,
+    ) -> Result<bool, StoreError> {
+        let mut transaction = self.write().await?;
+        let kept = sqlx::query(
+            "INSERT INTO announcements (network, identity, sequence, announcement)
+             SELECT network, identity, $3, $4 FROM members
+             WHERE network = $1 AND identity = $2 AND state = 'authorized'
+             ON CONFLICT (network, identity) DO UPDATE
+             SET sequence = excluded.sequence, announcement = excluded.announcement
+             WHERE excluded.sequence > announcements.sequence",
+        )
+        .bind(rows::key(&network))
+        .bind(&identity.0[..])
+        .bind(rows::int(sequence))
+        .bind(wire::encode(announcement))
+        .execute(&mut *transaction)
+        .await?;
+        transaction.commit().await?;
+        Ok(kept.rows_affected() == 1)
+    }
+
+    /// The last announcement of every member of a network.
+    pub async fn announcements(
+        &self,
+        network: NetworkId,
+    ) -> Result<Vec<(IdentityKey, Signed<EndpointAnnouncement>)>, StoreError> {
+        let found = sqlx::query(
+            "SELECT identity, announcement FROM announcements WHERE network = $1 ORDER BY identity",
+        )
+        .bind(rows::key(&network))
+        .fetch_all(&self.pool)
+        .await?;
+        found
+            .iter()
+            .map(|row| {
+                Ok((
+                    IdentityKey(rows::bytes32(row, "identity")?),
+                    rows::encoded(row, "announcement")?,
+                ))
+            })
+            .collect()
+    }
+
+    /// Forgets revocations whose certificates have all expired.
+    pub async fn forget_old_revocations(&self) -> Result<(), StoreError> {
+        let lifetime = CERT_LIFETIME_SECONDS + 2 * CLOCK_TOLERANCE_SECONDS;
+        sqlx::query(
+            "DELETE FROM documents WHERE kind = 'revocation' AND issued_at < unixepoch() - $1",
+        )
+        .bind(rows::int(lifetime))
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// Whether the store answers.
+    pub async fn is_ready(&self) -> bool {
+        let answer = sqlx::query("SELECT 1 AS one").fetch_one(&self.pool).await;
+        answer.is_ok_and(|row| row.try_get::<i64, _>("one").is_ok())
+    }
+}

@@ -1,0 +1,107 @@
+//! What nodes report of themselves: software, presence, clashes.
+
+use std::collections::BTreeMap;
+
+use tombolo_proto::{id::NetworkId, key::IdentityKey};
+
+use super::{Store, StoreError, rows};
+
+/// When and with what a node was last connected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Presence {
+    /// Program and version, as it says.
+    pub software: String,
+    /// When.
+    pub last_seen: u64,
+}
+
+impl Store {
+    /// Notes that a node is connected now.
+    pub async fn saw(&self, identity: &IdentityKey, software: &str) -> Result<(), StoreError> {
+        sqlx::query(
+            "INSERT INTO presence (identity, software, last_seen) VALUES ($1, $2, unixepoch())
+             ON CONFLICT (identity) DO UPDATE SET software = excluded.software, last_seen = excluded.last_seen",
+        )
+        .bind(&identity.0[..])
+        .bind(software)
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// Presence of every member and waiting node of a network.
+    pub async fn presence(
+        &self,
+        network: NetworkId,
+    ) -> Result<BTreeMap<IdentityKey, Presence>, StoreError> {
+        let found = sqlx::query(
+            "SELECT * FROM presence WHERE identity IN (
+                 SELECT identity FROM members WHERE network = $1
+                 UNION SELECT identity FROM requests WHERE network = $1)",
+        )
+        .bind(rows::key(&network))
+        .fetch_all(&self.pool)
+        .await?;
+        found
+            .iter()
+            .map(|row| {
+                let presence = Presence {
+                    software: rows::text(row, "software")?,
+                    last_seen: rows::number(row, "last_seen")?,
+                };
+                Ok((IdentityKey(rows::bytes32(row, "identity")?), presence))
+            })
+            .collect()
+    }
+
+    /// Forgets nodes that are in no network and were not seen for a month.
+    pub async fn forget_strangers(&self) -> Result<(), StoreError> {
+        sqlx::query(
+            "DELETE FROM presence WHERE last_seen < unixepoch() - 2592000
+             AND identity NOT IN (SELECT identity FROM members)",
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// Replaces what a member says clashes on its host.
+    pub async fn put_clashes(
+        &self,
+        network: NetworkId,
+        identity: &IdentityKey,
+        clashes: &[String],
+    ) -> Result<(), StoreError> {
+        sqlx::query(
+            "INSERT INTO clashes (network, identity, clashes)
+             SELECT network, identity, $3 FROM members WHERE network = $1 AND identity = $2
+             ON CONFLICT (network, identity) DO UPDATE SET clashes = excluded.clashes",
+        )
+        .bind(rows::key(&network))
+        .bind(&identity.0[..])
+        .bind(rows::to_json(&clashes))
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// What clashes on the hosts of a network's members.
+    pub async fn clashes(
+        &self,
+        network: NetworkId,
+    ) -> Result<BTreeMap<IdentityKey, Vec<String>>, StoreError> {
+        let found = sqlx::query("SELECT identity, clashes FROM clashes WHERE network = $1")
+            .bind(rows::key(&network))
+            .fetch_all(&self.pool)
+            .await?;
+        found
+            .iter()
+            .map(|row| {
+                Ok((
+                    IdentityKey(rows::bytes32(row, "identity")?),
+                    rows::json(row, "clashes")?,
+                ))
+            })
+            .collect()
+    }
+}

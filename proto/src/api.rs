@@ -1,0 +1,414 @@
+//! JSON of the web API: what a controller answers and accepts under `/api/v1`.
+//!
+//! Times are seconds since 1970-01-01 UTC. Unknown fields in a request are refused, so that a misspelt one never goes
+//! unnoticed; clients ignore unknown fields in answers.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    config::{Ipv4Range, RouteMode, V6Mode},
+    id::{NetworkId, NodeId},
+    key::IdentityKey,
+};
+
+/// Derives what every answer and request needs.
+macro_rules! json {
+    ($($(#[$meta:meta])* pub struct $name:ident { $($body:tt)* })*) => {$(
+        #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+        #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+        $(#[$meta])*
+        pub struct $name { $($body)* }
+    )*};
+}
+
+/// A page of a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Page<T> {
+    /// The items, in a stable order.
+    pub items: Vec<T>,
+    /// Give this as `after` to get the next page; null on the last one.
+    pub next: Option<String>,
+}
+
+json! {
+    /// A network.
+    pub struct Network {
+        /// 16 hex digits.
+        #[cfg_attr(feature = "openapi", schema(value_type = String))]
+        pub id: NetworkId,
+        /// Short name.
+        pub name: String,
+        /// Whether joining needs authorisation.
+        pub private: bool,
+        /// Largest inner packet in bytes.
+        pub mtu: u16,
+        /// Ranges that addresses are assigned from.
+        #[cfg_attr(feature = "openapi", schema(value_type = Vec<AddressRange>))]
+        pub v4_pools: Vec<Ipv4Range>,
+        /// Prefixes that are reached through the overlay as a whole.
+        #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>))]
+        pub on_link: Vec<Ipv4Net>,
+        /// Ranges that container subnets are allocated from.
+        #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>))]
+        pub subnet_pools: Vec<IpNet>,
+        /// What happens to routes that members ask for themselves.
+        pub member_routes: MemberRoutes,
+        /// Automatic IPv6 layouts.
+        #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>, example = json!(["6plane", "rfc4193"])))]
+        pub v6_modes: Vec<V6Mode>,
+        /// Prefixes behind members.
+        pub routes: Vec<Route>,
+        /// Counts changes.
+        pub revision: u64,
+        /// What `node join` takes: id, authority key and controllers.
+        pub join_link: String,
+    }
+
+    /// Creates a network.
+    #[serde(deny_unknown_fields)]
+    pub struct NewNetwork {
+        /// Short name, unique on this controller.
+        pub name: String,
+        /// One IPv4 prefix that is pool and on-link route at once.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub v4: Option<String>,
+        /// Everything else.
+        #[serde(flatten)]
+        pub settings: NetworkSettings,
+    }
+
+    /// Changes a network.
+    #[serde(deny_unknown_fields)]
+    pub struct NetworkPatch {
+        /// Short name, unique on this controller.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub name: Option<String>,
+        /// One IPv4 prefix that is pool and on-link route at once; replaces all pools.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub v4: Option<String>,
+        /// Everything else.
+        #[serde(flatten)]
+        pub settings: NetworkSettings,
+    }
+
+    /// Settings of a network that have defaults.
+    #[derive(Default)]
+    pub struct NetworkSettings {
+        /// Whether joining needs authorisation; true by default.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub private: Option<bool>,
+        /// Largest inner packet in bytes; 1400 by default.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub mtu: Option<u16>,
+        /// Ranges that addresses are assigned from; replaces all pools. A range outside the on-link prefixes gets the
+        /// smallest prefix around it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "openapi", schema(value_type = Option<Vec<AddressRange>>))]
+        pub v4_pools: Option<Vec<Ipv4Range>>,
+        /// Ranges that container subnets are allocated from; 10.240.0.0/12 by default.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub subnet_pools: Option<Vec<String>>,
+        /// What happens to routes that members ask for themselves; `approve` by default.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub member_routes: Option<MemberRoutes>,
+        /// Automatic IPv6 layouts; `["6plane"]` by default.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "openapi", schema(value_type = Option<Vec<String>>))]
+        pub v6_modes: Option<Vec<V6Mode>>,
+    }
+
+    /// An inclusive range of IPv4 addresses.
+    pub struct AddressRange {
+        /// First address.
+        #[cfg_attr(feature = "openapi", schema(value_type = String))]
+        pub start: Ipv4Addr,
+        /// Last address.
+        #[cfg_attr(feature = "openapi", schema(value_type = String))]
+        pub end: Ipv4Addr,
+    }
+
+    /// A member, or a node that waits for authorisation.
+    pub struct Member {
+        /// 10 hex digits.
+        #[cfg_attr(feature = "openapi", schema(value_type = String))]
+        pub node: NodeId,
+        /// Its full public key.
+        #[cfg_attr(feature = "openapi", schema(value_type = String))]
+        pub identity: IdentityKey,
+        /// Short name, unique in the network.
+        pub name: String,
+        /// Whether it may take part.
+        pub authorized: bool,
+        /// Whether it is connected to a controller now.
+        pub online: bool,
+        /// Assigned and automatic addresses; none before authorisation.
+        #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>))]
+        pub addresses: Vec<IpAddr>,
+        /// Its /80, if the network has 6PLANE on.
+        #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+        pub prefix: Option<Ipv6Net>,
+        /// Prefixes behind it.
+        pub routes: Vec<Route>,
+        /// Words that access rules refer to.
+        pub tags: Vec<String>,
+        /// Whether it may forward sealed frames for others.
+        pub relay: bool,
+        /// Its software, as it says.
+        pub version: Option<String>,
+        /// When it was last connected.
+        pub last_seen: Option<u64>,
+        /// Until when its certificate counts.
+        pub expires_at: Option<u64>,
+        /// Routes and pools that clash with networks of its host, a sentence each.
+        pub clashes: Vec<String>,
+    }
+
+    /// Changes a member, or authorises a request.
+    #[serde(deny_unknown_fields)]
+    #[derive(Default)]
+    pub struct MemberPatch {
+        /// Let in or put out.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub authorized: Option<bool>,
+        /// Short name.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub name: Option<String>,
+        /// All IPv4 addresses it shall have; none: one is assigned. Its automatic IPv6 addresses are accepted and
+        /// mean nothing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "openapi", schema(value_type = Option<Vec<String>>))]
+        pub addresses: Option<Vec<IpAddr>>,
+        /// Words that access rules refer to.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub tags: Option<Vec<String>>,
+        /// Whether it may forward sealed frames for others.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub relay: Option<bool>,
+    }
+
+    /// A prefix behind a member.
+    pub struct Route {
+        /// 8 hex digits.
+        pub id: String,
+        /// Without host bits.
+        #[cfg_attr(feature = "openapi", schema(value_type = String))]
+        pub target: IpNet,
+        /// The member it is behind: its node address.
+        #[cfg_attr(feature = "openapi", schema(value_type = String))]
+        pub via: NodeId,
+        /// The name of that member.
+        pub via_name: String,
+        /// `single` or `failover`.
+        #[cfg_attr(feature = "openapi", schema(value_type = String))]
+        pub mode: RouteMode,
+        /// Lower wins among members with the same prefix.
+        pub metric: u32,
+        /// Whether it is in force.
+        pub state: RouteState,
+        /// What was asked for, if it had host bits that were cut off.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+        pub normalized_from: Option<IpNet>,
+    }
+
+    /// Adds a route.
+    #[serde(deny_unknown_fields)]
+    pub struct NewRoute {
+        /// The prefix; host bits are cut off.
+        pub target: String,
+        /// A member: its node address, one of its addresses, or its name.
+        pub via: String,
+        /// `single` (default) or `failover`.
+        #[serde(default = "single")]
+        #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+        pub mode: RouteMode,
+        /// Lower wins among members with the same prefix.
+        #[serde(default)]
+        pub metric: u32,
+    }
+
+    /// Changes or approves a route.
+    #[serde(deny_unknown_fields)]
+    #[derive(Default)]
+    pub struct RoutePatch {
+        /// `active` approves.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub state: Option<RouteState>,
+        /// `single` or `failover`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+        pub mode: Option<RouteMode>,
+        /// Lower wins among members with the same prefix.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub metric: Option<u32>,
+    }
+
+    /// Allocates a container subnet from the network's subnet pools and routes it.
+    #[serde(deny_unknown_fields)]
+    pub struct NewSubnet {
+        /// Length of the prefix.
+        pub size: u8,
+        /// What it is for; written to the audit log.
+        #[serde(default)]
+        pub name: String,
+    }
+
+    /// Creates a join token.
+    #[serde(deny_unknown_fields)]
+    #[derive(Default)]
+    pub struct NewJoinToken {
+        /// How many nodes may join with it; 1 by default.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub uses: Option<u32>,
+        /// Seconds until it expires; an hour by default.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub expires_in: Option<u64>,
+    }
+
+    /// A join token, as far as it can be shown later.
+    pub struct JoinToken {
+        /// Names the token.
+        pub id: String,
+        /// How many more nodes may join with it.
+        pub uses_left: u32,
+        /// When it was made.
+        pub created_at: u64,
+        /// When it expires.
+        pub expires_at: u64,
+    }
+
+    /// Creates an API token.
+    #[serde(deny_unknown_fields)]
+    pub struct NewToken {
+        /// What it is for.
+        pub name: String,
+        /// `admin` (everything) or `read` (reading only).
+        pub scopes: Vec<String>,
+        /// Seconds until it expires; never by default.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub expires_in: Option<u64>,
+    }
+
+    /// An API token, as far as it can be shown later.
+    pub struct Token {
+        /// Names the token.
+        pub id: String,
+        /// What it is for.
+        pub name: String,
+        /// What it may do.
+        pub scopes: Vec<String>,
+        /// When it was made.
+        pub created_at: u64,
+        /// When it expires; null if never.
+        pub expires_at: Option<u64>,
+    }
+
+    /// A new token's secret, shown once.
+    pub struct CreatedToken {
+        /// Names the token.
+        pub id: String,
+        /// The secret.
+        pub token: String,
+        /// For join tokens: the complete link for `node join`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub join_link: Option<String>,
+    }
+
+    /// One line of the audit log.
+    pub struct AuditEntry {
+        /// Grows.
+        pub id: u64,
+        /// When.
+        pub at: u64,
+        /// Who: `token <id>`, `node <address>` or `controller`.
+        pub actor: String,
+        /// What was done.
+        pub action: String,
+        /// In which network.
+        #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+        pub network: Option<NetworkId>,
+        /// To what.
+        pub subject: String,
+    }
+
+    /// The controller itself.
+    pub struct Status {
+        /// Program version.
+        pub version: String,
+        /// The authority's address, the first 10 digits of every network id.
+        #[cfg_attr(feature = "openapi", schema(value_type = String))]
+        pub authority: NodeId,
+        /// The authority's root key.
+        #[cfg_attr(feature = "openapi", schema(value_type = String))]
+        pub authority_key: IdentityKey,
+        /// This replica's key.
+        #[cfg_attr(feature = "openapi", schema(value_type = String))]
+        pub replica_key: IdentityKey,
+        /// Where nodes find controllers.
+        pub endpoints: Vec<String>,
+        /// How many networks there are.
+        pub networks: u64,
+        /// How many nodes are connected now.
+        pub connected_nodes: u64,
+        /// Seconds since it started.
+        pub uptime: u64,
+    }
+
+    /// RFC 9457: what every error answers, as `application/problem+json`.
+    pub struct Problem {
+        /// A stable name of the problem.
+        #[serde(rename = "type")]
+        pub kind: String,
+        /// The HTTP status in words.
+        pub title: String,
+        /// The HTTP status.
+        pub status: u16,
+        /// What is wrong and what to do.
+        pub detail: String,
+    }
+
+    /// A change, as the event stream tells it.
+    pub struct Event {
+        /// In which network.
+        #[cfg_attr(feature = "openapi", schema(value_type = String))]
+        pub network: NetworkId,
+        /// The network's revision after the change.
+        pub revision: u64,
+        /// `changed`, `requests`, `deleted` or `online`.
+        pub kind: String,
+    }
+}
+
+/// What happens to routes that members ask for themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum MemberRoutes {
+    /// They wait for approval.
+    Approve,
+    /// They are active at once, unless they overlap another member's.
+    Auto,
+    /// They are refused.
+    Off,
+}
+
+/// Whether a route is in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum RouteState {
+    /// In force.
+    Active,
+    /// Waits for approval.
+    Pending,
+    /// Its member is deauthorised.
+    Suspended,
+}
+
+const fn single() -> RouteMode {
+    RouteMode::Single
+}
