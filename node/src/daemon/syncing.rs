@@ -112,6 +112,10 @@ impl Daemon {
             return;
         }
         self.ask_to_join(id);
+    }
+
+    /// What a member says once it knows that it is one: only members are told the directory and are heard.
+    fn speak_as_member(&mut self, id: NetworkId) {
         let Some(network) = self.networks.get_mut(&id) else {
             return;
         };
@@ -281,6 +285,7 @@ impl Daemon {
             tracing::info!(network = %id, ?standing, "Standing in the network");
         }
         network.standing = Some(standing.clone());
+        let is_member = standing == Standing::Member;
         let settings = &mut network.settings;
         let before = (
             settings.denied.clone(),
@@ -314,6 +319,9 @@ impl Daemon {
         }
         self.write_caches();
         self.refresh_membership(id);
+        if is_member {
+            self.speak_as_member(id);
+        }
     }
 
     fn take_directory(
