@@ -94,7 +94,11 @@ impl Sum {
 /// A checksum after a word that it covers has changed (RFC 1624, equation 3).
 #[must_use]
 pub const fn updated(checksum: u16, before: u16, after: u16) -> u16 {
-    Sum(0).word(!checksum).without(before).word(after).checksum()
+    Sum(0)
+        .word(!checksum)
+        .without(before)
+        .word(after)
+        .checksum()
 }
 
 const fn reduced(mut sum: u64) -> u16 {

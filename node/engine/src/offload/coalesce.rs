@@ -266,9 +266,9 @@ impl<K: Copy + PartialEq> Coalescer<K> {
     ) {
         for index in 0..GROUPS {
             let open = self.slots.get(index).and_then(|slot| slot.open.as_ref());
-            if open.is_some_and(|open| {
-                open.tun == tun && open.group.head.flow.addresses == *addresses
-            }) {
+            if open
+                .is_some_and(|open| open.tun == tun && open.group.head.flow.addresses == *addresses)
+            {
                 self.close(index, memory, deliver);
             }
         }

@@ -129,7 +129,11 @@ mod tests {
         ];
         for (inner, row) in rows {
             for (outer, expected) in [NotEct, Ect0, Ect1, Ce].into_iter().zip(row) {
-                assert_eq!(decapsulated(inner, outer).ok(), expected, "{inner:?} in {outer:?}");
+                assert_eq!(
+                    decapsulated(inner, outer).ok(),
+                    expected,
+                    "{inner:?} in {outer:?}"
+                );
             }
         }
     }

@@ -146,13 +146,16 @@ impl Group {
 
     /// Compares everything that segments of one super-packet have in common, and what must follow on.
     fn fits(&self, head: &[u8], candidate: &Candidate, packet: &[u8]) -> Option<()> {
-        let same = |range: Range<usize>| head.get(range.clone())? == packet.get(range)?;
+        let same = |range: Range<usize>| {
+            let first = head.get(range.clone());
+            first.is_some() && first == packet.get(range)
+        };
         let must = |holds: bool| holds.then_some(());
         let at = self.head.transport;
         match self.head.flow.version {
             Version::V4 => {
                 // TOS with the congestion mark; flags; time to live.
-                must(same(0..2)? && same(6..9)?)?;
+                must(same(0..2) && same(6..9))?;
                 let (first, id) = (word(head, 4)?, word(packet, 4)?);
                 let is_next = id == first.wrapping_add(self.spans as u16);
                 let may_be_same = word(head, 6)? & IPV4_DF != 0;
@@ -164,7 +167,7 @@ impl Group {
                 })?;
             }
             // Traffic class and flow label; hop limit; extension headers.
-            Version::V6 => must(same(0..4)? && same(6..8)? && same(IPV6_HEADER..at)?)?,
+            Version::V6 => must(same(0..4) && same(6..8) && same(IPV6_HEADER..at))?,
         }
         match (self.head.kind, candidate.kind) {
             (
@@ -174,8 +177,8 @@ impl Group {
                 CandidateKind::Tcp { sequence, flags },
             ) => {
                 // Acknowledgement; data offset and reserved bits; window; urgent pointer and options.
-                must(same(at + 8..at + 13)? && same(at + 14..at + 16)?)?;
-                must(same(at + 18..self.head.payload)?)?;
+                must(same(at + 8..at + 13) && same(at + 14..at + 16))?;
+                must(same(at + 18..self.head.payload))?;
                 let may_differ = TCP_CWR | TCP_FIN | TCP_PSH;
                 must((self.flags() ^ flags) & !may_differ == 0)?;
                 let carried = self.length - self.head.payload;

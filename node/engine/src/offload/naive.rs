@@ -41,7 +41,9 @@ pub(super) fn finish(packet: &mut [u8], transport: usize, protocol: u8) {
         packet[transport + 4..transport + 6].copy_from_slice(&(above as u16).to_be_bytes());
     }
     packet[field..field + 2].fill(0);
-    let mut covered = pseudo_header(packet, protocol, above).to_be_bytes().to_vec();
+    let mut covered = pseudo_header(packet, protocol, above)
+        .to_be_bytes()
+        .to_vec();
     covered.extend_from_slice(&packet[transport..]);
     let checksum = match !sum(&covered) {
         0 if protocol == 17 => 0xffff,

@@ -15,7 +15,7 @@ pub(super) const UDP: u8 = 17;
 pub(super) struct Sample {
     pub(super) version: u8,
     pub(super) protocol: u8,
-    /// Tells flows apart: part of the source address and the source port.
+    /// Tells flows apart: the source port. Every fourth flow has the same addresses.
     pub(super) flow: u8,
     pub(super) tos: u8,
     pub(super) hops: u8,
@@ -127,15 +127,19 @@ impl Sample {
             header.extend_from_slice(&self.id.to_be_bytes());
             header.extend_from_slice(&[u8::from(self.dont_fragment) << 6, 0]);
             header.extend_from_slice(&[self.hops, self.protocol, 0, 0]);
-            header.extend_from_slice(&[172, 27, 0, self.flow, 172, 27, 1, 2]);
+            header.extend_from_slice(&[172, 27, 0, self.flow % 4, 172, 27, 1, 2]);
             header.extend(std::iter::repeat_n(1, self.extensions * 4));
         } else {
             header = vec![0x60 | self.tos >> 4, self.tos << 4];
             header.extend_from_slice(&self.flow_label.to_be_bytes());
-            let first = if self.extensions == 0 { self.protocol } else { 60 };
+            let first = if self.extensions == 0 {
+                self.protocol
+            } else {
+                60
+            };
             header.extend_from_slice(&[0, 0, first, self.hops]);
             header.extend_from_slice(&[0xfc; 15]);
-            header.push(self.flow);
+            header.push(self.flow % 4);
             header.extend_from_slice(&[0xfd; 16]);
             for left in (0..self.extensions).rev() {
                 let next = if left == 0 { self.protocol } else { 60 };

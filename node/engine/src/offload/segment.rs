@@ -19,16 +19,16 @@
 //! The length of the headers is computed from the packet, never taken from the virtio header's `hdr_len`, which says only
 //! how much of the packet the kernel holds in one piece.
 
+mod split;
+
 use tombolo_proto::frame::{LANE_HEADER, LANE_OVERHEAD, LANE_TAG};
 
 use super::{
     checksum::Sum,
-    headers::{
-        IPV6_HEADER, Layout, PROTOCOL_TCP, PROTOCOL_UDP, TCP_CHECKSUM, TCP_CWR, TCP_FIN, TCP_HEADER, TCP_PSH,
-        UDP_CHECKSUM, UDP_HEADER, Version, get, layout, pseudo_header, put, word,
-    },
-    virtio::{Gso, GsoKind, PartialChecksum, VirtioHeader},
+    headers::put,
+    virtio::{PartialChecksum, VirtioHeader},
 };
+use split::Split;
 
 /// Why a packet from the kernel cannot be forwarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -78,13 +78,11 @@ impl Run {
 #[derive(Debug)]
 pub struct Segmenter<'a> {
     plan: Plan,
-    header: &'a [u8],
+    headers: &'a [u8],
     /// What has not been written yet.
     payload: &'a [u8],
     /// Payload of every segment but the last.
     size: usize,
-    /// How many segments have been written.
-    written: u16,
     is_done: bool,
 }
 
@@ -95,36 +93,6 @@ enum Plan {
     Whole(Option<PartialChecksum>),
     /// A super-packet.
     Split(Split),
-}
-
-/// What all segments have in common, with the checksums as far as they are the same.
-#[derive(Debug, Clone, Copy)]
-struct Split {
-    network: Network,
-    transport_at: usize,
-    transport: Transport,
-    /// Sum of pseudo-header and transport header without what differs between segments.
-    sum: Sum,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Network {
-    V4 {
-        identification: u16,
-        /// Sum of the header without total length, identification and checksum.
-        sum: Sum,
-    },
-    V6,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Transport {
-    Tcp {
-        sequence: u32,
-        /// The word of data offset, reserved bits and flags.
-        flags: u16,
-    },
-    Udp,
 }
 
 impl<'a> Segmenter<'a> {
@@ -140,26 +108,21 @@ impl<'a> Segmenter<'a> {
             }
             return Ok(Self {
                 plan: Plan::Whole(header.partial),
-                header: &[],
+                headers: &[],
                 payload: packet,
                 size: packet.len(),
-                written: 0,
                 is_done: false,
             });
         };
-        let layout = super_packet_layout(gso, packet)?;
-        let transport = packet.get(layout.transport..).unwrap_or_default();
-        let length = transport_header(gso.kind, transport).ok_or(SegmentError::NoTransport)?;
+        let split = Split::new(gso, header.partial, packet)?;
         let (headers, payload) = packet
-            .split_at_checked(layout.transport + length)
+            .split_at_checked(split.header_length())
             .ok_or(SegmentError::NoTransport)?;
-        let split = Split::new(gso, header.partial, packet, &layout, length)?;
         Ok(Self {
             plan: Plan::Split(split),
-            header: headers,
+            headers,
             payload,
             size: usize::from(gso.size.get()),
-            written: 0,
             is_done: false,
         })
     }
@@ -167,7 +130,7 @@ impl<'a> Segmenter<'a> {
     /// Bytes of every frame but the last, rooms included.
     #[must_use]
     pub fn frame_length(&self) -> usize {
-        LANE_OVERHEAD + self.header.len() + self.size.min(self.payload.len())
+        LANE_OVERHEAD + self.headers.len() + self.size.min(self.payload.len())
     }
 
     /// Writes as many frames as fit `buffer`, at most `most`; `None` when all have been written.
@@ -182,7 +145,7 @@ impl<'a> Segmenter<'a> {
         let mut total = 0;
         for slot in buffer.chunks_mut(frame).take(most) {
             let payload = self.size.min(self.payload.len());
-            let length = LANE_OVERHEAD + self.header.len() + payload;
+            let length = LANE_OVERHEAD + self.headers.len() + payload;
             let Some(packet) = slot
                 .get_mut(..length)
                 .and_then(|slot| slot.get_mut(LANE_HEADER..length - LANE_TAG))
@@ -201,147 +164,17 @@ impl<'a> Segmenter<'a> {
 
     fn write(&mut self, packet: &mut [u8], payload: usize) -> Option<()> {
         let (now, rest) = self.payload.split_at_checked(payload)?;
-        let (header_room, payload_room) = packet.split_at_mut_checked(self.header.len())?;
-        header_room.copy_from_slice(self.header);
+        let (header_room, payload_room) = packet.split_at_mut_checked(self.headers.len())?;
+        header_room.copy_from_slice(self.headers);
         payload_room.copy_from_slice(now);
         let is_last = rest.is_empty();
         match &mut self.plan {
             Plan::Whole(None) => {}
             Plan::Whole(Some(partial)) => complete_checksum(*partial, packet)?,
-            Plan::Split(split) => split.write(header_room, payload_room, self.written == 0, is_last)?,
+            Plan::Split(split) => split.write(header_room, payload_room, is_last)?,
         }
         self.payload = rest;
-        self.written = self.written.saturating_add(1);
         self.is_done = is_last;
-        Some(())
-    }
-}
-
-impl Split {
-    fn new(
-        gso: Gso,
-        partial: Option<PartialChecksum>,
-        packet: &[u8],
-        layout: &Layout,
-        header_length: usize,
-    ) -> Result<Self, SegmentError> {
-        let at = layout.transport;
-        let field = match gso.kind {
-            GsoKind::TcpV4 | GsoKind::TcpV6 => TCP_CHECKSUM,
-            GsoKind::UdpL4 => UDP_CHECKSUM,
-        };
-        let header = packet
-            .get(at..at + header_length)
-            .ok_or(SegmentError::NoTransport)?;
-        let mut sum = Sum::of(header);
-        let length = packet.len() - at;
-        match partial {
-            // The field holds the sum of the pseudo-header and is already in the sum. It is better than the addresses in
-            // the header: under a routing header those are not the ones that the checksum is about.
-            Some(partial) => {
-                if usize::from(partial.start) != at || usize::from(partial.offset) != field {
-                    return Err(SegmentError::WrongChecksumField);
-                }
-            }
-            None => {
-                let field = word(header, field).ok_or(SegmentError::NoTransport)?;
-                sum = sum
-                    .without(field)
-                    .plus(pseudo_header(packet, layout, length));
-            }
-        }
-        sum = sum.without_double_word(length as u32);
-        let transport = match gso.kind {
-            GsoKind::TcpV4 | GsoKind::TcpV6 => {
-                let sequence = get(header, 4).ok_or(SegmentError::NoTransport)?;
-                let flags = word(header, 12).ok_or(SegmentError::NoTransport)?;
-                let sequence = u32::from_be_bytes(sequence);
-                sum = sum.without_double_word(sequence).without(flags);
-                Transport::Tcp { sequence, flags }
-            }
-            GsoKind::UdpL4 => {
-                sum = sum.without(word(header, 4).ok_or(SegmentError::NoTransport)?);
-                Transport::Udp
-            }
-        };
-        let network = match layout.version {
-            Version::V4 => {
-                let ip = packet.get(..at).unwrap_or_default();
-                let field = |at| word(ip, at).ok_or(SegmentError::NotIp);
-                let identification = field(4)?;
-                Network::V4 {
-                    identification,
-                    sum: Sum::of(ip)
-                        .without(field(2)?)
-                        .without(identification)
-                        .without(field(10)?),
-                }
-            }
-            Version::V6 => Network::V6,
-        };
-        Ok(Self {
-            network,
-            transport_at: at,
-            transport,
-            sum,
-        })
-    }
-
-    /// Makes the copied headers those of the next segment.
-    fn write(
-        &mut self,
-        header: &mut [u8],
-        payload: &[u8],
-        is_first: bool,
-        is_last: bool,
-    ) -> Option<()> {
-        let length = header.len() + payload.len();
-        let (ip, transport) = header.split_at_mut_checked(self.transport_at)?;
-        match &mut self.network {
-            Network::V4 {
-                identification,
-                sum,
-            } => {
-                let total = length as u16;
-                let checksum = sum.word(total).word(*identification).checksum();
-                put(ip, 2, total.to_be_bytes())?;
-                put(ip, 4, identification.to_be_bytes())?;
-                put(ip, 10, checksum.to_be_bytes())?;
-                *identification = identification.wrapping_add(1);
-            }
-            Network::V6 => {
-                let above = (length - IPV6_HEADER) as u16;
-                put(ip, 4, above.to_be_bytes())?;
-            }
-        }
-        let above = length - self.transport_at;
-        let sum = self
-            .sum
-            .double_word(above as u32)
-            .plus(Sum::of(payload));
-        match &mut self.transport {
-            Transport::Tcp { sequence, flags } => {
-                let mut cleared = 0;
-                if !is_first {
-                    cleared |= TCP_CWR;
-                }
-                if !is_last {
-                    cleared |= TCP_FIN | TCP_PSH;
-                }
-                let flags = *flags & !u16::from(cleared);
-                let checksum = sum.double_word(*sequence).word(flags).checksum();
-                put(transport, 4, sequence.to_be_bytes())?;
-                put(transport, 12, flags.to_be_bytes())?;
-                put(transport, TCP_CHECKSUM, checksum.to_be_bytes())?;
-                *sequence = sequence.wrapping_add(payload.len() as u32);
-            }
-            Transport::Udp => {
-                let above = above as u16;
-                let checksum = sum.word(above).udp_checksum();
-                put(transport, 4, above.to_be_bytes())?;
-                put(transport, UDP_CHECKSUM, checksum.to_be_bytes())?;
-            }
-        }
         Some(())
     }
 }
@@ -367,39 +200,6 @@ fn complete_checksum(partial: PartialChecksum, packet: &mut [u8]) -> Option<()> 
 
 fn field_is_within(partial: PartialChecksum, packet: &[u8]) -> bool {
     usize::from(partial.start) + usize::from(partial.offset) + 2 <= packet.len()
-}
-
-fn super_packet_layout(gso: Gso, packet: &[u8]) -> Result<Layout, SegmentError> {
-    let layout = layout(packet).ok_or(SegmentError::NotIp)?;
-    if layout.is_fragment {
-        return Err(SegmentError::NotIp);
-    }
-    let fits = match gso.kind {
-        GsoKind::TcpV4 => layout.version == Version::V4 && layout.protocol == PROTOCOL_TCP,
-        GsoKind::TcpV6 => layout.version == Version::V6 && layout.protocol == PROTOCOL_TCP,
-        GsoKind::UdpL4 => layout.protocol == PROTOCOL_UDP,
-    };
-    if fits {
-        Ok(layout)
-    } else {
-        Err(SegmentError::WrongProtocol)
-    }
-}
-
-/// The length of the transport header, if all of it is there.
-fn transport_header(kind: GsoKind, transport: &[u8]) -> Option<usize> {
-    let length = match kind {
-        GsoKind::TcpV4 | GsoKind::TcpV6 => {
-            let [offset] = get(transport, 12)?;
-            usize::from(offset >> 4) * 4
-        }
-        GsoKind::UdpL4 => UDP_HEADER,
-    };
-    let least = match kind {
-        GsoKind::TcpV4 | GsoKind::TcpV6 => TCP_HEADER,
-        GsoKind::UdpL4 => UDP_HEADER,
-    };
-    (length >= least && length <= transport.len()).then_some(length)
 }
 
 #[cfg(test)]

@@ -186,15 +186,13 @@ mod tests {
             }),
         };
 
-        assert_eq!(
-            header.encode(),
-            [1, 0x81, 52, 0, 0x44, 0x05, 20, 0, 16, 0]
-        );
+        assert_eq!(header.encode(), [1, 0x81, 52, 0, 0x44, 0x05, 20, 0, 16, 0]);
     }
 
     #[test]
     fn fragmentation_offload_unknown_kinds_and_empty_segments_are_refused() {
-        let refused = |gso_type, size| VirtioHeader::decode([1, gso_type, 0, 0, size, 0, 20, 0, 6, 0]);
+        let refused =
+            |gso_type, size| VirtioHeader::decode([1, gso_type, 0, 0, size, 0, 20, 0, 6, 0]);
 
         assert_eq!(refused(3, 1), Err(VirtioError::UnknownGso(3)));
         assert_eq!(refused(0x83, 1), Err(VirtioError::UnknownGso(3)));

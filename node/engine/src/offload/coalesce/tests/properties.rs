@@ -110,7 +110,8 @@ proptest! {
     ) {
         let mut batch = traffic(&steps);
         for (packet, at, byte) in damage {
-            if let Some(packet) = batch.get_mut(packet.index(batch.len().max(1))) {
+            let packet = packet.index(batch.len().max(1));
+            if let Some(packet) = batch.get_mut(packet) {
                 let at = at.index(packet.len().min(80));
                 packet[at] = byte;
                 packet.truncate(usize::from(byte).max(1) * 2);
@@ -147,7 +148,7 @@ fn traffic(steps: &[Step]) -> Vec<Vec<u8>> {
     for step in steps {
         let state = flows.entry(step.flow).or_insert_with(|| a_flow(step.flow));
         for time in 0..step.times {
-            state.payload = some_bytes(60, u32::from(time) + state.sequence);
+            state.payload = some_bytes(60, state.sequence.wrapping_add(time.into()));
             happen(state, &step.event, &mut batch);
         }
     }
@@ -157,7 +158,6 @@ fn traffic(steps: &[Step]) -> Vec<Vec<u8>> {
 fn a_flow(flow: u8) -> Sample {
     let (version, protocol) = KINDS[usize::from(flow % 4)];
     let mut sample = a_packet(version, protocol);
-    // Some flows share their addresses and differ in ports only: the port comes from here, the address below.
     sample.flow = flow;
     sample.sequence = u32::MAX - u32::from(flow) * 500;
     sample.id = u16::MAX - u16::from(flow);
@@ -248,7 +248,9 @@ fn cut(one: &Written) -> Vec<Vec<u8>> {
         .expect("frames");
     assert_eq!(segmenter.fill(&mut buffer, 64), Ok(None));
     let frames = run.frames(&mut buffer);
-    frames.map(|frame| frame[16..frame.len() - 16].to_vec()).collect()
+    frames
+        .map(|frame| frame[16..frame.len() - 16].to_vec())
+        .collect()
 }
 
 /// Packets that must stay in order among themselves: those of one flow, and fragments between its addresses.
