@@ -7,6 +7,7 @@
 //! | [`simnet`] | a seeded underlay: delay, loss, reordering, duplication |
 //! | [`fake_noise`] | a handshake without cryptography and without a clock of its own |
 //! | [`authority`] | signed directories without a controller |
+//! | [`model`] | who may talk to whom, worked out naively |
 //! | [`packets`] | inner packets that can be told apart |
 //! | [`netns`] | a laboratory of network namespaces: underlay, hosts, bridges, containers, captures |
 //! | [`overlay`] | the real binaries in such a laboratory |
@@ -15,6 +16,7 @@
 pub mod authority;
 pub mod clock;
 pub mod fake_noise;
+pub mod model;
 pub mod netns;
 pub mod overlay;
 pub mod packets;

@@ -58,6 +58,9 @@ pub struct SimNet {
     in_flight: BTreeMap<(Instant, u64), Delivery>,
     sequence: u64,
     unreachable: BTreeSet<SocketAddr>,
+    /// Datagrams yet to be sent that will get lost, counted from the next.
+    doomed: BTreeSet<u64>,
+    sent: u64,
     /// Sees everything that is sent, also what gets lost; kept only while a test listens.
     tap: Option<Vec<Delivery>>,
 }
@@ -72,6 +75,8 @@ impl SimNet {
             in_flight: BTreeMap::new(),
             sequence: 0,
             unreachable: BTreeSet::new(),
+            doomed: BTreeSet::new(),
+            sent: 0,
             tap: None,
         }
     }
@@ -81,8 +86,11 @@ impl SimNet {
         if let Some(tap) = &mut self.tap {
             tap.push(datagram.clone());
         }
-        let is_cut =
-            self.unreachable.contains(&datagram.from) || self.unreachable.contains(&datagram.to);
+        let is_doomed = self.doomed.remove(&self.sent);
+        self.sent += 1;
+        let is_cut = is_doomed
+            || self.unreachable.contains(&datagram.from)
+            || self.unreachable.contains(&datagram.to);
         if is_cut || self.rng.random_bool(self.conditions.loss) {
             return;
         }
@@ -100,6 +108,11 @@ impl SimNet {
         let arrival = now + self.conditions.delay + jitter;
         self.in_flight.insert((arrival, self.sequence), datagram);
         self.sequence += 1;
+    }
+
+    /// Loses a datagram that is yet to be sent: 0 is the next.
+    pub fn lose(&mut self, ahead: u64) {
+        self.doomed.insert(self.sent + ahead);
     }
 
     /// Cuts the cable of an address, or plugs it in again.

@@ -6,7 +6,7 @@ use std::{
     collections::BTreeMap,
     net::{IpAddr, SocketAddr},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rand::{SeedableRng as _, rngs::StdRng};
@@ -15,6 +15,7 @@ use tombolo_engine::{
     counters::DropReason,
     fib::{Fib, NetworkSlot},
     forward::{Inbound, Outbound},
+    membership::Directory,
 };
 use tombolo_proto::{
     frame::{LANE_HEADER, LANE_TAG},
@@ -61,8 +62,14 @@ pub struct Node {
     /// Whether it takes no news from controllers: a node that does not cooperate, or hears nothing.
     pub is_deaf: bool,
     is_up: bool,
+    /// How much time has passed for everybody but this node.
+    slept: Duration,
+    asleep_since: Option<Instant>,
     noise: FakeNoise,
     slots: BTreeMap<NetworkId, NetworkSlot>,
+    /// What it has on disk.
+    directories: Vec<Directory>,
+    places: Vec<(IdentityKey, SocketAddr)>,
 }
 
 impl Node {
@@ -70,6 +77,10 @@ impl Node {
     #[must_use]
     pub fn identity(&self) -> IdentityKey {
         self.seed.identity().public()
+    }
+
+    fn now(&self, clock: &Clock) -> Instant {
+        clock.now() - self.slept
     }
 
     /// Sets what its wall clock shows to handshakes (of the fake kind).
@@ -89,6 +100,7 @@ pub struct World {
     pub net: SimNet,
     handshake: Handshake,
     timing: Timing,
+    aes: bool,
     authorities: Vec<Authority>,
     nodes: BTreeMap<Name, Node>,
     next_number: u64,
@@ -104,6 +116,7 @@ impl World {
             net: SimNet::new(conditions, seed),
             handshake,
             timing: Timing::default(),
+            aes: true,
             authorities: vec![Authority::new(1)],
             nodes: BTreeMap::new(),
             next_number: 1,
@@ -131,6 +144,11 @@ impl World {
     /// Other ages of keys, for nodes that start from now on.
     pub const fn set_timing(&mut self, timing: Timing) {
         self.timing = timing;
+    }
+
+    /// Whether nodes that start from now on have AES instructions.
+    pub const fn set_aes(&mut self, aes: bool) {
+        self.aes = aes;
     }
 
     /// The first network's authority.
@@ -178,51 +196,63 @@ impl World {
         IpAddr::from([172, 27, 0, name.0])
     }
 
-    /// Starts a node, in every network there is. A node that ran before has lost all but its identity and its place.
+    /// Starts a node, in every network there is. A node that ran before has its identity, its place and what it has on
+    /// disk, and nothing else.
     pub fn start(&mut self, name: Name) {
-        let (noise, address) = match self.nodes.remove(&name) {
-            Some(before) => (before.noise, before.address),
-            None => (
-                FakeNoise::default(),
-                SocketAddr::from(([192, 0, 2, name.0], 9790)),
-            ),
-        };
         self.seed += 1;
         let rng = StdRng::seed_from_u64(self.seed << 8 | u64::from(name.0));
         let settings = Settings {
             timing: self.timing,
-            aes: true,
+            aes: self.aes,
         };
+        let before = self.nodes.remove(&name);
+        let noise = before
+            .as_ref()
+            .map(|node| node.noise.clone())
+            .unwrap_or_default();
         let mut engine = match self.handshake {
             Handshake::Real => Engine::new(settings, rng),
             Handshake::Fake => Engine::with_noise(settings, rng, Box::new(noise.clone())),
         };
         let seed = Seed::from_bytes([name.0; 32]);
+        let identity = seed.identity().public();
         let mut slots = BTreeMap::new();
         for authority in &self.authorities {
             let network = authority.network();
             let secret = seed.transport(network, 0);
-            let slot =
-                engine.add_network(network, seed.identity().public(), secret, self.clock.now());
+            let slot = engine.add_network(network, identity, secret, self.clock.now());
             slots.insert(network, slot);
         }
-        let fib = engine.fib();
-        self.nodes.insert(
-            name,
-            Node {
-                seed,
-                address,
+        let node = match before {
+            Some(before) => Node {
+                fib: engine.fib(),
                 engine,
-                fib,
+                slots,
+                events: Vec::new(),
+                is_up: true,
+                slept: Duration::ZERO,
+                asleep_since: None,
+                ..before
+            },
+            None => Node {
+                seed,
+                address: SocketAddr::from(([192, 0, 2, name.0], 9790)),
+                fib: engine.fib(),
+                engine,
                 events: Vec::new(),
                 delivered: Vec::new(),
                 is_deaf: false,
                 is_up: true,
+                slept: Duration::ZERO,
+                asleep_since: None,
                 noise,
                 slots,
+                directories: Vec::new(),
+                places: Vec::new(),
             },
-        );
-        self.settle(name);
+        };
+        self.nodes.insert(name, node);
+        self.read_disk(name);
     }
 
     /// Kills a node.
@@ -230,16 +260,30 @@ impl World {
         self.node_mut(name).is_up = false;
     }
 
-    /// Whether a node runs.
-    #[must_use]
-    pub fn is_up(&self, name: Name) -> bool {
-        self.nodes[&name].is_up
+    /// Kills a node if it runs, and starts it again.
+    pub fn restart(&mut self, name: Name) {
+        self.kill(name);
+        self.start(name);
     }
 
-    /// Starts a node again from its cache: directory and endpoints as they are known, sessions gone.
-    pub fn restart(&mut self, name: Name) {
-        self.start(name);
-        self.publish_to(name);
+    /// Puts a node to sleep: time passes, but not for it.
+    pub fn freeze(&mut self, name: Name) {
+        let now = self.clock.now();
+        let node = self.node_mut(name);
+        node.asleep_since = Some(now);
+        node.is_up = false;
+    }
+
+    /// Wakes a node.
+    pub fn thaw(&mut self, name: Name) {
+        let now = self.clock.now();
+        let node = self.node_mut(name);
+        node.slept += node
+            .asleep_since
+            .take()
+            .map(|since| now - since)
+            .unwrap_or_default();
+        node.is_up = true;
     }
 
     /// Makes a node a member of the first network. Nobody knows before [`Self::publish`].
@@ -269,22 +313,34 @@ impl World {
     }
 
     fn publish_to(&mut self, name: Name) {
-        let places: Vec<(IdentityKey, SocketAddr)> = self
+        let places = self
             .nodes
             .values()
             .map(|node| (node.identity(), node.address))
             .collect();
-        let (wall, now) = (self.clock.wall(), self.clock.now());
-        let node = self.nodes.get_mut(&name).expect("a node of that name");
+        let directories = self
+            .authorities
+            .iter()
+            .map(|authority| authority.directory().clone())
+            .collect();
+        let node = self.node_mut(name);
         if node.is_deaf || !node.is_up {
             return;
         }
-        for authority in &self.authorities {
-            let network = authority.network();
-            node.engine.set_directory(authority.directory(), wall, now);
-            for (identity, place) in &places {
+        node.directories = directories;
+        node.places = places;
+        self.read_disk(name);
+    }
+
+    fn read_disk(&mut self, name: Name) {
+        let wall = self.clock.wall();
+        let node = self.nodes.get_mut(&name).expect("a node of that name");
+        let now = node.now(&self.clock);
+        for directory in &node.directories {
+            node.engine.set_directory(directory, wall, now);
+            for (identity, place) in &node.places {
                 node.engine
-                    .set_endpoints(network, *identity, vec![*place], now);
+                    .set_endpoints(directory.network(), *identity, vec![*place], now);
             }
         }
         self.settle(name);
@@ -297,7 +353,8 @@ impl World {
 
     /// Asks a node for a session with another.
     pub fn connect(&mut self, from: Name, to: Name) {
-        let (network, peer, now) = (self.network(), self.node(to).identity(), self.clock.now());
+        let (network, peer) = (self.network(), self.node(to).identity());
+        let now = self.node(from).now(&self.clock);
         self.node_mut(from).engine.connect(network, peer, now);
         self.settle(from);
     }
@@ -336,7 +393,7 @@ impl World {
                 now,
             ),
             Outbound::Punt(punt) => {
-                node.engine.handle_punt(punt, now);
+                node.engine.handle_punt(punt, node.now(&self.clock));
                 self.settle(name);
             }
             Outbound::Drop(_) => {}
@@ -369,7 +426,10 @@ impl World {
             .nodes
             .iter()
             .filter(|(_, node)| node.is_up)
-            .filter_map(|(name, node)| Some((node.engine.poll_timeout()?.0, *name)))
+            .filter_map(|(name, node)| {
+                let (at, _) = node.engine.poll_timeout()?;
+                Some((at + node.slept, *name))
+            })
             .min();
         let next = [arrival, wake_up.map(|(at, _)| at)]
             .into_iter()
@@ -382,7 +442,7 @@ impl World {
         if arrival == Some(next) {
             self.deliver();
         } else if let Some((_, name)) = wake_up {
-            let now = self.clock.now();
+            let now = self.node(name).now(&self.clock);
             self.node_mut(name).engine.handle_timeout(now);
             self.settle(name);
         }
@@ -406,8 +466,8 @@ impl World {
 
     /// Gives a node a datagram.
     pub fn receive(&mut self, name: Name, from: SocketAddr, mut datagram: Vec<u8>) {
-        let now = self.clock.now();
         let node = self.nodes.get_mut(&name).expect("a node of that name");
+        let now = node.now(&self.clock);
         match node.fib.inbound(from, &mut datagram) {
             Inbound::Deliver {
                 network,
@@ -480,7 +540,7 @@ impl World {
         let (identity, network) = (self.node(peer).identity(), self.network());
         self.nodes[&of]
             .engine
-            .peers(self.clock.now())
+            .peers(self.nodes[&of].now(&self.clock))
             .into_iter()
             .find(|status| status.identity == identity && status.network == network)
     }
@@ -491,7 +551,7 @@ impl World {
         let node = &self.nodes[&name];
         let of_peers: u64 = node
             .engine
-            .peers(self.clock.now())
+            .peers(node.now(&self.clock))
             .iter()
             .filter_map(|status| status.dropped.get(reason.name()))
             .sum();

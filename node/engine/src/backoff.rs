@@ -13,14 +13,15 @@ pub struct Backoff {
     taken: usize,
 }
 
-/// How handshakes are repeated. The first pauses are short, because a lost datagram must not be felt; then every 5 s
-/// while the outage may still be a short one; after a minute as rarely as is polite to a host that is gone.
+/// How handshakes are repeated: 0.25, 0.5, 1, 2 and 4 s after the first, because a lost datagram must not be felt; then
+/// every 5 s for a minute, while the outage may still be a short one; then as rarely as is polite to a host that is gone.
 pub const HANDSHAKE: &[Duration] = &[
+    Duration::from_millis(250),
     Duration::from_millis(250),
     Duration::from_millis(500),
     Duration::from_secs(1),
     Duration::from_secs(2),
-    Duration::from_secs(4),
+    Duration::from_secs(5),
     Duration::from_secs(5),
     Duration::from_secs(5),
     Duration::from_secs(5),
