@@ -183,20 +183,15 @@ impl Daemon {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut punts = Vec::with_capacity(PUNT_BATCH);
+        let mut host_settles = None;
         loop {
             self.settle().await;
-            let engine_timer = self.engine.poll_timeout();
-            let engine_due = async {
-                match engine_timer {
-                    Some((at, _)) => sleep_until(at.into()).await,
-                    None => std::future::pending().await,
-                }
-            };
+            let engine_due = self.engine.poll_timeout().map(|(at, _)| at);
             tokio::select! {
                 biased;
                 _ = terminate.recv() => return Ok(()),
                 _ = interrupt.recv() => return Ok(()),
-                () = engine_due => self.engine.handle_timeout(Instant::now()),
+                () = until(engine_due) => self.engine.handle_timeout(Instant::now()),
                 taken = self.inputs.punts.recv_many(&mut punts, PUNT_BATCH) => {
                     anyhow::ensure!(taken > 0, "the forwarding threads are gone");
                     for punt in punts.drain(..) {
@@ -206,8 +201,13 @@ impl Daemon {
                 Some((authority, event)) = self.inputs.sync.recv() => self.handle_sync(authority, event),
                 Some(asked) = self.inputs.requests.recv() => self.handle_request(asked),
                 Some(resolved) = self.inputs.resolved.recv() => self.handle_resolved(resolved),
-                Ok(()) = self.inputs.host_changes.changed() => {
-                    tokio::time::sleep(HOST_SETTLES).await;
+                Ok(()) = self.inputs.host_changes.changed(), if host_settles.is_none() => {
+                    host_settles = Some(Instant::now() + HOST_SETTLES);
+                }
+                () = until(host_settles) => {
+                    host_settles = None;
+                    self.inputs.host_changes.mark_unchanged();
+                    self.revive_interfaces();
                     self.host_is_stale = true;
                 }
                 _ = ticks.tick() => self.tick()?,
@@ -297,6 +297,14 @@ impl Daemon {
             self.host_is_stale = true;
         }
         Ok(())
+    }
+}
+
+/// Waits until a moment, or for ever if there is none.
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment.into()).await,
+        None => std::future::pending().await,
     }
 }
 

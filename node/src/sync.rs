@@ -114,13 +114,24 @@ impl AuthorityLink {
 
     /// Changes whom to connect to, for the next attempt.
     pub fn want(&self, change: impl FnOnce(&mut Wanted)) {
-        self.wanted.send_modify(change);
+        self.wanted.send_if_modified(|wanted| {
+            let before = wanted.clone();
+            change(wanted);
+            *wanted != before
+        });
     }
 
     /// Lets what was sent arrive, then ends.
     pub async fn close(self) {
-        drop(self.outbox);
-        let _ = tokio::time::timeout(GOODBYE, self.task).await;
+        let Self {
+            wanted,
+            outbox,
+            mut task,
+        } = self;
+        drop((wanted, outbox));
+        if tokio::time::timeout(GOODBYE, &mut task).await.is_err() {
+            task.abort();
+        }
     }
 }
 
@@ -137,8 +148,15 @@ impl Link {
         let mut pause = BACKOFF_MIN;
         loop {
             let wanted = self.wanted.borrow_and_update().clone();
-            let attempt = dial::any(&self.transport, &wanted);
-            match attempt.await {
+            // What is wanted may change while nobody answers: a fresh join starts over at once.
+            let dialled = tokio::select! {
+                dialled = dial::any(&self.transport, &wanted) => dialled,
+                changed = self.wanted.changed() => match changed {
+                    Ok(()) => continue,
+                    Err(_) => return,
+                },
+            };
+            match dialled {
                 Ok((connected, channel)) => {
                     let since = Instant::now();
                     if self.serve(connected, channel).await.is_break() {

@@ -40,6 +40,20 @@ impl Daemon {
         self.host_is_stale = true;
     }
 
+    /// Makes interfaces anew that somebody has deleted.
+    pub(super) fn revive_interfaces(&mut self) {
+        let gone = |slot| !self.dataplane.is_forwarding(slot);
+        let ids: Vec<NetworkId> = self
+            .networks
+            .values()
+            .filter(|network| network.slot.is_some_and(gone))
+            .map(|network| network.id)
+            .collect();
+        for id in ids {
+            self.refresh_membership(id);
+        }
+    }
+
     /// Certificates expire and interfaces vanish without anybody telling.
     pub(super) fn refresh_all_memberships(&mut self) {
         let ids: Vec<NetworkId> = self.networks.keys().copied().collect();
@@ -169,8 +183,7 @@ impl Daemon {
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
         self.write_caches();
         self.host.withdraw().await;
-        for (_, authority) in std::mem::take(&mut self.authorities) {
-            authority.link.close().await;
-        }
+        let authorities = std::mem::take(&mut self.authorities).into_values();
+        futures_util::future::join_all(authorities.map(|authority| authority.link.close())).await;
     }
 }
