@@ -1,0 +1,47 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+
+/// Measures Tombolo beside other overlays, in network namespaces on this machine. Needs root.
+#[derive(Debug, Parser)]
+#[command(name = "bench", max_term_width = 100)]
+pub struct Cli {
+    /// The figures that tell most, of the peers that are ahead somewhere, in under three minutes
+    #[arg(long)]
+    pub quick: bool,
+    /// Only these peers
+    #[arg(long, value_delimiter = ',', value_name = "NAME,…")]
+    pub peers: Vec<String>,
+    /// How often everything is repeated
+    #[arg(long)]
+    pub rounds: Option<u32>,
+    /// Length of each TCP test
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(2..=60))]
+    pub tcp_seconds: Option<u32>,
+    /// Length of each UDP test
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=60))]
+    pub udp_seconds: Option<u32>,
+    /// Only with threads pinned: side A on core 0, side B on core 1
+    #[arg(long)]
+    pub pinned_only: bool,
+    /// TCP congestion control, the same for all peers
+    #[arg(long, default_value = "cubic", value_name = "NAME")]
+    pub congestion_control: String,
+    /// Folder with the peers, as fetch-peers.sh fills it
+    #[arg(long, default_value = "target/bench-peers", value_name = "DIR")]
+    pub peers_dir: PathBuf,
+    /// Folder with Tombolo's binaries
+    #[arg(long, default_value = "target/release", value_name = "DIR")]
+    pub binaries: PathBuf,
+    /// Where results go
+    #[arg(long, default_value = "benches/results", value_name = "DIR")]
+    pub results: PathBuf,
+    /// Name of the files of the results; `full` or `quick` unless given
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// Measure nothing: make table and plots anew from the JSON of an earlier run
+    #[arg(long)]
+    pub render: bool,
+}

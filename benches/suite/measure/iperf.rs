@@ -1,0 +1,208 @@
+//! iperf3: a server on side B, clients on side A.
+
+use std::{net::IpAddr, time::Duration};
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+
+use crate::{
+    figure::UdpLoad,
+    lab::Side,
+    process::{Interrupt, Process},
+};
+
+/// What a test may take beyond its length.
+const SLACK: Duration = Duration::from_secs(20);
+const START: Duration = Duration::from_secs(5);
+
+/// The server, one process for all tests of a peer.
+#[derive(Debug)]
+pub struct Server(Process);
+
+impl Server {
+    /// Starts it and waits until it listens.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn start(on: &Side, interrupt: &Interrupt) -> Result<Self> {
+        let process = on.start("exec iperf3 --server --forceflush")?;
+        interrupt.wait_for("the iperf3 server", START, || {
+            Ok(process.stdout().contains("Server listening").then_some(()))
+        })?;
+        Ok(Self(process))
+    }
+
+    /// Starts it again should it have ended, as it does after some failed tests.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn serve(&mut self, on: &Side, interrupt: &Interrupt) -> Result<()> {
+        if self.0.ended()?.is_some() {
+            *self = Self::start(on, interrupt)?;
+        }
+        Ok(())
+    }
+}
+
+/// What to send.
+#[derive(Debug, Clone)]
+pub struct Flow {
+    command: String,
+    seconds: u32,
+    is_udp: bool,
+}
+
+impl Flow {
+    /// One TCP flow from A to B.
+    #[must_use]
+    pub fn tcp(to: IpAddr, seconds: u32, congestion_control: &str) -> Self {
+        Self::new(to, seconds, false).with(&format!("--congestion {congestion_control}"))
+    }
+
+    /// UDP from A to B.
+    #[must_use]
+    pub fn udp(to: IpAddr, seconds: u32, load: UdpLoad) -> Self {
+        // iperf3 takes a bit rate, of payload; 0 is as much as it can.
+        let bits = load
+            .offered_kpps
+            .map_or(0, |kpps| u64::from(kpps) * 1000 * u64::from(load.bytes) * 8);
+        Self::new(to, seconds, true)
+            .with(&format!("--udp --length {} --bitrate {bits}", load.bytes))
+    }
+
+    fn new(to: IpAddr, seconds: u32, is_udp: bool) -> Self {
+        Self {
+            command: format!("iperf3 --json --connect-timeout 3000 --client {to} --time {seconds}"),
+            seconds,
+            is_udp,
+        }
+    }
+
+    /// From B to A instead.
+    #[must_use]
+    pub fn reversed(self) -> Self {
+        self.with("--reverse")
+    }
+
+    /// Several flows at once.
+    #[must_use]
+    pub fn times(self, count: u8) -> Self {
+        self.with(&format!("--parallel {count}"))
+    }
+
+    /// One flow in each direction.
+    #[must_use]
+    pub fn both_ways(self) -> Self {
+        self.with("--bidir")
+    }
+
+    fn with(mut self, option: &str) -> Self {
+        self.command = format!("{} {option}", self.command);
+        self
+    }
+
+    /// Begins to send.
+    ///
+    /// # Errors
+    /// When iperf3 cannot be started.
+    pub fn start(self, from: &Side) -> Result<Running> {
+        Ok(Running {
+            process: from.start(&format!("exec {}", self.command))?,
+            flow: self,
+        })
+    }
+}
+
+/// A flow that is being sent.
+#[derive(Debug)]
+pub struct Running {
+    process: Process,
+    flow: Flow,
+}
+
+impl Running {
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// When iperf3 fails; the message is its own.
+    pub fn finish(mut self, interrupt: &Interrupt) -> Result<Outcome> {
+        let limit = Duration::from_secs(self.flow.seconds.into()) + SLACK;
+        interrupt.wait_for("iperf3 to end", limit, || self.process.ended())?;
+        let report: Value = serde_json::from_str(&self.process.stdout())
+            .with_context(|| format!("iperf3 said {}", self.process.last_words()))?;
+        if let Some(error) = report["error"].as_str() {
+            bail!("iperf3: {error}");
+        }
+        Outcome::parse(&report, self.flow.is_udp)
+            .with_context(|| format!("{} reports something else", self.flow.command))
+    }
+}
+
+/// What arrived.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Outcome {
+    /// Mbit/s of payload at the receivers.
+    pub mbit: f64,
+    /// How long it took.
+    pub seconds: f64,
+    /// TCP segments sent again, where the sender tells.
+    pub retransmits: Option<f64>,
+    /// UDP packets sent.
+    pub packets: f64,
+    /// UDP packets that did not arrive.
+    pub lost: f64,
+}
+
+impl Outcome {
+    fn parse(report: &Value, is_udp: bool) -> Option<Self> {
+        let end = &report["end"];
+        if is_udp {
+            let sum = &end["sum"];
+            return Some(Self {
+                mbit: sum["bits_per_second"].as_f64()? / 1e6,
+                seconds: sum["seconds"].as_f64()?,
+                retransmits: None,
+                packets: sum["packets"].as_f64()?,
+                lost: sum["lost_packets"].as_f64()?,
+            });
+        }
+        let received = &end["sum_received"];
+        let back = end["sum_received_bidir_reverse"]["bits_per_second"]
+            .as_f64()
+            .unwrap_or(0.0);
+        Some(Self {
+            mbit: (received["bits_per_second"].as_f64()? + back) / 1e6,
+            seconds: received["seconds"].as_f64()?,
+            retransmits: end["sum_sent"]["retransmits"].as_f64(),
+            packets: 0.0,
+            lost: 0.0,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn both_directions_are_summed() {
+        let report = json!({"end": {
+            "sum_sent": {"retransmits": 3},
+            "sum_received": {"bits_per_second": 2e9, "seconds": 4.0},
+            "sum_received_bidir_reverse": {"bits_per_second": 1e9},
+        }});
+        let outcome = Outcome::parse(&report, false).expect("a TCP report");
+        assert_eq!((outcome.mbit, outcome.retransmits), (3000.0, Some(3.0)));
+    }
+
+    #[test]
+    fn a_report_without_figures_is_none() {
+        assert_eq!(Outcome::parse(&json!({"end": {}}), false), None);
+        assert_eq!(
+            Outcome::parse(&json!({"error": "unable to connect"}), true),
+            None
+        );
+    }
+}

@@ -1,0 +1,179 @@
+//! What is measured: which peers, under which circumstances, how often and how long.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    figure::UdpLoad,
+    peer::{self, Peer},
+};
+
+/// Segmentation offloads of the veth pair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Offloads {
+    /// As the kernel creates a veth: super-packets cross it whole, which favours whoever makes them.
+    AsCreated,
+    /// Off: the kernel cuts super-packets into single ones before they cross, as for a plain network card.
+    Off,
+}
+
+/// Where threads run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Placement {
+    /// Everything of side A on core 0, everything of side B on core 1.
+    Pinned,
+    /// Wherever the scheduler likes.
+    Free,
+}
+
+/// The circumstances of a measurement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Variant {
+    /// Offloads of the veth pair.
+    pub offloads: Offloads,
+    /// Placement of threads.
+    pub placement: Placement,
+}
+
+impl Variant {
+    /// In the order in which they are measured and shown.
+    pub const ALL: [Self; 4] = [
+        Self::new(Offloads::AsCreated, Placement::Pinned),
+        Self::new(Offloads::AsCreated, Placement::Free),
+        Self::new(Offloads::Off, Placement::Pinned),
+        Self::new(Offloads::Off, Placement::Free),
+    ];
+
+    const fn new(offloads: Offloads, placement: Placement) -> Self {
+        Self {
+            offloads,
+            placement,
+        }
+    }
+
+    /// In words.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match (self.offloads, self.placement) {
+            (Offloads::AsCreated, Placement::Pinned) => "veth as created, pinned",
+            (Offloads::AsCreated, Placement::Free) => "veth as created, scheduler free",
+            (Offloads::Off, Placement::Pinned) => "veth offloads off, pinned",
+            (Offloads::Off, Placement::Free) => "veth offloads off, scheduler free",
+        }
+    }
+}
+
+/// One thing to do with a peer that is up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Task {
+    /// Pings with nothing else going on.
+    PingIdle,
+    /// One TCP flow from A to B, with the CPU time it takes.
+    Tcp,
+    /// One TCP flow from B to A, with pings beside it.
+    TcpReverse,
+    /// Four TCP flows.
+    TcpFour,
+    /// One TCP flow over IPv6.
+    TcpIpv6,
+    /// One TCP flow in each direction at once.
+    TcpBothWays,
+    /// UDP at a fixed load, or as much as the sender can.
+    Udp(UdpLoad),
+}
+
+/// A whole run.
+#[derive(Debug)]
+pub struct Plan {
+    /// `full` or `quick`: the name of the results.
+    pub name: &'static str,
+    /// Who is measured.
+    pub peers: Vec<&'static dyn Peer>,
+    /// Under which circumstances.
+    pub variants: Vec<Variant>,
+    /// How often everything is repeated.
+    pub rounds: u32,
+    /// Length of a TCP test.
+    pub tcp_seconds: u32,
+    /// Length of a UDP test.
+    pub udp_seconds: u32,
+    /// How many pings on an idle overlay, 2 ms apart.
+    pub pings: u32,
+    /// TCP congestion control of both sides.
+    pub congestion_control: String,
+    /// Whether every task is done, or only the ones that tell most.
+    pub thorough: bool,
+}
+
+impl Plan {
+    /// Everything.
+    #[must_use]
+    pub fn full() -> Self {
+        Self {
+            name: "full",
+            peers: peer::ALL.to_vec(),
+            variants: Variant::ALL.to_vec(),
+            rounds: 5,
+            tcp_seconds: 4,
+            udp_seconds: 2,
+            pings: 500,
+            congestion_control: String::new(),
+            thorough: true,
+        }
+    }
+
+    /// Under three minutes: the peers that are ahead in some figure, and the figures that tell most.
+    #[must_use]
+    pub fn quick() -> Self {
+        const PEERS: [&str; 4] = ["raw", "tombolo", "wireguard-go", "vpncloud"];
+        Self {
+            name: "quick",
+            peers: peer::ALL
+                .iter()
+                .copied()
+                .filter(|peer| PEERS.contains(&peer.name()))
+                .collect(),
+            rounds: 2,
+            tcp_seconds: 2,
+            udp_seconds: 1,
+            pings: 300,
+            thorough: false,
+            ..Self::full()
+        }
+    }
+
+    /// What is done under these circumstances.
+    #[must_use]
+    pub fn tasks(&self, variant: Variant) -> Vec<Task> {
+        match (variant.offloads, self.thorough) {
+            (Offloads::AsCreated, true) => {
+                let mut tasks = vec![
+                    Task::PingIdle,
+                    Task::Tcp,
+                    Task::TcpReverse,
+                    Task::TcpFour,
+                    Task::TcpIpv6,
+                    Task::TcpBothWays,
+                ];
+                tasks.extend(UdpLoad::ALL.map(Task::Udp));
+                tasks
+            }
+            (Offloads::AsCreated, false) => {
+                vec![
+                    Task::PingIdle,
+                    Task::Tcp,
+                    Task::TcpReverse,
+                    Task::Udp(UdpLoad::SMALL_30K),
+                    Task::Udp(UdpLoad::SMALL_OVERLOAD),
+                ]
+            }
+            (Offloads::Off, true) => vec![
+                Task::PingIdle,
+                Task::Tcp,
+                Task::Udp(UdpLoad::SMALL_OVERLOAD),
+            ],
+            (Offloads::Off, false) => vec![Task::Tcp],
+        }
+    }
+}
