@@ -13,6 +13,9 @@ use tombolo_proto::{
 /// The port of the data sockets.
 pub const DATA_PORT: u16 = 9790;
 
+/// The configuration file, unless another is named.
+pub const CONFIG: &str = "/etc/tombolo/node.toml";
+
 /// Tombolo node: joins encrypted overlay networks and connects this host and its containers to their members.
 #[derive(Debug, Parser)]
 #[command(name = "node", version, max_term_width = 100)]
@@ -52,7 +55,7 @@ pub struct Global {
         global = true,
         env = "TOMBOLO_CONFIG",
         value_name = "PATH",
-        default_value = "/etc/tombolo/node.toml"
+        default_value = CONFIG
     )]
     pub config: PathBuf,
     /// Print one JSON object or array

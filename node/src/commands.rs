@@ -15,9 +15,11 @@ mod up;
 
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
+
 use crate::{
     cli::{Cli, Verb},
-    failure::Failure,
+    failure::{Failure, FailureKind},
     output,
 };
 
@@ -43,6 +45,26 @@ pub fn run(cli: Cli) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => output::failure(&Failure::from(error)),
     }
+}
+
+/// Says in one line what is wrong with the command line. Help and version are asked for, so they are no failure.
+#[must_use]
+pub fn explain_usage(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        error.exit();
+    }
+    let text = error.to_string();
+    let lines = text.lines().take_while(|line| !line.starts_with("Usage:"));
+    let said: Vec<&str> = lines
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
+    let said = said.join(" ");
+    let said = said.strip_prefix("error: ").unwrap_or(&said);
+    output::failure(&Failure::new(
+        FailureKind::Usage,
+        format!("{said}; see `node --help`"),
+    ))
 }
 
 /// Addresses and the like in one table cell.

@@ -24,6 +24,8 @@ use anyhow::{Context as _, ensure};
 use serde::Deserialize;
 use tombolo_proto::link::HostPort;
 
+use crate::cli::CONFIG;
+
 /// What the file may say.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -88,12 +90,17 @@ impl Default for CryptoSection {
 }
 
 impl ConfigFile {
-    /// Reads the file; a missing one says nothing.
+    /// Reads the file. The default one may be missing; one that was asked for may not.
     pub fn load(path: &Path) -> anyhow::Result<Self> {
         match fs::read_to_string(path) {
-            Ok(text) => Self::parse(&text).with_context(|| format!("{}", path.display())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
-            Err(error) => Err(error).with_context(|| format!("Failed to read {}", path.display())),
+            Ok(text) => Self::parse(&text)
+                .with_context(|| format!("The configuration file {} is wrong", path.display())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && path == Path::new(CONFIG) => {
+                Ok(Self::default())
+            }
+            Err(error) => Err(error).with_context(|| {
+                format!("Failed to read the configuration file {}", path.display())
+            }),
         }
     }
 

@@ -19,8 +19,8 @@ use super::{
     trust::{Distrust, Trust},
 };
 
-/// One attempt, from the first packet to `Welcome`. Longer than three lost packets of a handshake.
-const ATTEMPT: Duration = Duration::from_secs(4);
+/// Handshake and greeting may take this long each: three lost packets in a row.
+const ANSWER: Duration = Duration::from_secs(4);
 /// Head start of a better candidate over the next (RFC 8305 section 8 recommends 250 ms).
 const STAGGER: Duration = Duration::from_millis(250);
 /// Name resolution must not eat up the time of a join.
@@ -50,29 +50,33 @@ impl Problem {
     }
 }
 
-/// Connects to whichever controller proves itself first.
+/// Connects to whichever controller answers first and proves itself. Only handshakes race: a hello is said to one
+/// controller at a time, for a controller takes a second one of the same node as a sign that the first is dead.
 pub(super) async fn any(
     transport: &Arc<Transport>,
     wanted: &Wanted,
 ) -> Result<(Connected, Channel), Problem> {
     let mut waiting = resolve(&wanted.controllers).await;
-    let mut attempts = FuturesUnordered::new();
+    let mut handshakes = FuturesUnordered::new();
     let names: Vec<String> = wanted.controllers.iter().map(HostPort::to_string).collect();
     let mut worst = Problem::Unreachable(names.join(", "));
     loop {
         if let Some((controller, address)) = waiting.pop_front() {
-            attempts.push(attempt(transport, &wanted.trust, controller, address));
+            handshakes.push(handshake(transport, controller, address));
         }
         tokio::select! {
-            Some(ended) = attempts.next() => match ended {
-                Ok(connected) => return Ok(connected),
-                Err(problem) => {
-                    worst = problem.map_or(worst.clone(), |problem| problem.max(worst.clone()));
-                    if attempts.is_empty() && waiting.is_empty() {
-                        return Err(worst);
+            Some(ended) = handshakes.next() => {
+                if let Some((controller, channel)) = ended {
+                    match greet(channel, controller, &wanted.trust).await {
+                        Ok(connected) => return Ok(connected),
+                        Err(Some(problem)) => worst = worst.max(problem),
+                        Err(None) => {}
                     }
                 }
-            },
+                if handshakes.is_empty() && waiting.is_empty() {
+                    return Err(worst);
+                }
+            }
             () = sleep(STAGGER), if !waiting.is_empty() => {}
             else => return Err(worst),
         }
@@ -90,18 +94,31 @@ async fn resolve(controllers: &[HostPort]) -> VecDeque<(HostPort, SocketAddr)> {
     resolved
 }
 
-/// `None` as an error means that there was no answer.
-async fn attempt(
-    transport: &Arc<Transport>,
-    trust: &Trust,
+async fn handshake(
+    transport: &Transport,
     controller: HostPort,
     address: SocketAddr,
-) -> Result<(Connected, Channel), Option<Problem>> {
-    let greeted = timeout(ATTEMPT, greet(transport, address)).await;
-    let (channel, welcome) = match greeted {
-        Ok(Ok(greeted)) => greeted,
+) -> Option<(HostPort, Channel)> {
+    match timeout(ANSWER, transport.connect(address)).await {
+        Ok(Ok(channel)) => Some((controller, channel)),
         Ok(Err(error)) => {
             tracing::debug!(%controller, %address, %error, "A controller does not answer");
+            None
+        }
+        Err(_) => None,
+    }
+}
+
+/// Says hello and follows the chain of trust. `None` as an error means that there was no answer.
+async fn greet(
+    mut channel: Channel,
+    controller: HostPort,
+    trust: &Trust,
+) -> Result<(Connected, Channel), Option<Problem>> {
+    let welcome = match timeout(ANSWER, hello(&mut channel)).await {
+        Ok(Ok(welcome)) => welcome,
+        Ok(Err(error)) => {
+            tracing::debug!(%controller, %error, "A controller does not greet");
             return Err(None);
         }
         Err(_) => return Err(None),
@@ -117,15 +134,15 @@ async fn attempt(
                 return Err(None);
             };
             match verdict {
-                Ok(_) => Ok((
-                    Connected {
+                Ok(_) => {
+                    let connected = Connected {
                         controller,
                         replica,
                         root,
                         keyring,
-                    },
-                    channel,
-                )),
+                    };
+                    Ok((connected, channel))
+                }
                 Err(distrust) => Err(Some(Problem::Distrusted(controller, distrust))),
             }
         }
@@ -138,18 +155,14 @@ async fn attempt(
     }
 }
 
-async fn greet(transport: &Transport, address: SocketAddr) -> anyhow::Result<(Channel, ToNode)> {
-    let mut channel = transport.connect(address).await?;
+async fn hello(channel: &mut Channel) -> anyhow::Result<ToNode> {
     let software = concat!("tombolo-node ", env!("CARGO_PKG_VERSION")).to_owned();
-    channel
-        .sender
-        .send(&ToController::Hello {
-            min: PROTOCOL_MIN,
-            max: PROTOCOL,
-            software,
-        })
-        .await?;
+    let hello = ToController::Hello {
+        min: PROTOCOL_MIN,
+        max: PROTOCOL,
+        software,
+    };
+    channel.sender.send(&hello).await?;
     let answer = channel.receiver.receive().await?;
-    let answer = answer.map_err(|variant| anyhow::anyhow!("unknown first message {variant}"))?;
-    Ok((channel, answer))
+    answer.map_err(|variant| anyhow::anyhow!("unknown first message {variant}"))
 }
