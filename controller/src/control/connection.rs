@@ -86,6 +86,12 @@ async fn serve(connection: &Connection, shared: &Arc<Shared>) -> Result<(), End>
         refuse_key(&mut send, &mut receive).await?;
         return Err(End::Close(Close::NoAddress));
     };
+    // Only a node that has something to say takes its place: one that does not believe this controller, or tries several
+    // ways to it at once, must not supersede its own good connection by a mere hello.
+    let Ok(Some(first)) = tokio::time::timeout(HELLO_DEADLINE, framing::read(&mut receive)).await
+    else {
+        return Err(End::Gone);
+    };
     shared.store.saw(&identity, &software).await?;
     let (place, mut pushes) = shared.registry.enter(identity);
     let mut session = Session {
@@ -98,7 +104,7 @@ async fn serve(connection: &Connection, shared: &Arc<Shared>) -> Result<(), End>
         following: HashMap::new(),
     };
     tracing::debug!(%node, "node connected");
-    let ended = session.work(receive, &mut pushes, &software).await;
+    let ended = session.work(first, receive, &mut pushes, &software).await;
     session.send.finish().ok();
     drop(session);
     shared.store.saw(&identity, &software).await?;
@@ -155,14 +161,19 @@ async fn refuse_key(send: &mut SendStream, receive: &mut RecvStream) -> Result<(
 }
 
 /// Reads messages as they come. A task of its own, because half-read messages must not be lost to other events.
-fn read_ahead(mut receive: RecvStream) -> (mpsc::Receiver<Received>, tokio::task::JoinHandle<()>) {
+fn read_ahead(
+    first: Received,
+    mut receive: RecvStream,
+) -> (mpsc::Receiver<Received>, tokio::task::JoinHandle<()>) {
     let (queue, messages) = mpsc::channel(READ_AHEAD);
     let reader = tokio::spawn(async move {
-        while let Some(received) = framing::read(&mut receive).await {
+        let mut next = Some(first);
+        while let Some(received) = next {
             let last = matches!(received, Received::Malformed);
             if queue.send(received).await.is_err() || last {
                 break;
             }
+            next = framing::read(&mut receive).await;
         }
     });
     (messages, reader)
@@ -171,11 +182,12 @@ fn read_ahead(mut receive: RecvStream) -> (mpsc::Receiver<Received>, tokio::task
 impl Session<'_> {
     async fn work(
         &mut self,
+        first: Received,
         receive: RecvStream,
         pushes: &mut mpsc::Receiver<Push>,
         software: &str,
     ) -> Result<(), End> {
-        let (mut messages, reader) = read_ahead(receive);
+        let (mut messages, reader) = read_ahead(first, receive);
         let mut presence = tokio::time::interval(PRESENCE_INTERVAL);
         presence.tick().await;
         let ended = loop {
