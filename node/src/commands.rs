@@ -13,7 +13,7 @@ mod set;
 mod status;
 mod up;
 
-use std::process::ExitCode;
+use std::{path::Path, process::ExitCode};
 
 use clap::error::ErrorKind;
 
@@ -65,6 +65,19 @@ pub fn explain_usage(error: &clap::Error) -> ExitCode {
         FailureKind::Usage,
         format!("{said}; see `node --help`"),
     ))
+}
+
+/// The name this program was called by: packages install it as `tombolo`, because Node.js owns `node` on many servers.
+fn program() -> &'static str {
+    let called = std::env::args_os().next();
+    let called = called
+        .as_deref()
+        .and_then(|path| Path::new(path).file_name());
+    if called.is_some_and(|name| name == "tombolo") {
+        "tombolo"
+    } else {
+        "node"
+    }
 }
 
 /// Addresses and the like in one table cell.

@@ -221,3 +221,70 @@ fn explain(path: &Path, error: &io::Error) -> anyhow::Error {
         anyhow!("failed to use the state directory {path}: {error}")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rustix::io::Errno;
+
+    use super::*;
+
+    #[test]
+    fn what_to_do_about_a_bad_disk_is_said() {
+        for (errno, said) in [
+            (Errno::NOSPC, "free some space"),
+            (Errno::DQUOT, "free some space"),
+            (Errno::ROFS, "remount it"),
+            (Errno::ACCESS, "run as root"),
+            (Errno::IO, "Input/output error"),
+        ] {
+            let explained = explain(Path::new("/state"), &errno.into()).to_string();
+            assert!(
+                explained.contains(said) && explained.contains("/state"),
+                "{explained}"
+            );
+        }
+    }
+
+    #[test]
+    fn only_one_at_a_time_may_open_a_state_directory() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let first = StateDir::open(dir.path()).expect("a free directory");
+
+        assert!(StateDir::open(dir.path()).is_err());
+        drop(first);
+        assert!(StateDir::open(dir.path()).is_ok());
+    }
+
+    #[test]
+    fn a_network_comes_back_with_its_settings_and_goes_with_them() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let state = StateDir::open(dir.path()).expect("a free directory");
+        let network: NetworkId = "8056c2e21c000001".parse().expect("a network id");
+        let settings = NetworkSettings {
+            controllers: vec!["ctl.example.org:9791".parse().expect("an address")],
+            known_controllers: Vec::new(),
+            root: None,
+            digest: None,
+            token: Some("secret".to_owned()),
+            interface: "tmb0".to_owned(),
+            allow_global: true,
+            allow_default: false,
+            denied: None,
+            not_found: false,
+        };
+
+        state
+            .network(network)
+            .store_settings(&settings)
+            .expect("a writable directory");
+        let mut networks = state.networks().expect("a readable directory");
+        let (id, read) = networks.pop().expect("the network");
+        assert_eq!((id, read.expect("whole settings")), (network, settings));
+
+        state
+            .network(network)
+            .remove()
+            .expect("a writable directory");
+        assert!(state.networks().expect("a readable directory").is_empty());
+    }
+}

@@ -43,8 +43,8 @@ impl Daemon {
         let state = StateDir::open(&config.state_dir)?;
         let (seed, node) = state.identity(draw)?;
         let (server, requests) = Server::listen(&config.socket)?;
-        check_privileges()?;
         let udp = Arc::new(UdpSockets::bind(config.port)?);
+        check_privileges()?;
         let rng = StdRng::from_rng(&mut OsRng.unwrap_err());
         let engine = Engine::new(
             Settings {

@@ -178,3 +178,6 @@ fn forwarded_families(
     }
     families
 }
+
+#[cfg(test)]
+mod tests;
