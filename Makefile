@@ -18,6 +18,10 @@ FROM ?=
 BIN := $(PREFIX)/bin
 UNITS := $(PREFIX)/lib/systemd/system
 SYSUSERS := $(PREFIX)/lib/sysusers.d
+MAN := $(PREFIX)/share/man/man1
+BASH := $(PREFIX)/share/bash-completion/completions
+ZSH := $(PREFIX)/share/zsh/site-functions
+FISH := $(PREFIX)/share/fish/vendor_completions.d
 
 help: ## show this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -61,6 +65,14 @@ install: $(if $(FROM),,build-release) ## install to $(DESTDIR)$(PREFIX), with sy
 	install -D -m 644 controller/systemd/tombolo-controller.service $(DESTDIR)$(UNITS)/tombolo-controller.service
 	install -D -m 644 node/systemd/tombolo.sysusers $(DESTDIR)$(SYSUSERS)/tombolo.conf
 	sed -i 's|@BIN@|$(BIN)|' $(DESTDIR)$(UNITS)/tombolo.service $(DESTDIR)$(UNITS)/tombolo-controller.service
+	install -d $(addprefix $(DESTDIR),$(MAN) $(BASH) $(ZSH) $(FISH))
+	$(DESTDIR)$(BIN)/tombolo man --dir $(DESTDIR)$(MAN)
+	$(DESTDIR)$(BIN)/tombolo-controller man $(DESTDIR)$(MAN)
+	for name in tombolo tombolo-controller; do \
+		$(DESTDIR)$(BIN)/$$name completions bash >$(DESTDIR)$(BASH)/$$name; \
+		$(DESTDIR)$(BIN)/$$name completions zsh >$(DESTDIR)$(ZSH)/_$$name; \
+		$(DESTDIR)$(BIN)/$$name completions fish >$(DESTDIR)$(FISH)/$$name.fish; \
+	done
 	install -d $(DESTDIR)/etc/tombolo
 	install -d -m 711 $(DESTDIR)/var/lib/tombolo
 	if [ -z "$(DESTDIR)" ] && [ -d /run/systemd/system ]; then systemd-sysusers; systemctl daemon-reload; fi
@@ -71,7 +83,11 @@ uninstall: ## remove what `make install` put there; state and configuration stay
 	rm -f $(addprefix $(DESTDIR)$(BIN)/,tombolo tombolo-controller)
 	if [ "$$(readlink $(DESTDIR)$(BIN)/node)" = tombolo ]; then rm -f $(DESTDIR)$(BIN)/node; fi
 	rm -f $(addprefix $(DESTDIR)$(UNITS)/,tombolo.service tombolo-controller.service) $(DESTDIR)$(SYSUSERS)/tombolo.conf
-	rmdir -p --ignore-fail-on-non-empty $(wildcard $(addprefix $(DESTDIR),$(BIN) $(UNITS) $(SYSUSERS) /etc/tombolo /var/lib/tombolo)) 2>/dev/null || true
+	rm -f $(addprefix $(DESTDIR)$(MAN)/,tombolo.1 tombolo-*.1)
+	rm -f $(foreach name,tombolo tombolo-controller,$(addprefix $(DESTDIR),$(BASH)/$(name) $(ZSH)/_$(name) $(FISH)/$(name).fish))
+	rmdir $(DESTDIR)/etc/tombolo $(DESTDIR)/var/lib/tombolo 2>/dev/null || true
+	if [ -n "$(DESTDIR)" ]; then cd $(DESTDIR) && for directory in $(BIN) $(UNITS) $(SYSUSERS) $(MAN) $(BASH) $(ZSH) $(FISH) /etc /var/lib; do \
+		rmdir -p --ignore-fail-on-non-empty .$$directory 2>/dev/null || true; done; fi
 	if [ -z "$(DESTDIR)" ] && [ -d /run/systemd/system ]; then systemctl daemon-reload; fi
 
 build-release:

@@ -1,11 +1,13 @@
 //! Tombolo in a lab: the real binaries on the lab's hosts, driven by their own verbs.
 
 use std::{
-    fs,
+    fs::{self, File},
+    io::Write as _,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     process::Command,
-    sync::OnceLock,
+    sync::{Mutex, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -19,6 +21,9 @@ use crate::{
 
 /// For what is promised within a second or two, on a machine that is busy with other tests.
 pub const SOON: Duration = Duration::from_secs(15);
+/// A controller's first start looks for an authority with an address: sixteen hashes of 0.1 s on average, on an idle
+/// machine.
+const FIRST_START: Duration = Duration::from_secs(120);
 /// The port nodes reach a controller at.
 const CONTROL_PORT: u16 = 9791;
 
@@ -107,13 +112,37 @@ pub struct Controller {
 }
 
 impl Controller {
-    /// Starts `controller serve` and waits until it says that it is ready.
+    /// Starts `controller serve` and waits until it answers. Its authority is one that was made before: looking for an
+    /// address that satisfies the memory-hard hash takes seconds, and nothing is learnt from doing it in every test.
     ///
     /// # Panics
     /// When it does not become ready.
     #[must_use]
     #[track_caller]
     pub fn start(host: Host) -> Self {
+        static MADE: Mutex<Option<StateFiles>> = Mutex::new(None);
+        let state = host.dir.join("controller");
+        let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(files) = made.as_ref() {
+            files.write(&state);
+            drop(made);
+            return Self::start_fresh(host);
+        }
+        let mut first = Self::start_fresh(host);
+        first.stop();
+        *made = Some(StateFiles::read(&state));
+        drop(made);
+        first.serve();
+        first
+    }
+
+    /// The same, with an authority of its own.
+    ///
+    /// # Panics
+    /// When it does not become ready.
+    #[must_use]
+    #[track_caller]
+    pub fn start_fresh(host: Host) -> Self {
         let mut controller = Self {
             process: None,
             host,
@@ -134,9 +163,21 @@ impl Controller {
             &self.host.dir.join("controller.log"),
         );
         self.process = Some(process);
-        wait_for("the controller to answer", SOON, || {
+        wait_for("the controller to answer", FIRST_START, || {
             (self.verb(&["network", "ls", "--json"]).code == 0).then_some(())
         });
+    }
+
+    /// SIGTERM, and waits for a clean end.
+    ///
+    /// # Panics
+    /// When it does not run, or ends with an error.
+    #[track_caller]
+    pub fn stop(&mut self) {
+        self.process
+            .take()
+            .expect("the controller runs")
+            .terminate();
     }
 
     /// SIGKILL.
@@ -285,14 +326,7 @@ impl Node {
     /// When it does not run, or ends with an error.
     #[track_caller]
     pub fn stop(&mut self) {
-        let mut daemon = self.daemon.take().expect("the daemon runs");
-        daemon.signal(Signal::TERM);
-        let status = daemon.wait(SOON);
-        assert!(
-            status.success(),
-            "SIGTERM: {status}, log:\n{}",
-            daemon.log()
-        );
+        self.daemon.take().expect("the daemon runs").terminate();
     }
 
     /// Everything the daemon printed.
@@ -467,6 +501,21 @@ impl Node {
             .env("TOMBOLO_CONFIG", self.config());
     }
 
+    /// Whether its state on disk names the underlay address of a peer.
+    #[must_use]
+    pub fn remembers(&self, peer: &Host) -> bool {
+        let networks = fs::read_dir(self.state_dir().join("networks"));
+        networks
+            .into_iter()
+            .flatten()
+            .flatten()
+            .flat_map(|network| {
+                ["endpoints.0", "endpoints.1"].map(|file| network.path().join(file))
+            })
+            .filter_map(|file| fs::read(file).ok())
+            .any(|bytes| bytes.windows(4).any(|window| window == peer.v4.octets()))
+    }
+
     /// Where it keeps its state.
     #[must_use]
     pub fn state_dir(&self) -> PathBuf {
@@ -476,6 +525,53 @@ impl Node {
     fn config(&self) -> PathBuf {
         self.host.dir.join("node.toml")
     }
+}
+
+/// The files of a state directory, in memory.
+#[derive(Debug)]
+struct StateFiles(Vec<(PathBuf, Vec<u8>)>);
+
+impl StateFiles {
+    fn read(directory: &Path) -> Self {
+        let files = files_under(directory).into_iter().map(|path| {
+            let contents = fs::read(&path).expect("the program that wrote it has ended");
+            let name = path.strip_prefix(directory).expect("it lies below");
+            (name.to_owned(), contents)
+        });
+        Self(files.collect())
+    }
+
+    fn write(&self, directory: &Path) {
+        for (name, contents) in &self.0 {
+            let path = directory.join(name);
+            let parent = path.parent().expect("it lies below the directory");
+            fs::create_dir_all(parent).expect("the lab's directory is writable");
+            let mut file = File::options()
+                .create_new(true)
+                .write(true)
+                .mode(0o600)
+                .open(&path)
+                .expect("the lab's directory is writable");
+            file.write_all(contents)
+                .expect("the lab's directory has room");
+        }
+    }
+}
+
+/// All files below a directory, in order.
+#[must_use]
+pub fn files_under(directory: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            found.extend(files_under(&path));
+        } else {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
 }
 
 /// Waits until `from` gets an answer from `to`.

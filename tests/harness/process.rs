@@ -187,6 +187,22 @@ impl Process {
         self.child.try_wait().expect("our own child")
     }
 
+    /// SIGTERM, and waits for an end without error.
+    ///
+    /// # Panics
+    /// When it does not end so.
+    #[track_caller]
+    pub fn terminate(mut self) {
+        self.signal(Signal::TERM);
+        let status = self.wait(Duration::from_secs(15));
+        assert!(
+            status.success(),
+            "{} on SIGTERM: {status}; it said:\n{}",
+            self.name,
+            self.log()
+        );
+    }
+
     /// Waits for the end.
     ///
     /// # Panics

@@ -4,7 +4,7 @@ use std::{fs, process::Command, time::Duration};
 
 use tombolo_tests::{
     netns::{Claim, Host, Lab},
-    overlay::{Controller, Node, Overlay, SOON, wait_for_ping},
+    overlay::{Controller, Node, Overlay, SOON, files_under, wait_for_ping},
     process::{Process, Said, wait_for},
 };
 
@@ -145,7 +145,7 @@ fn a_state_directory_that_is_full_is_named() {
         ),
     );
 
-    said.refused(FAILED, &[&state, "no space"]);
+    said.refused(FAILED, &[&state, "full"]);
 }
 
 #[test]
@@ -252,7 +252,7 @@ fn a_controller_with_the_wrong_key_is_not_trusted() {
         return;
     };
     let honest = Controller::start(lab.host("honest"));
-    let other = Controller::start(lab.host("other"));
+    let other = Controller::start_fresh(lab.host("other"));
     let network = honest.create_network("home", "172.27.0.0/16");
     let mut node = Node::new(lab.host("a"));
     node.up();
@@ -358,18 +358,4 @@ fn serve_within(host: &Host, script: &str) -> Said {
         ])
         .arg(tombolo_tests::overlay::binary("controller"));
     Said::by(&mut command)
-}
-
-fn files_under(directory: &std::path::Path) -> Vec<std::path::PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-        let path = entry.path();
-        if path.is_dir() {
-            found.extend(files_under(&path));
-        } else {
-            found.push(path);
-        }
-    }
-    found.sort();
-    found
 }

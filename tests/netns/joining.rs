@@ -116,7 +116,7 @@ fn waiting_for_an_authorisation_that_does_not_come_ends_with_5() {
     node.up();
 
     let address = controller.control_address();
-    let said = node.verb(&["join", &network, "--controller", &address, "--wait", "1"]);
+    let said = node.verb(&["join", &network, "--controller", &address, "--wait", "5"]);
 
     assert_eq!(said.code, 5, "{said:?}");
 }

@@ -90,6 +90,12 @@ fn changes_that_were_missed_arrive_once_the_controller_is_back() {
     };
     let mut overlay = Overlay::new(lab, &["a", "b"]);
     wait_for_ping(&overlay.nodes[0].host.namespace, overlay.nodes[1].v4());
+    // Endpoints are written within a second or so, not at once.
+    wait_for("the peer's endpoint to be on disk", SOON, || {
+        overlay.nodes[0]
+            .remembers(&overlay.nodes[1].host)
+            .then_some(())
+    });
     overlay.nodes[0].kill();
     let (_bridge, container) = overlay.containers_behind(&overlay.nodes[1], 3);
     overlay.controller.kill();
