@@ -420,7 +420,7 @@ impl World {
     }
 
     /// Jumps to whatever is due first, and does it; `false` if nothing is due before `end`.
-    fn step(&mut self, end: std::time::Instant) -> bool {
+    fn step(&mut self, end: Instant) -> bool {
         let arrival = self.net.poll_timeout();
         let wake_up = self
             .nodes

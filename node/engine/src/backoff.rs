@@ -71,7 +71,10 @@ mod tests {
 
         for expected in HANDSHAKE.iter().chain([&Duration::from_secs(60); 20]) {
             let pause = backoff.next(&mut rng);
-            assert!(pause >= *expected && pause <= expected.mul_f64(1.25), "{pause:?}");
+            assert!(
+                pause >= *expected && pause <= expected.mul_f64(1.25),
+                "{pause:?}"
+            );
         }
     }
 }

@@ -16,6 +16,8 @@
 
 mod effects;
 mod network;
+mod punts;
+mod settings;
 mod status;
 
 use std::{
@@ -28,26 +30,24 @@ use std::{
 use rand::rngs::StdRng;
 use tombolo_proto::{
     config::MAX_ENDPOINTS,
-    frame::{self, FrameKind, WireGuardKind},
-    id::{LaneIndex, NetworkId, UnixSeconds},
-    ip,
-    key::{IdentityKey, TransportSecret},
+    id::{NetworkId, UnixSeconds},
+    key::{IdentityKey, TransportKey, TransportSecret},
 };
 
 use crate::{
-    counters::{Counters, DropReason, PeerCounters},
+    counters::{Counters, PeerCounters},
     fib::{Fib, NetworkSlot, PeerSlot},
-    forward::Punt,
-    gate::{Admission, Gate},
+    gate::Gate,
     handshake::Parties,
     membership::Directory,
     peer::{Identity, Peer, Portrait},
-    session::{Noise, WireGuardNoise, receiver},
+    session::{Noise, WireGuardNoise},
 };
 pub(crate) use effects::Context;
 pub use effects::{Event, Transmit};
 use effects::{Indices, Outbox};
 use network::Network;
+pub use settings::{Settings, Timing};
 pub use status::PeerStatus;
 
 /// Between looks at the sessions while anything flows.
@@ -56,33 +56,6 @@ const TICK: Duration = Duration::from_millis(250);
 const IDLE_TICK: Duration = Duration::from_millis(500);
 /// A slot is not given to another peer before this: by then no packet that was routed to the old one is under way.
 const SLOT_QUARANTINE: Duration = Duration::from_secs(60);
-
-/// How long things take. Tests shorten it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Timing {
-    /// Age at which a lane is replaced while data flows: WireGuard's REKEY_AFTER_TIME.
-    pub rekey_after: Duration,
-    /// Age at which a lane's keys are erased: WireGuard's REJECT_AFTER_TIME.
-    pub reject_after: Duration,
-}
-
-impl Default for Timing {
-    fn default() -> Self {
-        Self {
-            rekey_after: Duration::from_secs(120),
-            reject_after: Duration::from_secs(180),
-        }
-    }
-}
-
-/// What a node's owner decides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Settings {
-    /// Ages of keys.
-    pub timing: Timing,
-    /// Whether the processor has AES instructions, and they are not switched off.
-    pub aes: bool,
-}
 
 /// The slow path of a node.
 #[derive(Debug)]
@@ -158,7 +131,6 @@ impl Engine {
         );
         self.networks.push(Some(Network::new(
             network,
-            slot,
             identity,
             transport,
             self.noise.as_ref(),
@@ -170,9 +142,14 @@ impl Engine {
 
     /// Forgets a network and erases its sessions.
     pub fn remove_network(&mut self, network: NetworkId, now: Instant) {
-        let Some(slot) = self.by_id.remove(&network) else { return };
-        let peers = self.network(slot).map(|network| network.by_identity.values().copied().collect());
-        for peer in peers.unwrap_or_else(Vec::new) {
+        let Some(slot) = self.by_id.remove(&network) else {
+            return;
+        };
+        let peers: Vec<PeerSlot> = self
+            .network(slot)
+            .map(|network| network.by_identity.values().copied().collect())
+            .unwrap_or_default();
+        for peer in peers {
             self.remove_peer(peer, now);
         }
         if let Some(entry) = self.networks.get_mut(usize::from(slot.0)) {
@@ -184,14 +161,24 @@ impl Engine {
     /// Takes a newer directory. Peers are the members that count, while this node is one of them; members that are gone
     /// are cut off at once.
     pub fn set_directory(&mut self, directory: &Directory, wall: UnixSeconds, now: Instant) {
-        let Some(&slot) = self.by_id.get(&directory.network()) else { return };
-        let Some(network) = self.network(slot) else { return };
+        let Some(&slot) = self.by_id.get(&directory.network()) else {
+            return;
+        };
+        let Some(network) = self.network(slot) else {
+            return;
+        };
         let changes = network.compare(directory, wall);
         for peer in changes.gone {
             self.remove_peer(peer, now);
         }
         for cert in changes.new {
-            self.add_peer(slot, cert.identity, cert.transport, Portrait::from(cert), now);
+            self.add_peer(
+                slot,
+                cert.identity,
+                cert.transport,
+                Portrait::from(cert),
+                now,
+            );
         }
         for (peer, cert) in changes.kept {
             if let Some(peer) = self.peer_mut(peer) {
@@ -208,12 +195,14 @@ impl Engine {
         &mut self,
         slot: NetworkSlot,
         identity: IdentityKey,
-        transport: tombolo_proto::key::TransportKey,
+        transport: TransportKey,
         portrait: Portrait,
         now: Instant,
     ) {
         let peer_slot = self.take_slot(now);
-        let Some(network) = self.network_mut(slot) else { return };
+        let Some(network) = self.network_mut(slot) else {
+            return;
+        };
         network.by_identity.insert(identity, peer_slot);
         network.by_transport.insert(transport, peer_slot);
         let id = Identity {
@@ -246,7 +235,9 @@ impl Engine {
 
     fn remove_peer(&mut self, slot: PeerSlot, now: Instant) {
         self.with_peer(slot, now, |peer, context| peer.erase(context));
-        let Some(peer) = self.peers.get_mut(slot.0 as usize).and_then(Option::take) else { return };
+        let Some(peer) = self.peers.get_mut(slot.0 as usize).and_then(Option::take) else {
+            return;
+        };
         self.reschedule(slot, None);
         self.free_slots.push_back((now, slot));
         if let Some(network) = self.network_mut(peer.id.network) {
@@ -264,11 +255,17 @@ impl Engine {
         now: Instant,
     ) {
         endpoints.truncate(MAX_ENDPOINTS);
-        let Some(&slot) = self.by_id.get(&network) else { return };
-        let Some(network) = self.network_mut(slot) else { return };
+        let Some(&slot) = self.by_id.get(&network) else {
+            return;
+        };
+        let Some(network) = self.network_mut(slot) else {
+            return;
+        };
         network.announce(peer, endpoints.clone());
         if let Some(&slot) = network.by_identity.get(&peer) {
-            self.with_peer(slot, now, |peer, context| peer.set_candidates(endpoints, context, now));
+            self.with_peer(slot, now, |peer, context| {
+                peer.set_candidates(endpoints, context, now)
+            });
         }
     }
 
@@ -281,91 +278,6 @@ impl Engine {
         if let Some(slot) = slot {
             self.with_peer(slot, now, |peer, context| peer.connect(context, now));
         }
-    }
-
-    // The fast path's punts.
-
-    /// Takes what the fast path handed over.
-    pub fn handle_punt(&mut self, punt: Punt, now: Instant) {
-        match punt {
-            Punt::Packet { peer, packet } => self.handle_packet(peer, packet, now),
-            Punt::Datagram { from, datagram } => self.handle_datagram(from, &datagram, now),
-            Punt::Control { lane, from, message } => self.with_lane_owner(lane, now, |peer, context| {
-                peer.handle_control(lane, from, &message, context, now);
-            }),
-            Punt::Confirmed { lane, from } => self.with_lane_owner(lane, now, |peer, context| {
-                peer.handle_confirmed(lane, from, context, now);
-            }),
-            Punt::Roamed { lane, from } => self.with_lane_owner(lane, now, |peer, context| {
-                peer.handle_roamed(from, context, now);
-            }),
-        }
-    }
-
-    /// Routes the packet once more: while it was under way, its destination may have moved to another member.
-    fn handle_packet(&mut self, routed_to: PeerSlot, packet: Vec<u8>, now: Instant) {
-        let next_hop = self
-            .peer(routed_to)
-            .and_then(|peer| self.network(peer.id.network))
-            .zip(ip::view(&packet))
-            .and_then(|(network, view)| network.ownership.next_hop(view.destination));
-        match next_hop {
-            Some(slot) => {
-                self.with_peer(slot, now, |peer, context| peer.handle_packet(packet, context, now));
-            }
-            None => self.counters.count(DropReason::NoRoute),
-        }
-    }
-
-    fn handle_datagram(&mut self, from: SocketAddr, datagram: &[u8], now: Instant) {
-        let Some(FrameKind::WireGuard(kind)) = frame::kind(datagram) else {
-            return self.counters.count(DropReason::UnknownFrame);
-        };
-        if kind == WireGuardKind::Initiation {
-            return self.handle_initiation(from, datagram, now);
-        }
-        let owner = receiver(kind, datagram).and_then(|index| self.indices.machine_owner(index));
-        match owner {
-            Some(slot) => self.with_peer(slot, now, |peer, context| {
-                peer.handle_handshake(from, datagram, context, now);
-            }),
-            None => self.counters.count(DropReason::UnknownHandshake),
-        }
-    }
-
-    /// First MAC, then budget, then cookie if there is load, then one Diffie-Hellman operation to learn the caller's key,
-    /// and only if that is a member's, the rest.
-    fn handle_initiation(&mut self, from: SocketAddr, initiation: &[u8], now: Instant) {
-        let Some(network) = self
-            .networks
-            .iter()
-            .flatten()
-            .find(|network| network.door.is_addressed_to_us(initiation))
-        else {
-            return self.counters.count(DropReason::UnknownHandshake);
-        };
-        match self.gate.admit(from.ip(), now) {
-            Admission::Admitted => {}
-            Admission::OverBudget => return self.counters.count(DropReason::RateLimited),
-            Admission::NeedsCookie => {
-                if let Err(reply) = network.door.check_cookie(initiation, from.ip().to_canonical()) {
-                    self.counters.count(DropReason::RateLimited);
-                    if !reply.is_empty() {
-                        self.outbox.transmits.push_back(Transmit { to: from, payload: reply });
-                    }
-                    return;
-                }
-            }
-        }
-        let Some(caller) = network.door.caller(initiation) else {
-            return self.counters.count(DropReason::BadHandshake);
-        };
-        let Some(&slot) = network.by_transport.get(&caller) else {
-            return self.counters.count(DropReason::UnknownPeer);
-        };
-        self.with_peer(slot, now, |peer, context| {
-            peer.handle_handshake(from, initiation, context, now);
-        });
     }
 
     // Time.
@@ -395,7 +307,9 @@ impl Engine {
         let slots: Vec<PeerSlot> = self.with_lanes.iter().copied().collect();
         let mut is_active = false;
         for slot in slots {
-            self.with_peer(slot, now, |peer, context| is_active |= peer.tick(context, previous, now));
+            self.with_peer(slot, now, |peer, context| {
+                is_active |= peer.tick(context, previous, now)
+            });
         }
         let pause = if is_active { TICK } else { IDLE_TICK };
         let goes_on = !self.with_lanes.is_empty();
@@ -438,7 +352,10 @@ impl Engine {
                 .map(|peer| peer.as_ref().and_then(Peer::path).cloned())
                 .collect(),
             lanes: lanes.collect(),
-            doors: networks.flatten().map(|network| Arc::clone(&network.door)).collect(),
+            doors: networks
+                .flatten()
+                .map(|network| Arc::clone(&network.door))
+                .collect(),
             machines: self.indices.known_machines(),
             counters: Arc::clone(&self.counters),
         }
@@ -478,17 +395,6 @@ impl Engine {
         self.peers.get_mut(slot.0 as usize)?.as_mut()
     }
 
-    fn with_lane_owner(
-        &mut self,
-        lane: LaneIndex,
-        now: Instant,
-        act: impl FnOnce(&mut Peer, &mut Context<'_>),
-    ) {
-        if let Some(slot) = self.indices.lane_owner(lane) {
-            self.with_peer(slot, now, act);
-        }
-    }
-
     /// Lets a peer act, and notes what that means for its place in the engine's lists.
     fn with_peer(
         &mut self,
@@ -496,8 +402,13 @@ impl Engine {
         now: Instant,
         act: impl FnOnce(&mut Peer, &mut Context<'_>),
     ) {
-        let Some(peer) = self.peers.get_mut(slot.0 as usize).and_then(Option::as_mut) else { return };
-        let network = self.networks.get(usize::from(peer.id.network.0)).and_then(Option::as_ref);
+        let Some(peer) = self.peers.get_mut(slot.0 as usize).and_then(Option::as_mut) else {
+            return;
+        };
+        let network = self
+            .networks
+            .get(usize::from(peer.id.network.0))
+            .and_then(Option::as_ref);
         let Some(network) = network else { return };
         let mut context = Context {
             settings: &self.settings,

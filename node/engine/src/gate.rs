@@ -86,7 +86,11 @@ impl Gate {
             self.in_window = 0;
         }
         self.in_window = self.in_window.saturating_add(1);
-        if self.in_window > LOAD_LIMIT { Admission::NeedsCookie } else { Admission::Admitted }
+        if self.in_window > LOAD_LIMIT {
+            Admission::NeedsCookie
+        } else {
+            Admission::Admitted
+        }
     }
 
     fn spend(&mut self, source: IpAddr, now: Instant) -> bool {
@@ -158,7 +162,10 @@ mod tests {
         assert_eq!(admitted, BURST as usize);
     }
 
-    #[expect(clippy::disallowed_methods, reason = "any instant will do to count from")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "any instant will do to count from"
+    )]
     fn a_gate() -> (Gate, Instant) {
         (Gate::new(&mut StdRng::seed_from_u64(1)), Instant::now())
     }

@@ -146,7 +146,11 @@ pub fn answer(
         offered: offer.lane,
         lane,
         ephemeral: PublicKey::from(&ephemeral).to_bytes(),
-        aead: if aes && offer.aes { Aead::Aes256Gcm } else { Aead::ChaCha20Poly1305 },
+        aead: if aes && offer.aes {
+            Aead::Aes256Gcm
+        } else {
+            Aead::ChaCha20Poly1305
+        },
     };
     let [offerer, answerer] = Agreement {
         network: parties.network,

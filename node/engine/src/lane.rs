@@ -222,7 +222,7 @@ impl Lane {
     /// and then again in case that report was lost.
     pub(crate) fn is_news(&self, fingerprint: u64, counter: u64) -> bool {
         // One in 64: rare enough to cost nothing at line rate, often enough that a lost report is made up for at once.
-        self.reported.swap(fingerprint, Relaxed) != fingerprint || counter % 64 == 0
+        self.reported.swap(fingerprint, Relaxed) != fingerprint || counter.is_multiple_of(64)
     }
 
     fn mark(&self, counter: u64) -> Seen {

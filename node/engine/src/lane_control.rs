@@ -41,7 +41,10 @@ mod tests {
     fn messages_have_the_encoding_they_had_from_the_start() {
         assert_eq!(LaneMessage::Ping { id: 1 }.encode(), [0, 1]);
         assert_eq!(LaneMessage::Pong { id: 300 }.encode(), [1, 0xac, 0x02]);
-        assert_eq!(LaneMessage::decode(&[1, 0xac, 0x02]), Some(LaneMessage::Pong { id: 300 }));
+        assert_eq!(
+            LaneMessage::decode(&[1, 0xac, 0x02]),
+            Some(LaneMessage::Pong { id: 300 })
+        );
     }
 
     #[test]

@@ -17,6 +17,8 @@
 
 mod dialing;
 mod lane_set;
+mod negotiate;
+mod upkeep;
 mod watch;
 
 use std::{
@@ -25,11 +27,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rand::Rng as _;
 use tombolo_proto::{
-    config::{MAX_ENDPOINTS, MemberCert},
-    frame::{LANE_CONTROL, LANE_DATA},
-    id::{LaneIndex, NodeId},
+    config::MemberCert,
+    frame::LANE_DATA,
+    id::NodeId,
     ip,
     key::{IdentityKey, TransportSecret},
 };
@@ -39,29 +40,17 @@ use crate::{
     counters::{DropReason, PeerCounters},
     fib::{LaneEntry, NetworkSlot, PeerSlot, SendPath},
     gate::Budget,
-    handshake::{self, Answer, Negotiation, Offer, Offered, Parties},
-    lane::{Lane, LaneKeys, REKEY_AFTER_FRAMES, framed},
-    lane_control::LaneMessage,
+    handshake::{Answer, Offer, Parties},
+    lane::framed,
     pending::Pending,
-    session::{Machine, MachineIndex, Received, network_psk},
+    session::{Machine, MachineIndex},
 };
 use dialing::{Dialing, Due};
-use lane_set::{LaneSet, Role};
-use watch::{Verdict, Watch};
+use lane_set::LaneSet;
+use watch::Watch;
 
-/// How long a refused timestamp must wait until the peer's handshake state is made anew.
-const RECREATE_PAUSE: Duration = Duration::from_secs(10);
 /// How long an accepted initiation of the peer's holds back our own.
 const CROSSING: Duration = Duration::from_millis(500);
-/// Lanes a peer may ask for in a burst, and one per this long after: an honest one asks every two minutes.
-const OFFER_BURST: u32 = 8;
-const OFFER_REFILL: Duration = Duration::from_millis(200);
-/// How long after a negotiation the envelope's keys are kept for late repetitions.
-const ENVELOPE_KEPT: Duration = Duration::from_secs(15);
-/// The side with the higher key waits this part of the time between rekeying and rejection for the other to rekey.
-const SECOND_TO_REKEY: u32 = 4;
-/// Lanes made at the same moment are replaced spread over this part of their life.
-const REKEY_SPREAD: u32 = 16;
 
 /// Who a peer is; fixed as long as its keys are.
 #[derive(Debug)]
@@ -162,10 +151,6 @@ impl Peer {
         self.dialing.is_some()
     }
 
-    pub(crate) fn candidates(&self) -> &[SocketAddr] {
-        &self.candidates
-    }
-
     pub(crate) fn round_trip(&self) -> Option<Duration> {
         self.watch.round_trip()
     }
@@ -182,7 +167,12 @@ impl Peer {
     // Packets.
 
     /// Sends a packet that the fast path had no lane for, or keeps it until there is one.
-    pub(crate) fn handle_packet(&mut self, packet: Vec<u8>, context: &mut Context<'_>, now: Instant) {
+    pub(crate) fn handle_packet(
+        &mut self,
+        packet: Vec<u8>,
+        context: &mut Context<'_>,
+        now: Instant,
+    ) {
         if self.send_packet(&packet, context) {
             return;
         }
@@ -259,7 +249,9 @@ impl Peer {
     }
 
     pub(crate) fn handle_timeout(&mut self, context: &mut Context<'_>, now: Instant) {
-        let Some(dialing) = &mut self.dialing else { return };
+        let Some(dialing) = &mut self.dialing else {
+            return;
+        };
         match dialing.handle_timeout(context.rng, now) {
             Due::Nothing => {}
             Due::Initiation => self.initiate(context),
@@ -280,353 +272,16 @@ impl Peer {
         }
     }
 
-    fn initiate(&mut self, context: &mut Context<'_>) {
-        let places = self.places();
-        if places.is_empty() {
-            return;
-        }
-        let Some(initiation) = self.machine(context).initiate() else { return };
-        for place in places {
-            context.transmit(place, initiation.clone());
-        }
-    }
-
-    fn places(&self) -> Vec<SocketAddr> {
-        let mut places: Vec<SocketAddr> = self.endpoint.into_iter().collect();
-        for candidate in &self.candidates {
-            if !places.contains(candidate) {
-                places.push(*candidate);
-            }
-        }
-        places.truncate(MAX_ENDPOINTS);
-        places
-    }
-
-    fn machine(&mut self, context: &mut Context<'_>) -> &mut dyn Machine {
-        let (_, machine) = self.machine.get_or_insert_with(|| {
-            let index = context.take_machine_index(self.id.slot);
-            let parties = &self.id.parties;
-            let psk = network_psk(parties.network);
-            let machine = context.noise.machine(&self.id.secret, parties.remote, psk, index);
-            (index, machine)
-        });
-        machine.as_mut()
-    }
-
-    /// Takes a handshake message addressed to this peer's machine, or an initiation in this peer's name.
-    pub(crate) fn handle_handshake(
-        &mut self,
-        from: SocketAddr,
-        message: &[u8],
-        context: &mut Context<'_>,
-        now: Instant,
-    ) {
-        let mut received = self.machine(context).receive(message);
-        if received == Received::Stale && self.may_recreate(now) {
-            self.recreated_at = Some(now);
-            if let Some((index, _)) = self.machine.take() {
-                context.give_back_machine_index(index);
-            }
-            received = self.machine(context).receive(message);
-        }
-        match received {
-            Received::Answer(response) => {
-                self.initiation_accepted_at = Some(now);
-                if let Some(dialing) = &mut self.dialing {
-                    dialing.yield_to_peer(now);
-                }
-                context.transmit(from, response);
-            }
-            Received::Established => self.offer(from, context, now),
-            Received::Payload(packet) => match Negotiation::unwrap(&packet) {
-                Some(Negotiation::Offer(offer)) => self.handle_offer(offer, from, context, now),
-                Some(Negotiation::Answer(answer)) => self.handle_answer(&answer, from, context, now),
-                None => self.counters.dropped.count(DropReason::UnknownMessage),
-            },
-            Received::Nothing => {}
-            Received::Stale | Received::Refused => {
-                self.counters.dropped.count(DropReason::BadHandshake);
-            }
-        }
-    }
-
-    fn may_recreate(&self, now: Instant) -> bool {
-        [self.recreated_at, self.initiation_accepted_at]
-            .into_iter()
-            .flatten()
-            .all(|earlier| now.saturating_duration_since(earlier) >= RECREATE_PAUSE)
-    }
-
-    // Lane negotiation.
-
-    fn offer(&mut self, to: SocketAddr, context: &mut Context<'_>, now: Instant) {
-        let slot = self.id.slot;
-        // A response to an attempt that has ended: the session it was for is up.
-        let Some(dialing) = &mut self.dialing else { return };
-        if dialing.offered.is_none() {
-            let index = context.take_lane_index(slot);
-            dialing.offered = Some(Offered::new(index, context.settings.aes, context.rng));
-        }
-        dialing.offer_sent(to, now);
-        self.send_offer(to, context);
-    }
-
-    fn send_offer(&mut self, to: SocketAddr, context: &mut Context<'_>) {
-        let Some(offered) = self.dialing.as_ref().and_then(|dialing| dialing.offered.as_ref()) else {
-            return;
-        };
-        let message = Negotiation::Offer(offered.offer);
-        self.send_negotiation(&message, to, context);
-    }
-
-    fn send_negotiation(
-        &mut self,
-        message: &Negotiation,
-        to: SocketAddr,
-        context: &mut Context<'_>,
-    ) {
-        if let Some(sealed) = self.machine(context).seal(&message.wrap()) {
-            context.transmit(to, sealed);
-        }
-    }
-
-    fn handle_offer(
-        &mut self,
-        offer: Offer,
-        from: SocketAddr,
-        context: &mut Context<'_>,
-        now: Instant,
-    ) {
-        let repeated = self
-            .answered
-            .filter(|(answered, answer)| *answered == offer && self.lanes.get(answer.lane).is_some());
-        if let Some((_, answer)) = repeated {
-            return self.send_negotiation(&Negotiation::Answer(answer), from, context);
-        }
-        if !self.offers.spend(OFFER_BURST, OFFER_REFILL, now) {
-            return self.counters.dropped.count(DropReason::RateLimited);
-        }
-        let index = context.take_lane_index(self.id.slot);
-        let made = handshake::answer(
-            &offer,
-            index,
-            context.settings.aes,
-            &self.id.parties,
-            context.rng,
-        );
-        let Some((answer, keys)) = made else {
-            context.give_back_lane_index(index);
-            return self.counters.dropped.count(DropReason::BadHandshake);
-        };
-        let lane = Lane::new(index, offer.lane, answer.aead, &keys);
-        self.install(lane, Role::Answerer, context, now);
-        self.answered = Some((offer, answer));
-        self.send_negotiation(&Negotiation::Answer(answer), from, context);
-    }
-
-    fn handle_answer(
-        &mut self,
-        answer: &Answer,
-        from: SocketAddr,
-        context: &mut Context<'_>,
-        now: Instant,
-    ) {
-        let offered = self.dialing.as_ref().and_then(|dialing| dialing.offered.as_ref());
-        let made = offered.and_then(|offered| Some((offered.offer, offered.accept(answer, &self.id.parties)?)));
-        let Some((offer, keys)): Option<(Offer, LaneKeys)> = made else {
-            // Late, repeated, or not to our offer: a good one comes, or the attempt is repeated.
-            return self.counters.dropped.count(DropReason::BadHandshake);
-        };
-        self.dialing = None;
-        let lane = Lane::new(offer.lane, answer.lane, answer.aead, &keys);
-        self.install(lane, Role::Offerer, context, now);
-        // A session that is up knows better where its peer is than a handshake does.
-        if self.path.is_none() {
-            self.endpoint = Some(from);
-        }
-        self.new_lane_in_use(context, now);
-    }
-
-    fn install(&mut self, lane: Lane, role: Role, context: &mut Context<'_>, now: Instant) {
-        let entry = Arc::new(LaneEntry {
-            lane: Arc::new(lane),
-            network: self.id.network,
-            peer: self.id.slot,
-            counters: Arc::clone(&self.counters),
-        });
-        self.negotiated_at = Some(now);
-        context.outbox.fib_is_stale = true;
-        for dropped in self.lanes.install(entry, role, now) {
-            context.give_back_lane_index(dropped);
-        }
-    }
-
-    fn new_lane_in_use(&mut self, context: &mut Context<'_>, now: Instant) {
-        let rekey_after = context.settings.timing.rekey_after;
-        let spread = context.rng.random_range(0.0..1.0);
-        let early = (rekey_after / REKEY_SPREAD).mul_f64(spread);
-        let is_second = self.id.parties.local.0 > self.id.parties.remote.0;
-        let spare = context.settings.timing.reject_after.saturating_sub(rekey_after);
-        let late = if is_second { spare / SECOND_TO_REKEY } else { Duration::ZERO };
-        self.rekey_at = Some(now + rekey_after - early + late);
-        self.watch.restart();
-        self.refresh_path(context);
-        self.ping_endpoint(context, now);
-        self.flush(context, now);
-    }
-
-    // Lanes in use.
-
-    /// A first frame came on a lane that we answered.
-    pub(crate) fn handle_confirmed(
-        &mut self,
-        lane: LaneIndex,
-        from: SocketAddr,
-        context: &mut Context<'_>,
-        now: Instant,
-    ) {
-        if self.lanes.confirm(lane) {
-            self.endpoint = Some(from);
-            self.stop_dialing(context);
-            self.new_lane_in_use(context, now);
-        }
-    }
-
-    /// A control message came on one of our lanes.
-    pub(crate) fn handle_control(
-        &mut self,
-        lane: LaneIndex,
-        from: SocketAddr,
-        message: &[u8],
-        context: &mut Context<'_>,
-        now: Instant,
-    ) {
-        self.handle_confirmed(lane, from, context, now);
-        match LaneMessage::decode(message) {
-            Some(LaneMessage::Ping { id }) => {
-                self.send_control(LaneMessage::Pong { id }, Some(lane), from, context);
-                self.handle_roamed(from, context, now);
-            }
-            Some(LaneMessage::Pong { id }) => self.handle_pong(id, context, now),
-            None => self.counters.dropped.count(DropReason::UnknownMessage),
-        }
-    }
-
-    /// The peer was heard from an address that is not its endpoint: a candidate, which one round trip proves.
-    pub(crate) fn handle_roamed(
-        &mut self,
-        from: SocketAddr,
-        context: &mut Context<'_>,
-        now: Instant,
-    ) {
-        let is_news = self.path.as_ref().is_some_and(|path| path.to != from);
-        if is_news && !self.watch.is_asking(from, now) {
-            self.ping(from, context, now);
-        }
-    }
-
-    fn handle_pong(&mut self, id: u64, context: &mut Context<'_>, now: Instant) {
-        let Some(returned) = self.watch.pong(id, now) else { return };
-        self.watch.measured(returned.after);
-        if self.path.is_some() && self.endpoint != Some(returned.to) {
-            self.endpoint = Some(returned.to);
-            self.refresh_path(context);
-        }
-    }
-
-    fn ping_endpoint(&mut self, context: &mut Context<'_>, now: Instant) {
-        if let Some(endpoint) = self.endpoint {
-            self.ping(endpoint, context, now);
-        }
-    }
-
-    fn ping(&mut self, to: SocketAddr, context: &mut Context<'_>, now: Instant) {
-        let id = context.rng.random();
-        self.watch.ping_sent(id, to, now);
-        self.send_control(LaneMessage::Ping { id }, None, to, context);
-    }
-
-    /// Seals with `lane`, or with the one in use.
-    fn send_control(
-        &self,
-        message: LaneMessage,
-        lane: Option<LaneIndex>,
-        to: SocketAddr,
-        context: &mut Context<'_>,
-    ) {
-        let held = match lane {
-            Some(index) => self.lanes.get(index),
-            None => self.lanes.sealing(),
-        };
-        let mut frame = framed(&message.encode());
-        if held.is_some_and(|held| held.entry.lane.seal(LANE_CONTROL, &mut frame).is_ok()) {
-            context.transmit(to, frame);
-        }
-    }
-
-    /// Looks after the lanes; whether anything happened since the last look, at `previous`.
-    pub(crate) fn tick(&mut self, context: &mut Context<'_>, previous: Instant, now: Instant) -> bool {
-        for gone in self.lanes.prune(&context.settings.timing, now) {
-            context.give_back_lane_index(gone);
-        }
-        self.refresh_path(context);
-        self.forget_envelope(now);
-        let Some(sealing) = self.lanes.sealing() else {
-            return false;
-        };
-        let index = sealing.entry.lane.local();
-        let is_worn = sealing.entry.lane.sealed() >= REKEY_AFTER_FRAMES;
-        let unproven_since = (!sealing.is_proven()).then_some(sealing.created);
-        let observed = self.watch.look(&self.counters, unproven_since, previous, now);
-        match observed.verdict {
-            Verdict::Fine => {}
-            Verdict::Ask => self.ping_endpoint(context, now),
-            Verdict::Back => self.refresh_path(context),
-            Verdict::Lost => self.handle_lost(index, unproven_since.is_some(), context, now),
-        }
-        let is_due = is_worn || self.rekey_at.is_some_and(|at| now >= at);
-        if observed.data_flows && is_due && self.dialing.is_none() {
-            self.dial(context, now);
-        }
-        observed.data_flows
-    }
-
-    fn handle_lost(
-        &mut self,
-        lane: LaneIndex,
-        is_unproven: bool,
-        context: &mut Context<'_>,
-        now: Instant,
-    ) {
-        if is_unproven {
-            self.lanes.abandon(lane);
-            context.give_back_lane_index(lane);
-            self.watch.restart();
-        }
-        self.refresh_path(context);
-        if self.dialing.is_none() {
-            self.dial(context, now);
-        }
-    }
-
-    /// The envelope's keys have served when the lane is made.
-    fn forget_envelope(&mut self, now: Instant) {
-        let is_over = self
-            .negotiated_at
-            .is_some_and(|at| now.saturating_duration_since(at) >= ENVELOPE_KEPT);
-        if is_over && self.dialing.is_none() && !self.lanes.has_unconfirmed() {
-            self.negotiated_at = None;
-            self.answered = None;
-            if let Some((_, machine)) = &mut self.machine {
-                machine.forget();
-            }
-        }
-    }
-
     /// Works out what the fast path is to use, and tells if that has changed.
     fn refresh_path(&mut self, context: &mut Context<'_>) {
-        let usable = if self.watch.is_lost() { None } else { self.lanes.sealing() };
-        let next = usable.zip(self.endpoint).map(|(lane, to)| (Arc::clone(&lane.entry.lane), to));
+        let usable = if self.watch.is_lost() {
+            None
+        } else {
+            self.lanes.sealing()
+        };
+        let next = usable
+            .zip(self.endpoint)
+            .map(|(lane, to)| (Arc::clone(&lane.entry.lane), to));
         let is_same = match (&self.path, &next) {
             (Some(path), Some((lane, to))) => Arc::ptr_eq(&path.lane, lane) && path.to == *to,
             (None, None) => true,

@@ -50,10 +50,6 @@ impl Pending {
         let expired = queued - fresh.len();
         (fresh, expired)
     }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.packets.is_empty()
-    }
 }
 
 #[cfg(test)]
@@ -72,7 +68,7 @@ mod tests {
         assert_eq!((dropped, expired), (3, 0));
         assert_eq!(packets.first(), Some(&vec![3]));
         assert_eq!(packets.len(), MAX_PACKETS);
-        assert!(pending.is_empty());
+        assert_eq!(pending.take(now), (Vec::new(), 0));
     }
 
     #[test]
@@ -82,7 +78,10 @@ mod tests {
         let dropped: usize = (0..20).map(|_| pending.push(vec![0; 9000], now)).sum();
 
         assert_eq!(dropped, 20 - MAX_BYTES / 9000);
-        assert_eq!(pending.push(vec![0; MAX_BYTES + 1], now), MAX_BYTES / 9000 + 1);
+        assert_eq!(
+            pending.push(vec![0; MAX_BYTES + 1], now),
+            MAX_BYTES / 9000 + 1
+        );
     }
 
     #[test]
@@ -96,7 +95,10 @@ mod tests {
         assert_eq!((packets, expired), (vec![vec![2]], 1));
     }
 
-    #[expect(clippy::disallowed_methods, reason = "any instant will do to count from")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "any instant will do to count from"
+    )]
     fn an_empty_queue() -> (Pending, Instant) {
         (Pending::default(), Instant::now())
     }

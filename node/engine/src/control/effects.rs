@@ -1,7 +1,7 @@
 //! What the slow path has to say to the outside, and what every peer may use to say it.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque, btree_map::Entry},
     net::SocketAddr,
     sync::Arc,
 };
@@ -119,7 +119,7 @@ impl Context<'_> {
     pub(crate) fn take_lane_index(&mut self, owner: PeerSlot) -> LaneIndex {
         loop {
             let index = handshake::a_lane_index(self.rng);
-            if let std::collections::btree_map::Entry::Vacant(entry) = self.indices.lanes.entry(index) {
+            if let Entry::Vacant(entry) = self.indices.lanes.entry(index) {
                 entry.insert(owner);
                 return index;
             }
@@ -135,7 +135,7 @@ impl Context<'_> {
     pub(crate) fn take_machine_index(&mut self, owner: PeerSlot) -> MachineIndex {
         loop {
             let index = MachineIndex::from_bits(self.rng.random());
-            if let std::collections::btree_map::Entry::Vacant(entry) = self.indices.machines.entry(index) {
+            if let Entry::Vacant(entry) = self.indices.machines.entry(index) {
                 entry.insert(owner);
                 Arc::make_mut(&mut self.indices.known_machines).insert(index);
                 self.outbox.fib_is_stale = true;

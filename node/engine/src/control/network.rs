@@ -13,7 +13,7 @@ use tombolo_proto::{
 };
 
 use crate::{
-    fib::{NetworkSlot, PeerSlot},
+    fib::PeerSlot,
     membership::Directory,
     ownership::Ownership,
     session::{Door, Noise},
@@ -26,7 +26,6 @@ const MAX_ANNOUNCED: usize = 16_384;
 #[derive(Debug)]
 pub(crate) struct Network {
     pub(crate) id: NetworkId,
-    pub(crate) slot: NetworkSlot,
     pub(crate) identity: IdentityKey,
     pub(crate) secret: TransportSecret,
     pub(crate) door: Arc<dyn Door>,
@@ -50,18 +49,21 @@ pub(crate) struct Changes<'a> {
 impl Network {
     pub(crate) fn new(
         id: NetworkId,
-        slot: NetworkSlot,
         identity: IdentityKey,
         secret: TransportSecret,
         noise: &dyn Noise,
     ) -> Self {
         Self {
             id,
-            slot,
             identity,
             door: noise.door(&secret),
             secret,
-            ownership: Arc::new(Ownership::new(std::iter::empty(), identity, Mtu::DEFAULT, |_| None)),
+            ownership: Arc::new(Ownership::new(
+                std::iter::empty(),
+                identity,
+                Mtu::DEFAULT,
+                |_| None,
+            )),
             by_identity: BTreeMap::new(),
             by_transport: BTreeMap::new(),
             announced: BTreeMap::new(),

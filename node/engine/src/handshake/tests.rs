@@ -40,17 +40,58 @@ fn whatever_differs_between_the_two_views_parts_them() {
     let stranger = Seed::from_bytes([9; 32]).transport(a.network, 0).public();
 
     let views = [
-        (genuine, Parties { network: other_network, ..a }),
-        (genuine, Parties { local: stranger, ..a }),
-        (genuine, Parties { remote: stranger, ..a }),
-        (Answer { lane: LaneIndex(3), ..genuine }, a),
-        (Answer { aead: Aead::ChaCha20Poly1305, ..genuine }, a),
-        (Answer { ephemeral: stranger.0, ..genuine }, a),
+        (
+            genuine,
+            Parties {
+                network: other_network,
+                ..a
+            },
+        ),
+        (
+            genuine,
+            Parties {
+                local: stranger,
+                ..a
+            },
+        ),
+        (
+            genuine,
+            Parties {
+                remote: stranger,
+                ..a
+            },
+        ),
+        (
+            Answer {
+                lane: LaneIndex(3),
+                ..genuine
+            },
+            a,
+        ),
+        (
+            Answer {
+                aead: Aead::ChaCha20Poly1305,
+                ..genuine
+            },
+            a,
+        ),
+        (
+            Answer {
+                ephemeral: stranger.0,
+                ..genuine
+            },
+            a,
+        ),
     ];
 
     for (answer, parties) in views {
-        let keys = offered.accept(&answer, &parties).expect("it looks like an answer");
-        assert!(!they_understand_each_other(&keys, &b_keys), "{answer:?} {parties:?}");
+        let keys = offered
+            .accept(&answer, &parties)
+            .expect("it looks like an answer");
+        assert!(
+            !they_understand_each_other(&keys, &b_keys),
+            "{answer:?} {parties:?}"
+        );
     }
 }
 
@@ -63,13 +104,25 @@ fn answers_to_other_offers_unwanted_ciphers_and_weak_keys_are_refused() {
         answer(&offered.offer, LaneIndex(2), true, &b, &mut rng).expect("a proper offer");
 
     for answer in [
-        Answer { offered: LaneIndex(7), ..genuine },
-        Answer { aead: Aead::Aes256Gcm, ..genuine },
-        Answer { ephemeral: [0; 32], ..genuine },
+        Answer {
+            offered: LaneIndex(7),
+            ..genuine
+        },
+        Answer {
+            aead: Aead::Aes256Gcm,
+            ..genuine
+        },
+        Answer {
+            ephemeral: [0; 32],
+            ..genuine
+        },
     ] {
         assert!(offered.accept(&answer, &a).is_none(), "{answer:?}");
     }
-    let weak = Offer { ephemeral: [0; 32], ..offered.offer };
+    let weak = Offer {
+        ephemeral: [0; 32],
+        ..offered.offer
+    };
     assert!(answer(&weak, LaneIndex(2), true, &b, &mut rng).is_none());
 }
 
@@ -83,7 +136,7 @@ fn a_message_survives_its_wrapping_and_what_is_not_one_is_ignored() {
     for length in 0..wrapped.len() {
         assert_eq!(Negotiation::unwrap(&wrapped[..length]), None);
     }
-    let mut of_a_later_version = wrapped.clone();
+    let mut of_a_later_version = wrapped;
     of_a_later_version[IP_HEADER] = 9;
     assert_eq!(Negotiation::unwrap(&of_a_later_version), None);
 }
@@ -99,8 +152,16 @@ fn two_parties() -> (Parties, Parties) {
     let network = NetworkId::from_bits(0x8056_c2e2_1c00_0001).expect("a network id");
     let [a, b] = [1, 2].map(|seed| Seed::from_bytes([seed; 32]).transport(network, 0).public());
     (
-        Parties { network, local: a, remote: b },
-        Parties { network, local: b, remote: a },
+        Parties {
+            network,
+            local: a,
+            remote: b,
+        },
+        Parties {
+            network,
+            local: b,
+            remote: a,
+        },
     )
 }
 

@@ -97,6 +97,18 @@ proptest! {
     }
 }
 
+impl Lane {
+    /// As if all frames that the key allows had been sealed.
+    pub(crate) fn exhaust(&self) {
+        self.next.store(REJECT_AFTER_FRAMES, Relaxed);
+    }
+
+    /// As if nobody had taken note of the peer's first frame.
+    pub(crate) fn unconfirm(&self) {
+        self.confirmed.store(false, Relaxed);
+    }
+}
+
 fn two_ends(aead: Aead) -> (Lane, Lane) {
     let (one, other) = ([1; 32], [2; 32]);
     let a = LaneKeys {

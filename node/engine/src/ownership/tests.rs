@@ -1,1 +1,164 @@
+use std::collections::BTreeSet;
 
+use proptest::prelude::*;
+use tombolo_proto::{
+    config::{CertRoute, RouteMode},
+    id::{NodeId, UnixSeconds, Version},
+    key::TransportKey,
+};
+
+use super::*;
+
+const ME: u8 = 0;
+
+#[test]
+fn the_longest_prefix_decides_both_ways_and_what_is_ours_is_nobody_elses() {
+    let ownership = an_ownership(&[
+        (ME, &[("10.1.1.0/24", 0)]),
+        (1, &[("10.1.0.0/16", 0)]),
+        (2, &[("10.1.2.0/24", 0)]),
+    ]);
+
+    assert_eq!(ownership.next_hop(address("10.1.3.1")), Some(PeerSlot(1)));
+    assert_eq!(ownership.next_hop(address("10.1.2.1")), Some(PeerSlot(2)));
+    assert_eq!(ownership.next_hop(address("10.1.1.1")), None);
+    assert!(ownership.may_send_from(PeerSlot(1), address("10.1.3.1")));
+    assert!(!ownership.may_send_from(PeerSlot(1), address("10.1.2.1")));
+    assert!(!ownership.may_send_from(PeerSlot(1), address("10.1.1.1")));
+    assert!(!ownership.may_send_from(PeerSlot(1), address("10.9.0.1")));
+}
+
+#[test]
+fn a_shared_prefix_is_sent_to_the_lowest_metric_and_taken_from_every_owner() {
+    let ownership = an_ownership(&[
+        (1, &[("10.0.0.0/24", 20)]),
+        (2, &[("10.0.0.0/24", 10)]),
+        (3, &[("10.0.0.0/24", 10)]),
+    ]);
+    let shared = address("10.0.0.9");
+
+    assert_eq!(ownership.next_hop(shared), Some(PeerSlot(2)));
+    for owner in 1..=3 {
+        assert!(ownership.may_send_from(PeerSlot(owner), shared));
+    }
+}
+
+#[test]
+fn a_prefix_this_node_shares_is_not_sent_but_taken_from_the_others() {
+    let ownership = an_ownership(&[(ME, &[("10.0.0.0/24", 20)]), (1, &[("10.0.0.0/24", 10)])]);
+
+    assert_eq!(ownership.next_hop(address("10.0.0.9")), None);
+    assert!(ownership.may_send_from(PeerSlot(1), address("10.0.0.9")));
+}
+
+proptest! {
+    #[test]
+    fn routing_and_source_check_agree_with_looking_through_everything(
+        members in prop::collection::vec(prop::collection::vec((a_prefix(), 0u32..3), 0..6), 1..6),
+        address in an_address(),
+    ) {
+        let certs: Vec<MemberCert> = members
+            .iter()
+            .enumerate()
+            .map(|(number, routes)| a_cert(number as u8, routes))
+            .collect();
+        let ownership = build(&certs);
+
+        let matching: Vec<(u8, u32, u8)> = members
+            .iter()
+            .enumerate()
+            .flat_map(|(number, routes)| routes.iter().map(move |route| (number as u8, route)))
+            .filter(|(_, (prefix, _))| prefix.contains(&address))
+            .map(|(number, (prefix, metric))| (number, *metric, prefix.prefix_len()))
+            .collect();
+        let longest = matching.iter().map(|(.., length)| *length).max();
+        let owners: Vec<(u8, u32)> = matching
+            .into_iter()
+            .filter(|(.., length)| Some(*length) == longest)
+            .map(|(number, metric, _)| (number, metric))
+            .collect();
+        let is_mine = owners.iter().any(|(number, _)| *number == ME);
+        let best = owners.iter().min_by_key(|(number, metric)| (*metric, *number));
+        let next_hop = best.filter(|_| !is_mine).map(|(number, _)| PeerSlot(u32::from(*number)));
+
+        prop_assert_eq!(ownership.next_hop(address), next_hop);
+        for number in 1..members.len() as u8 {
+            prop_assert_eq!(
+                ownership.may_send_from(PeerSlot(u32::from(number)), address),
+                owners.iter().any(|(owner, _)| *owner == number)
+            );
+        }
+    }
+}
+
+// Few distinct bits, so that prefixes nest and addresses hit.
+fn an_address() -> impl Strategy<Value = IpAddr> {
+    prop_oneof![
+        (0u32..32, 0u32..4).prop_map(|(high, low)| IpAddr::V4((high << 27 | low).into())),
+        (0u128..32, 0u128..4).prop_map(|(high, low)| IpAddr::V6((high << 123 | low).into())),
+    ]
+}
+
+fn a_prefix() -> impl Strategy<Value = IpNet> {
+    (an_address(), 0u8..=32).prop_map(|(address, length)| {
+        let length = if length > 8 && address.is_ipv6() {
+            length + 96
+        } else {
+            length
+        };
+        IpNet::new(address, length).expect("a length").trunc()
+    })
+}
+
+fn an_ownership(members: &[(u8, &[(&str, u32)])]) -> Ownership {
+    let certs: Vec<MemberCert> = members
+        .iter()
+        .map(|(number, routes)| {
+            let routes: Vec<(IpNet, u32)> = routes
+                .iter()
+                .map(|(prefix, metric)| (prefix.parse().expect("a prefix"), *metric))
+                .collect();
+            a_cert(*number, &routes)
+        })
+        .collect();
+    build(&certs)
+}
+
+fn build(certs: &[MemberCert]) -> Ownership {
+    Ownership::new(certs.iter(), key(ME), Mtu::DEFAULT, |identity| {
+        Some(PeerSlot(u32::from(identity.0[0])))
+    })
+}
+
+fn a_cert(number: u8, routes: &[(IpNet, u32)]) -> MemberCert {
+    MemberCert {
+        version: Version::first_epoch(1),
+        node: NodeId::new(u64::from(number) + 1).expect("a node address"),
+        name: String::new(),
+        identity: key(number),
+        transport: TransportKey([number; 32]),
+        transport_epoch: 0,
+        addresses: BTreeSet::new(),
+        prefix: None,
+        routes: routes
+            .iter()
+            .map(|&(prefix, metric)| CertRoute {
+                prefix,
+                metric,
+                mode: RouteMode::Failover,
+            })
+            .collect(),
+        relay: false,
+        tags: BTreeSet::new(),
+        issued_at: UnixSeconds(0),
+        not_after: UnixSeconds(u64::MAX),
+    }
+}
+
+fn key(number: u8) -> IdentityKey {
+    IdentityKey([number; 32])
+}
+
+fn address(text: &str) -> IpAddr {
+    text.parse().expect("an address")
+}

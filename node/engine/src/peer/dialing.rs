@@ -76,7 +76,11 @@ impl Dialing {
     pub(crate) fn want(&mut self, now: Instant) {
         self.give_up_at = now + GIVE_UP_AFTER;
         let is_young = now.saturating_duration_since(self.started) < AT_FIRST;
-        let pause = if is_young { MAX_PAUSE_AT_FIRST } else { MAX_PAUSE_WITH_PACKETS };
+        let pause = if is_young {
+            MAX_PAUSE_AT_FIRST
+        } else {
+            MAX_PAUSE_WITH_PACKETS
+        };
         if let Some(last) = self.last_initiation {
             self.next_at = self.next_at.min(last + pause);
         }
@@ -144,7 +148,11 @@ mod tests {
 
         let again = dialing.deadline();
 
-        assert!(again - start <= Duration::from_millis(313), "{:?}", again - start);
+        assert!(
+            again - start <= Duration::from_millis(313),
+            "{:?}",
+            again - start
+        );
         assert_eq!(dialing.handle_timeout(&mut rng, again), Due::Initiation);
     }
 
@@ -205,9 +213,16 @@ mod tests {
         }
     }
 
-    #[expect(clippy::disallowed_methods, reason = "any instant will do to count from")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "any instant will do to count from"
+    )]
     fn an_attempt(peer_initiated: Option<Instant>) -> (Dialing, StdRng, Instant) {
         let now = Instant::now();
-        (Dialing::new(peer_initiated, now), StdRng::seed_from_u64(3), now)
+        (
+            Dialing::new(peer_initiated, now),
+            StdRng::seed_from_u64(3),
+            now,
+        )
     }
 }

@@ -60,7 +60,12 @@ pub(crate) struct LaneSet {
 impl LaneSet {
     /// Adds a lane; returns those that had to go for it.
     #[must_use]
-    pub(crate) fn install(&mut self, entry: Arc<LaneEntry>, role: Role, now: Instant) -> Vec<LaneIndex> {
+    pub(crate) fn install(
+        &mut self,
+        entry: Arc<LaneEntry>,
+        role: Role,
+        now: Instant,
+    ) -> Vec<LaneIndex> {
         let index = entry.lane.local();
         if role == Role::Offerer {
             entry.lane.set_confirmed();
@@ -95,7 +100,9 @@ impl LaneSet {
             return false;
         }
         lane.entry.lane.set_confirmed();
-        let is_newer = self.sealing().is_none_or(|current| lane.created >= current.created);
+        let is_newer = self
+            .sealing()
+            .is_none_or(|current| lane.created >= current.created);
         if is_newer {
             self.sealing = Some(index);
         }
@@ -143,7 +150,9 @@ impl LaneSet {
 
     fn remove(&mut self, indices: &[LaneIndex]) {
         self.lanes.retain(|lane| !indices.contains(&lane.index()));
-        let is_gone = self.sealing.is_some_and(|sealing| indices.contains(&sealing));
+        let is_gone = self
+            .sealing
+            .is_some_and(|sealing| indices.contains(&sealing));
         if is_gone {
             self.sealing = self
                 .lanes
@@ -156,7 +165,9 @@ impl LaneSet {
 
     /// Whether a lane that we answered still waits for its first frame.
     pub(crate) fn has_unconfirmed(&self) -> bool {
-        self.lanes.iter().any(|lane| !lane.entry.lane.is_confirmed())
+        self.lanes
+            .iter()
+            .any(|lane| !lane.entry.lane.is_confirmed())
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -117,7 +117,11 @@ impl Watch {
             None if was_heard => {
                 let is_back = std::mem::take(&mut self.lost);
                 self.calm();
-                if is_back { Verdict::Back } else { self.measure(data_flows, now) }
+                if is_back {
+                    Verdict::Back
+                } else {
+                    self.measure(data_flows, now)
+                }
             }
             None => {
                 if has_sent && self.silent_since.is_none() {
@@ -140,7 +144,10 @@ impl Watch {
         if self.lost || since(silent_since) < patience {
             return Verdict::Fine;
         }
-        if self.last_asked.is_some_and(|asked| since(asked) < PING_PAUSE) {
+        if self
+            .last_asked
+            .is_some_and(|asked| since(asked) < PING_PAUSE)
+        {
             return Verdict::Fine;
         }
         let slow_path = self.round_trip.unwrap_or_default() * 3;
@@ -243,7 +250,11 @@ mod tests {
         while scene.tick() != Verdict::Lost {}
 
         assert_eq!(scene.asked, MISSES);
-        assert!(scene.now - sent_at <= Duration::from_millis(1250), "{:?}", scene.now - sent_at);
+        assert!(
+            scene.now - sent_at <= Duration::from_millis(1250),
+            "{:?}",
+            scene.now - sent_at
+        );
     }
 
     #[test]
@@ -279,10 +290,16 @@ mod tests {
         for _ in 0..5 {
             scene.counters.hear();
             scene.now += TICK;
-            let observed = scene.watch.look(&scene.counters, Some(made), scene.now - TICK, scene.now);
+            let observed =
+                scene
+                    .watch
+                    .look(&scene.counters, Some(made), scene.now - TICK, scene.now);
             verdicts.push(observed.verdict);
         }
-        assert_eq!(verdicts[..4], [Verdict::Ask, Verdict::Ask, Verdict::Ask, Verdict::Lost]);
+        assert_eq!(
+            verdicts[..4],
+            [Verdict::Ask, Verdict::Ask, Verdict::Ask, Verdict::Lost]
+        );
     }
 
     struct Scene {
@@ -293,7 +310,10 @@ mod tests {
     }
 
     impl Scene {
-        #[expect(clippy::disallowed_methods, reason = "any instant will do to count from")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "any instant will do to count from"
+        )]
         fn new() -> Self {
             Self {
                 watch: Watch::default(),
@@ -306,7 +326,10 @@ mod tests {
         fn tick(&mut self) -> Verdict {
             let previous = self.now;
             self.now += TICK;
-            let verdict = self.watch.look(&self.counters, None, previous, self.now).verdict;
+            let verdict = self
+                .watch
+                .look(&self.counters, None, previous, self.now)
+                .verdict;
             self.asked += u32::from(verdict == Verdict::Ask);
             verdict
         }
