@@ -504,16 +504,11 @@ impl Node {
     /// Whether its state on disk names the underlay address of a peer.
     #[must_use]
     pub fn remembers(&self, peer: &Host) -> bool {
-        let networks = fs::read_dir(self.state_dir().join("networks"));
-        networks
+        let address = format!("{}:", peer.v4);
+        files_under(&self.state_dir())
             .into_iter()
-            .flatten()
-            .flatten()
-            .flat_map(|network| {
-                ["endpoints.0", "endpoints.1"].map(|file| network.path().join(file))
-            })
             .filter_map(|file| fs::read(file).ok())
-            .any(|bytes| bytes.windows(4).any(|window| window == peer.v4.octets()))
+            .any(|bytes| String::from_utf8_lossy(&bytes).contains(&address))
     }
 
     /// Where it keeps its state.

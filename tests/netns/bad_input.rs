@@ -93,7 +93,7 @@ fn an_interface_name_that_exists_is_refused() {
     let overlay = Overlay::new(lab, &[]);
     let mut node = Node::new(overlay.lab.host("a"));
     node.up();
-    node.host.namespace.run("ip link add taken0 type dummy");
+    node.host.namespace.run("ip link add taken0 type bridge");
 
     let address = overlay.controller.control_address();
     let said = node.verb(&[
