@@ -42,8 +42,7 @@ up() {
         until_ok "the node on $name" node "$name" status
         node "$name" join "$NETWORK" --controller $UNDERLAY4.10:9791
         id=$(node "$name" id --json | jq -r .node)
-        controller member authorize "$NETWORK" "$id"
-        controller member set "$NETWORK" "$id" --name "$name" >/dev/null 2>&1 || true
+        controller member authorize "$NETWORK" "$id" --name "$name" >/dev/null
     done
 
     say "containers: a bridge per server with an IPv4 subnet and a /96 of the server's own /80, routed to it"
@@ -60,8 +59,9 @@ up() {
 
     say "it stays up until: make demo-down"
     cat <<TEXT
-  API          http://127.0.0.1:9792/api/v1/openapi.json, reached by: ip netns exec $PREFIX-controller curl -s …
+  API          http://127.0.0.1:9792/api/v1/openapi.json, inside the controller's namespace
   admin token  $STATE/controller/state/admin.token
+  try          ip netns exec $PREFIX-controller curl -s -H "Authorization: Bearer \$(cat $STATE/controller/state/admin.token)" http://127.0.0.1:9792/api/v1/networks
   try          ip netns exec $PREFIX-alpha env TOMBOLO_SOCKET=$STATE/alpha/node.sock $BINARIES/node peers
   try          ip netns exec $PREFIX-controller env TOMBOLO_STATE_DIR=$STATE/controller/state $BINARIES/controller member ls $NETWORK
 TEXT
@@ -117,7 +117,7 @@ container() {
     ip -n "$space" addr add "$v6:2/96" dev eth0 nodad
     ip -n "$space" route add default via "$v4.1"
     ip -n "$space" route add default via "$v6:1"
-    controller route add "$NETWORK" "$v4.0/24" --via "$(node "$name" id --json | jq -r .node)"
+    controller route add "$NETWORK" "$v4.0/24" --via "$(node "$name" id --json | jq -r .node)" >/dev/null
     ENDS+=("$PREFIX-$name $(overlay_address "$name" inet) $(overlay_address "$name" inet6)" "$space $v4.2 $v6:2")
 }
 
@@ -145,10 +145,10 @@ throughput() {
     local from=${ENDS[1]%% *} to space address
     read -r space address _ <<<"${ENDS[3]}"
     ip netns exec "$space" iperf3 -s -D -I "$STATE/beta/iperf.pid" --logfile "$STATE/beta/iperf.log"
-    until_ok "iperf3" grep -q listening "$STATE/beta/iperf.log"
-    for to in "" "-R"; do
-        ip netns exec "$from" iperf3 -J -t 3 -c "$address" $to |
-            jq -r --arg way "${to:-  }" '"  \($way) \(.end.sum_received.bits_per_second / 1e9 * 100 | round / 100) Gbit/s"'
+    until_ok "iperf3" listens "$space" 5201
+    for to in "alpha to beta" "beta to alpha -R"; do
+        ip netns exec "$from" iperf3 -J -t 3 -c "$address" ${to:13} |
+            jq -r --arg way "${to:0:13}" '"  \($way) \(.end.sum_received.bits_per_second / 1e9 * 100 | round / 100) Gbit/s"'
     done
 }
 
@@ -176,11 +176,13 @@ overlay_address() {
     ip -n "$PREFIX-$1" -j addr show dev tmb0 2>/dev/null |
         jq -er --arg family "$2" '[.[0].addr_info[] | select(.family == $family and .scope == "global") | .local][0]'
 }
+listens() { ip netns exec "$1" ss -Hltn "sport = :$2" | grep -q .; }
 has_addresses() { overlay_address "$1" inet && overlay_address "$1" inet6; }
 
-# Waits for a command to succeed, at most ten seconds.
+# Waits for a command to succeed. A controller's first start looks for an address by a memory-hard hash, which takes some
+# seconds.
 until_ok() {
-    local what=$1 deadline=$((SECONDS + 10))
+    local what=$1 deadline=$((SECONDS + 60))
     shift
     until "$@" >/dev/null 2>&1; do
         if ((SECONDS > deadline)); then
