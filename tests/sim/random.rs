@@ -57,13 +57,13 @@ struct Life {
 
 impl Life {
     fn new(seed: u64) -> Self {
-        let conditions = if seed % 3 == 0 {
+        let conditions = if seed.is_multiple_of(3) {
             Conditions::ROUGH
         } else {
             Conditions::CLEAN
         };
         let mut world = World::new(Handshake::Fake, conditions, seed);
-        if seed % 2 == 0 {
+        if seed.is_multiple_of(2) {
             world.set_timing(Timing {
                 rekey_after: Duration::from_secs(2),
                 reject_after: Duration::from_secs(3),

@@ -49,9 +49,6 @@ use dialing::{Dialing, Due};
 use lane_set::LaneSet;
 use watch::Watch;
 
-/// How long an accepted initiation of the peer's holds back our own.
-const CROSSING: Duration = Duration::from_millis(500);
-
 /// Who a peer is; fixed as long as its keys are.
 #[derive(Debug)]
 pub(crate) struct Identity {
@@ -241,10 +238,7 @@ impl Peer {
     }
 
     fn dial(&mut self, context: &mut Context<'_>, now: Instant) {
-        let crossing = self
-            .initiation_accepted_at
-            .filter(|accepted| now.saturating_duration_since(*accepted) < CROSSING);
-        self.dialing = Some(Dialing::new(crossing, now));
+        self.dialing = Some(Dialing::new(self.initiation_accepted_at, now));
         self.handle_timeout(context, now);
     }
 

@@ -100,17 +100,14 @@ impl Network {
                 Some(_) | None => changes.gone.push(slot),
             }
         }
-        changes.new = self.without_shared_keys(wanted.into_values().collect());
+        // Two members with one transport key cannot be told apart: who came first stays, the other gets no session.
+        let mut taken = BTreeSet::from([self.secret.public()]);
+        taken.extend(changes.kept.iter().map(|(_, cert)| cert.transport));
+        changes.new = wanted
+            .into_values()
+            .filter(|cert| taken.insert(cert.transport))
+            .collect();
         changes
-    }
-
-    /// Two members with one transport key cannot be told apart: the first by identity stays, the other gets no session.
-    fn without_shared_keys<'a>(&self, certs: Vec<&'a MemberCert>) -> Vec<&'a MemberCert> {
-        let mut seen = BTreeSet::from([self.secret.public()]);
-        certs
-            .into_iter()
-            .filter(|cert| seen.insert(cert.transport))
-            .collect()
     }
 
     pub(crate) fn rebuild_ownership(&mut self, directory: &Directory, wall: UnixSeconds) {

@@ -54,7 +54,7 @@ pub(crate) struct Dialing {
 }
 
 impl Dialing {
-    /// Begins at once, unless an initiation of the peer's was accepted a moment ago.
+    /// Begins at once, unless an initiation of the peer's was accepted a moment ago. `peer_initiated` is when that was.
     pub(crate) fn new(peer_initiated: Option<Instant>, now: Instant) -> Self {
         let mut dialing = Self {
             backoff: Backoff::new(backoff::HANDSHAKE),
@@ -66,7 +66,9 @@ impl Dialing {
             offered: None,
             envelope: None,
         };
-        if let Some(accepted) = peer_initiated {
+        if let Some(accepted) = peer_initiated
+            && now.saturating_duration_since(accepted) < YIELD
+        {
             dialing.yield_to_peer(accepted);
         }
         dialing

@@ -127,7 +127,10 @@ impl Peer {
         match observed.verdict {
             Verdict::Fine => {}
             Verdict::Ask => self.ping_endpoint(context, now),
-            Verdict::Back => self.refresh_path(context),
+            Verdict::Back => {
+                self.refresh_path(context);
+                self.flush(context, now);
+            }
             Verdict::Lost => self.handle_lost(index, unproven_since.is_some(), context, now),
         }
         let is_due = is_worn || self.rekey_at.is_some_and(|at| now >= at);
