@@ -19,7 +19,7 @@
 //!
 //! The envelope takes only IP packets, so a message travels as an IPv4 packet of protocol 253 (RFC 3692: for
 //! experiments) that no interface ever sees. Messages of an unknown kind are ignored: later versions may say more. An
-//! ephemeral key of another kind adds its shared secret to [`Agreement::secrets`].
+//! ephemeral key of another kind adds its shared secret to what the lane's keys are derived from.
 
 use hkdf::Hkdf;
 use rand::{Rng as _, RngCore as _, rngs::StdRng};

@@ -7,7 +7,7 @@
 //! | [`Door`] | network | looks at a stranger's message before any peer is known |
 //! | [`Machine`] | peer of a network | one side of the handshake, and the sealed envelope for lane negotiation |
 //!
-//! The library's own timers are never run: when to start, repeat or forget a handshake is decided in [`crate::peer`],
+//! The library's own timers are never run: when to start, repeat or forget a handshake is decided in `peer`,
 //! on a clock that is passed in. No user packet passes through it either, so of a session it makes only two or three
 //! short messages are ever sealed, and what its data path does with lengths and counters can be fenced in here:
 //!
@@ -15,7 +15,7 @@
 //! - An index has 24 bits, because the library shifts it left by eight and would let two collide.
 //! - Counters near 2^64 are refused before the library sees them, because its replay window does unchecked arithmetic.
 //! - Its rate limiter counts against a hidden clock. So one limiter that is never under load checks first MACs, and one
-//!   that always is checks cookies; which of the two is asked is decided by [`crate::gate`].
+//!   that always is checks cookies; which of the two is asked is decided by `gate`.
 
 use std::{fmt, net::IpAddr, sync::Arc};
 
