@@ -38,7 +38,9 @@ pub(super) fn pages(directory: Option<&Path>) -> Result<(), Failure> {
 /// The name this program was called by: packages install it as `tombolo-controller`.
 fn program() -> &'static str {
     let called = std::env::args_os().next();
-    let called = called.as_deref().and_then(|path| Path::new(path).file_name());
+    let called = called
+        .as_deref()
+        .and_then(|path| Path::new(path).file_name());
     if called.is_some_and(|name| name == "tombolo-controller") {
         "tombolo-controller"
     } else {
