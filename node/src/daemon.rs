@@ -13,6 +13,7 @@ mod reachability;
 mod reflexive;
 mod reporting;
 mod requests;
+mod standing;
 mod syncing;
 
 use std::{
@@ -136,6 +137,8 @@ struct Daemon {
     joins: Vec<JoinWaiter>,
     routes_asked: BTreeMap<u32, RouteWaiter>,
     next_route_request: u32,
+    /// Networks that could not be read from disk, one line each.
+    damaged: Vec<String>,
     /// Why the state directory could not be written, until it can be again.
     storage_problem: Option<String>,
     last_full_reconcile: Instant,
@@ -192,12 +195,6 @@ impl Daemon {
                 _ = terminate.recv() => return Ok(()),
                 _ = interrupt.recv() => return Ok(()),
                 () = until(engine_due) => self.engine.handle_timeout(Instant::now()),
-                taken = self.inputs.punts.recv_many(&mut punts, PUNT_BATCH) => {
-                    anyhow::ensure!(taken > 0, "the forwarding threads are gone");
-                    for punt in punts.drain(..) {
-                        self.handle_punt(punt);
-                    }
-                }
                 Some((authority, event)) = self.inputs.sync.recv() => self.handle_sync(authority, event),
                 Some(asked) = self.inputs.requests.recv() => self.handle_request(asked),
                 Some(resolved) = self.inputs.resolved.recv() => self.handle_resolved(resolved),
@@ -211,6 +208,13 @@ impl Daemon {
                     self.host_is_stale = true;
                 }
                 _ = ticks.tick() => self.tick()?,
+                // Last, so that a flood of punts holds up nothing else.
+                taken = self.inputs.punts.recv_many(&mut punts, PUNT_BATCH) => {
+                    anyhow::ensure!(taken > 0, "the forwarding threads are gone");
+                    for punt in punts.drain(..) {
+                        self.handle_punt(punt);
+                    }
+                }
             }
         }
     }
@@ -222,6 +226,14 @@ impl Daemon {
             self.host_is_stale = false;
             self.reconcile_host().await;
             self.drain_engine();
+        }
+        let now = Instant::now();
+        if self
+            .networks
+            .values()
+            .any(|network| network.has_endpoints_to_save(now))
+        {
+            self.write_caches();
         }
         self.settle_joins();
     }

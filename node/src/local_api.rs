@@ -10,6 +10,7 @@ use tombolo_proto::{id::NetworkId, key::KeyDigest, link::HostPort};
 use crate::{
     cli::SettingName,
     failure::{Failure, FailureKind},
+    state_dir::settings::Token,
 };
 
 /// What a verb asks of the daemon.
@@ -50,7 +51,7 @@ pub enum Request {
 }
 
 /// What `node join` asks for.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JoinRequest {
     /// Which network.
     pub network: NetworkId,
@@ -59,18 +60,11 @@ pub struct JoinRequest {
     /// Where controllers are.
     pub controllers: Vec<HostPort>,
     /// Authorises at once.
-    pub token: Option<String>,
+    pub token: Option<Token>,
     /// The TUN's name.
     pub interface: Option<String>,
     /// Seconds to wait for authorisation.
     pub wait: Option<u64>,
-}
-
-impl std::fmt::Debug for JoinRequest {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Without the token.
-        write!(f, "JoinRequest({} at {:?})", self.network, self.controllers)
-    }
 }
 
 /// What the daemon answers: a report, or why not.

@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, IsTerminal as _, Write as _},
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
@@ -35,13 +36,23 @@ pub(crate) fn bytes(bytes: &[u8]) -> anyhow::Result<()> {
 pub(crate) fn failure(failure: &Failure) -> ExitCode {
     let message = failure.message.replace('\n', " ");
     // If standard error is closed there is nobody to tell.
-    let _ = writeln!(io::stderr().lock(), "node: {message}");
+    let _ = writeln!(io::stderr().lock(), "{}: {message}", program());
     ExitCode::from(failure.kind.exit_code())
 }
 
 /// Says something beside the result.
 pub(crate) fn note(message: &str) {
-    let _ = writeln!(io::stderr().lock(), "node: {message}");
+    let _ = writeln!(io::stderr().lock(), "{}: {message}", program());
+}
+
+/// The name this program was called by: packages install it as `tombolo`.
+#[must_use]
+pub(crate) fn program() -> &'static str {
+    let called = std::env::args_os().next().map(PathBuf::from);
+    match called.as_deref().and_then(Path::file_name) {
+        Some(name) if name == "tombolo" => "tombolo",
+        _ => "node",
+    }
 }
 
 /// Columns for people.

@@ -212,7 +212,7 @@ fn explain(path: &Path, error: &io::Error) -> anyhow::Error {
         kind,
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
     ) {
-        anyhow!("the disk that holds {path} is full: free some space")
+        anyhow!("the disk that holds {path} is full: free some")
     } else if kind == io::ErrorKind::ReadOnlyFilesystem {
         anyhow!("{path} is on a read-only file system: remount it or choose another --state-dir")
     } else if kind == io::ErrorKind::PermissionDenied {
@@ -231,8 +231,8 @@ mod tests {
     #[test]
     fn what_to_do_about_a_bad_disk_is_said() {
         for (errno, said) in [
-            (Errno::NOSPC, "free some space"),
-            (Errno::DQUOT, "free some space"),
+            (Errno::NOSPC, "is full"),
+            (Errno::DQUOT, "is full"),
             (Errno::ROFS, "remount it"),
             (Errno::ACCESS, "run as root"),
             (Errno::IO, "Input/output error"),
@@ -265,7 +265,7 @@ mod tests {
             known_controllers: Vec::new(),
             root: None,
             digest: None,
-            token: Some("secret".to_owned()),
+            token: Some(settings::Token("secret".to_owned())),
             interface: "tmb0".to_owned(),
             allow_global: true,
             allow_default: false,

@@ -5,6 +5,7 @@ use crate::{
     local_api::{JoinRequest, Request, client::ask},
     output,
     report::{JoinReport, NetworkStatus},
+    state_dir::settings::Token,
 };
 
 pub(super) fn run(global: &Global, arguments: &Join) -> anyhow::Result<()> {
@@ -34,7 +35,7 @@ fn request(arguments: &Join) -> JoinRequest {
         network,
         digest,
         controllers,
-        token: arguments.token.clone().or(link_token),
+        token: arguments.token.clone().or(link_token).map(Token),
         interface: arguments.interface.as_ref().map(ToString::to_string),
         wait: arguments.wait,
     }

@@ -14,12 +14,12 @@ pub(super) fn run(dir: Option<&Path>) -> anyhow::Result<()> {
         Some(dir) => {
             fs::create_dir_all(dir)
                 .with_context(|| format!("Failed to create {}", dir.display()))?;
-            clap_mangen::generate_to(Cli::command().name(program()), dir)
+            clap_mangen::generate_to(Cli::command().name(output::program()).name(program()), dir)
                 .with_context(|| format!("Failed to write man pages to {}", dir.display()))
         }
         None => {
             let mut page = Vec::new();
-            Man::new(Cli::command().name(program())).render(&mut page)?;
+            Man::new(Cli::command().name(output::program()).name(program())).render(&mut page)?;
             output::bytes(&page)
         }
     }

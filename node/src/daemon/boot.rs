@@ -82,6 +82,7 @@ impl Daemon {
             joins: Vec::new(),
             routes_asked: BTreeMap::new(),
             next_route_request: 0,
+            damaged: Vec::new(),
             storage_problem: None,
             last_full_reconcile: Instant::now(),
             inputs: Inputs {
@@ -101,16 +102,16 @@ impl Daemon {
 
     async fn start(&mut self) -> anyhow::Result<()> {
         for (id, settings) in self.state.networks()? {
-            let settings = match settings {
-                Ok(settings) => settings,
+            match settings.and_then(|settings| restored(id, self.state.network(id), settings)) {
+                Ok(network) => {
+                    self.networks.insert(id, network);
+                    self.refresh_membership(id);
+                }
                 Err(error) => {
                     tracing::error!("{error:#}");
-                    continue;
+                    self.damaged.push(format!("{error:#}"));
                 }
-            };
-            let network = restored(id, self.state.network(id), settings)?;
-            self.networks.insert(id, network);
-            self.refresh_membership(id);
+            }
         }
         self.settle().await;
         self.greet_cached_peers();

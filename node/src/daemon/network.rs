@@ -1,6 +1,9 @@
 //! One joined network as this node knows it.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use tombolo_engine::{
     fib::NetworkSlot,
@@ -52,7 +55,12 @@ pub(super) struct Network {
     /// The root key was believed because nothing else was known; said to the next `node join`.
     pub(super) trusted_on_first_use: bool,
     pub(super) unsaved: Unsaved,
+    endpoints_saved: Option<Instant>,
 }
+
+/// Endpoints are saved at once, so that a crash right after the first contact loses nothing, but not more often than this:
+/// in a large network they come in bursts.
+const ENDPOINTS_SAVED_EVERY: Duration = Duration::from_secs(1);
 
 /// What the disk does not have yet.
 #[derive(Debug, Default)]
@@ -87,6 +95,7 @@ impl Network {
             link_problem: None,
             trusted_on_first_use: false,
             unsaved: Unsaved::default(),
+            endpoints_saved: None,
         }
     }
 
@@ -148,6 +157,14 @@ impl Network {
         all
     }
 
+    /// Whether there are endpoints to save, and the last time is long enough ago.
+    pub(super) fn has_endpoints_to_save(&self, now: Instant) -> bool {
+        let recently = self
+            .endpoints_saved
+            .is_some_and(|at| now.duration_since(at) < ENDPOINTS_SAVED_EVERY);
+        self.unsaved.endpoints && !recently
+    }
+
     /// Writes what the disk does not have yet.
     pub(super) fn save(&mut self) -> anyhow::Result<()> {
         if self.unsaved.settings {
@@ -163,6 +180,7 @@ impl Network {
         if self.unsaved.endpoints {
             self.files.store_endpoints(&self.endpoints)?;
             self.unsaved.endpoints = false;
+            self.endpoints_saved = Some(Instant::now());
         }
         Ok(())
     }

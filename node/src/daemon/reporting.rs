@@ -16,7 +16,8 @@ use crate::report::{
 
 impl Daemon {
     pub(super) fn status_report(&self) -> StatusReport {
-        let mut warnings: Vec<String> = self.storage_problem.iter().cloned().collect();
+        let mut warnings = self.damaged.clone();
+        warnings.extend(self.storage_problem.iter().cloned());
         warnings.extend(self.host.failures().iter().cloned());
         StatusReport {
             node: self.node,

@@ -22,7 +22,7 @@ pub struct NetworkSettings {
     /// What the join link says of that key.
     pub digest: Option<KeyDigest>,
     /// The join token, until it has been used.
-    pub token: Option<String>,
+    pub token: Option<Token>,
     /// The TUN's name.
     pub interface: String,
     /// Routes to public prefixes may be installed.
@@ -37,6 +37,17 @@ pub struct NetworkSettings {
     /// A controller's last word was that there is no such network.
     #[serde(default)]
     pub not_found: bool,
+}
+
+/// A join token. Never printed.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Token(pub String);
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Token(…)")
+    }
 }
 
 /// Where the members of a network were last reached.

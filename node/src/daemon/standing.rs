@@ -1,0 +1,145 @@
+//! What a controller says of this node's place in a network, and the directory it sends: kept first, acted on second.
+
+use std::time::{Duration, Instant};
+
+use rand::Rng as _;
+use tombolo_engine::membership::Directory;
+use tombolo_proto::{
+    config::DirectoryEntry,
+    control::Standing,
+    id::{NetworkId, Version},
+};
+
+use super::{Daemon, wall};
+
+/// When a controller would not take a request, or knew no such network, the node asks again this much later.
+const ASK_AGAIN: Duration = Duration::from_secs(15);
+
+impl Daemon {
+    pub(super) fn take_standing(&mut self, id: NetworkId, standing: Standing) {
+        let Some(network) = self.networks.get_mut(&id) else {
+            return;
+        };
+        if network.standing.as_ref() != Some(&standing) {
+            tracing::info!(network = %id, ?standing, "Standing in the network");
+        }
+        network.standing = Some(standing.clone());
+        let is_member = standing == Standing::Member;
+        let settings = &mut network.settings;
+        let before = (
+            settings.denied.clone(),
+            settings.not_found,
+            settings.token.is_some(),
+        );
+        settings.not_found = standing == Standing::NotFound;
+        match standing {
+            Standing::Pending | Standing::Member => {
+                settings.denied = None;
+                settings.token = None;
+            }
+            Standing::Denied { reason } => {
+                settings.denied = Some(reason);
+                settings.token = None;
+            }
+            Standing::NotFound | Standing::Busy => {
+                let jitter = rand::rng().random_range(0..=ASK_AGAIN.as_millis() as u64 / 2);
+                network.ask_again =
+                    Some(Instant::now() + ASK_AGAIN + Duration::from_millis(jitter));
+            }
+        }
+        network.unsaved.settings |= before
+            != (
+                settings.denied.clone(),
+                settings.not_found,
+                settings.token.is_some(),
+            );
+        if network.settings.denied.is_some() {
+            self.forget_members(id);
+        }
+        self.write_caches();
+        self.refresh_membership(id);
+        if is_member {
+            self.speak_as_member(id);
+        }
+    }
+
+    pub(super) fn take_directory(
+        &mut self,
+        id: NetworkId,
+        entries: Vec<DirectoryEntry>,
+        upto: Version,
+        more: bool,
+    ) {
+        let me = self.me;
+        let Some(network) = self.networks.get_mut(&id) else {
+            return;
+        };
+        let Some(mut directory) = network
+            .incoming
+            .take()
+            .or_else(|| network.directory.clone())
+        else {
+            return;
+        };
+        let accepted = directory.accept(entries);
+        for refused in &accepted.refused {
+            tracing::warn!(network = %id, %refused, "Refused a document");
+        }
+        if more {
+            network.incoming = Some(directory);
+            return;
+        }
+        directory.set_have(upto);
+        let was_member = network.membership(&me, wall()).is_some();
+        network.directory = Some(directory);
+        network.unsaved.directory = true;
+        if was_member && network.membership(&me, wall()).is_none() {
+            network.settings.denied = Some("removed from the network".to_owned());
+            network.unsaved.settings = true;
+        }
+        // Disk before action, so that no crash undoes a revocation.
+        self.write_caches();
+        if self
+            .networks
+            .get(&id)
+            .is_some_and(|network| network.settings.denied.is_some())
+        {
+            self.forget_members(id);
+        }
+        self.refresh_membership(id);
+    }
+
+    /// A node that was shown the door keeps nothing about those inside but how to ask again.
+    fn forget_members(&mut self, id: NetworkId) {
+        let keyring = self
+            .authorities
+            .get(&id.authority())
+            .and_then(|known| known.connected.as_ref());
+        let Some(network) = self.networks.get_mut(&id) else {
+            return;
+        };
+        network.directory = keyring.and_then(|connected| {
+            Directory::new(id, connected.root, connected.keyring.clone()).ok()
+        });
+        network.endpoints.peers.clear();
+        network.incoming = None;
+        network.unsaved.endpoints = false;
+        network.unsaved.directory = false;
+        if let Err(error) = network.files.forget_members() {
+            tracing::warn!(network = %id, "Failed to forget its members: {error:#}");
+        }
+    }
+
+    /// Asks again where the last answer was not for ever.
+    pub(super) fn repeat_joins(&mut self, now: Instant) {
+        let due: Vec<NetworkId> = self
+            .networks
+            .values()
+            .filter(|network| network.ask_again.is_some_and(|at| at <= now))
+            .map(|network| network.id)
+            .collect();
+        for id in due {
+            self.ask_to_join(id);
+        }
+    }
+}
