@@ -12,6 +12,8 @@ use axum::{
     response::{IntoResponse as _, Response},
     routing::get,
 };
+use tokio::sync::broadcast;
+use tombolo_proto::api::Event;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::{
     Modify, OpenApi,
@@ -51,6 +53,14 @@ pub struct ApiState {
     pub(crate) stop: Stop,
 }
 
+impl ApiState {
+    /// The stream of changes, as `/api/v1/events` tells them.
+    #[must_use]
+    pub fn events(&self) -> broadcast::Receiver<Event> {
+        self.registry.events()
+    }
+}
+
 #[derive(OpenApi)]
 #[openapi(
     info(
@@ -60,7 +70,7 @@ pub struct ApiState {
     ),
     components(schemas(
         tombolo_proto::api::Problem,
-        tombolo_proto::api::Event,
+        Event,
         tombolo_proto::api::AddressRange
     )),
     security(("token" = [])),

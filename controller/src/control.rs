@@ -34,6 +34,8 @@ pub(crate) enum Close {
     NoAddress,
     /// The controller failed.
     Failed,
+    /// The node said hello and then nothing.
+    Silent,
 }
 
 impl Close {
@@ -46,6 +48,7 @@ impl Close {
             Self::TooSlow => 5,
             Self::NoAddress => 6,
             Self::Failed => 7,
+            Self::Silent => 8,
         })
     }
 
@@ -58,6 +61,7 @@ impl Close {
             Self::TooSlow => "the node does not keep up",
             Self::NoAddress => "this key has no node address",
             Self::Failed => "the controller failed",
+            Self::Silent => "nothing was said after the hello",
         }
     }
 }
@@ -68,6 +72,8 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// A node has this long to finish the handshake and say hello.
 const HELLO_DEADLINE: Duration = Duration::from_secs(10);
+/// And this long to say what it wants; a node without a wish needs no connection.
+const SILENCE_DEADLINE: Duration = Duration::from_secs(60);
 /// A stopping controller waits this long for nodes to hear of it.
 const GOODBYE: Duration = Duration::from_secs(1);
 /// Control messages are small; a directory flows in chunks.

@@ -1,6 +1,6 @@
 //! Changing networks: load, decide, sign, commit, publish; and again from the start if somebody else was faster.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use dashmap::DashMap;
 use tokio::sync::Mutex;
@@ -65,6 +65,20 @@ pub(crate) struct Wish<'a> {
     pub(crate) action: &'static str,
     pub(crate) subject: String,
     pub(crate) token: Option<&'a TokenClaim>,
+    /// A node that the caller tells its new standing itself.
+    pub(crate) answered: Option<IdentityKey>,
+}
+
+impl<'a> Wish<'a> {
+    pub(crate) const fn new(actor: &'a Actor, action: &'static str, subject: String) -> Self {
+        Self {
+            actor,
+            action,
+            subject,
+            token: None,
+            answered: None,
+        }
+    }
 }
 
 /// All networks of this controller.
@@ -138,7 +152,7 @@ impl Networks {
             };
             match self.store.commit(commit).await {
                 Ok(_) => {
-                    self.registry.tell(id, after.revision().0, "changed");
+                    self.registry.tell(id, Some(after.revision()), "changed");
                     return Ok(after);
                 }
                 Err(CommitError::Conflict) => {}
@@ -183,7 +197,7 @@ impl Networks {
                         sequence,
                     };
                     self.loaded.insert(id, Arc::new(kept));
-                    self.publish(before, &after, &changes, documents);
+                    self.publish(before, &after, &changes, documents, wish.answered);
                     return Ok(after);
                 }
                 Err(CommitError::Conflict) => {
@@ -206,18 +220,13 @@ impl Networks {
         }
         self.registry
             .publish(id, &Push::Standing(id, Standing::NotFound), None);
-        self.registry.tell(id, 0, "deleted");
+        self.registry.tell(id, None, "deleted");
         Ok(())
     }
 
     /// Renews certificates and forgets what is too old, in every network.
     pub(crate) async fn upkeep(&self) -> Result<(), ChangeError> {
-        let wish = || Wish {
-            actor: &Actor::Controller,
-            action: "upkeep",
-            subject: String::new(),
-            token: None,
-        };
+        let wish = || Wish::new(&Actor::Controller, "upkeep", String::new());
         let mut after = None;
         loop {
             let ids = self.store.network_ids(after, 100).await?;
@@ -275,9 +284,14 @@ impl Networks {
         after: &Network,
         changes: &[Change],
         documents: Vec<SignedDocument>,
+        answered: Option<IdentityKey>,
     ) {
         let network = after.id();
-        for identity in changes.iter().filter_map(concerned) {
+        let concerned: BTreeSet<IdentityKey> = changes.iter().filter_map(concerned).collect();
+        for identity in concerned {
+            if Some(identity) == answered {
+                continue;
+            }
             let standing = standing(after, &identity);
             if standing != self::standing(before, &identity) {
                 self.registry
@@ -285,7 +299,8 @@ impl Networks {
             }
         }
         if after.revision() == before.revision() {
-            self.registry.tell(network, after.revision().0, "requests");
+            self.registry
+                .tell(network, Some(after.revision()), "requests");
             return;
         }
         let entries: Vec<DirectoryEntry> = documents
@@ -300,7 +315,8 @@ impl Networks {
         });
         self.registry
             .publish(network, &Push::Directory(committed), None);
-        self.registry.tell(network, after.revision().0, "changed");
+        self.registry
+            .tell(network, Some(after.revision()), "changed");
     }
 
     fn version(&self, revision: Revision) -> Version {

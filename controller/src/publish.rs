@@ -17,7 +17,7 @@ use tombolo_proto::{
     api::Event,
     config::{DirectoryEntry, EndpointAnnouncement},
     control::Standing,
-    id::{NetworkId, Version},
+    id::{NetworkId, Revision, Version},
     key::IdentityKey,
     signed::Signed,
 };
@@ -137,11 +137,11 @@ impl Registry {
         self.events.subscribe()
     }
 
-    pub(crate) fn tell(&self, network: NetworkId, revision: u64, kind: &str) {
+    pub(crate) fn tell(&self, network: NetworkId, revision: Option<Revision>, kind: &str) {
         // Nobody listening is no error.
         let _ = self.events.send(Event {
             network,
-            revision,
+            revision: revision.map(|revision| revision.0),
             kind: kind.to_owned(),
         });
     }
@@ -178,6 +178,9 @@ impl Registry {
             .remove_if(identity, |_, node| node.serial == serial);
         if let Some((identity, node)) = left {
             self.unsubscribe(&identity, &node.networks);
+            for network in node.networks {
+                self.tell(network, None, "online");
+            }
         }
     }
 }
@@ -188,12 +191,15 @@ impl Place {
         if let Some(mut node) = self.registry.nodes.get_mut(&self.identity)
             && node.serial == self.serial
         {
-            node.networks.insert(network);
+            let fresh = node.networks.insert(network);
             self.registry
                 .subscribers
                 .entry(network)
                 .or_default()
                 .insert(self.identity);
+            if fresh {
+                self.registry.tell(network, None, "online");
+            }
         }
     }
 }

@@ -376,9 +376,9 @@ json! {
         /// In which network.
         #[cfg_attr(feature = "openapi", schema(value_type = String))]
         pub network: NetworkId,
-        /// The network's revision after the change.
-        pub revision: u64,
-        /// `changed`, `requests`, `deleted` or `online`.
+        /// The network's revision after the change, if it has one.
+        pub revision: Option<u64>,
+        /// `changed`, `requests` (waiting nodes), `deleted`, or `online` (a node came or went).
         pub kind: String,
     }
 }

@@ -7,7 +7,7 @@ use super::{ApiState, Problem, extract::Paging};
 use crate::auth::Admin;
 
 /// Lists what was done, oldest first.
-#[utoipa::path(get, path = "/api/v1/audit", tag = "controller", params(Paging),
+#[utoipa::path(get, operation_id = "list_audit", path = "/api/v1/audit", tag = "controller", params(Paging),
     responses((status = 200, body = Page<AuditEntry>)))]
 pub(super) async fn list(
     State(state): State<ApiState>,

@@ -20,7 +20,7 @@ use crate::{auth::Reader, stop::Stop};
 const HEARTBEAT: Duration = Duration::from_secs(20);
 
 /// Streams changes (`text/event-stream`).
-#[utoipa::path(get, path = "/api/v1/events", tag = "controller",
+#[utoipa::path(get, operation_id = "stream_events", path = "/api/v1/events", tag = "controller",
     responses((status = 200, body = Event, content_type = "text/event-stream")))]
 pub(super) async fn stream(State(state): State<ApiState>, _reader: Reader) -> Response {
     let events = changes(state.registry.events(), state.stop.clone());

@@ -26,7 +26,7 @@ const MAX_LIFETIME_SECONDS: u64 = 366 * 24 * 3600;
 const MAX_USES: u32 = 100_000;
 
 /// Lists join tokens, without their secrets.
-#[utoipa::path(get, path = "/api/v1/networks/{id}/join-tokens", tag = "join tokens",
+#[utoipa::path(get, operation_id = "list_join_tokens", path = "/api/v1/networks/{id}/join-tokens", tag = "join tokens",
     params(("id" = String, Path), Paging), responses((status = 200, body = Page<JoinToken>)))]
 pub(super) async fn list(
     State(state): State<ApiState>,
@@ -44,7 +44,7 @@ pub(super) async fn list(
 }
 
 /// Creates a join token: nodes that show it are authorised at once.
-#[utoipa::path(post, path = "/api/v1/networks/{id}/join-tokens", tag = "join tokens", params(("id" = String, Path)),
+#[utoipa::path(post, operation_id = "create_join_token", path = "/api/v1/networks/{id}/join-tokens", tag = "join tokens", params(("id" = String, Path)),
     request_body = NewJoinToken, responses((status = 201, body = CreatedToken)))]
 pub(super) async fn create(
     State(state): State<ApiState>,
@@ -80,7 +80,7 @@ pub(super) async fn create(
 }
 
 /// Deletes a join token.
-#[utoipa::path(delete, path = "/api/v1/networks/{id}/join-tokens/{token}", tag = "join tokens",
+#[utoipa::path(delete, operation_id = "delete_join_token", path = "/api/v1/networks/{id}/join-tokens/{token}", tag = "join tokens",
     params(("id" = String, Path), ("token" = String, Path)), responses((status = 204)))]
 pub(super) async fn remove(
     State(state): State<ApiState>,

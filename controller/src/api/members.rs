@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// Lists members and waiting requests.
-#[utoipa::path(get, path = "/api/v1/networks/{id}/members", tag = "members", params(("id" = String, Path), Paging),
+#[utoipa::path(get, operation_id = "list_members", path = "/api/v1/networks/{id}/members", tag = "members", params(("id" = String, Path), Paging),
     responses((status = 200, body = Page<Member>)))]
 pub(super) async fn list(
     State(state): State<ApiState>,
@@ -63,7 +63,7 @@ pub(super) async fn list(
 }
 
 /// Shows a member or a waiting request.
-#[utoipa::path(get, path = "/api/v1/networks/{id}/members/{node}", tag = "members",
+#[utoipa::path(get, operation_id = "show_member", path = "/api/v1/networks/{id}/members/{node}", tag = "members",
     params(("id" = String, Path), ("node" = String, Path)), responses((status = 200, body = Member)))]
 pub(super) async fn show(
     State(state): State<ApiState>,
@@ -81,7 +81,7 @@ pub(super) async fn show(
 }
 
 /// Authorises, deauthorises or changes a member.
-#[utoipa::path(patch, path = "/api/v1/networks/{id}/members/{node}", tag = "members",
+#[utoipa::path(patch, operation_id = "update_member", path = "/api/v1/networks/{id}/members/{node}", tag = "members",
     params(("id" = String, Path), ("node" = String, Path)), request_body = MemberPatch,
     responses((status = 200, body = Member)))]
 pub(super) async fn update(
@@ -111,7 +111,7 @@ pub(super) async fn update(
 }
 
 /// Deletes a member, frees its addresses, and revokes its certificates; or deletes a waiting request.
-#[utoipa::path(delete, path = "/api/v1/networks/{id}/members/{node}", tag = "members",
+#[utoipa::path(delete, operation_id = "delete_member", path = "/api/v1/networks/{id}/members/{node}", tag = "members",
     params(("id" = String, Path), ("node" = String, Path)), responses((status = 204)))]
 pub(super) async fn remove(
     State(state): State<ApiState>,
@@ -134,7 +134,7 @@ pub(super) async fn remove(
 }
 
 /// Allocates a container subnet from the network's subnet pools and routes it to the member.
-#[utoipa::path(post, path = "/api/v1/networks/{id}/members/{node}/subnets", tag = "members",
+#[utoipa::path(post, operation_id = "allocate_subnet", path = "/api/v1/networks/{id}/members/{node}/subnets", tag = "members",
     params(("id" = String, Path), ("node" = String, Path)), request_body = NewSubnet,
     responses((status = 201, body = Route)))]
 pub(super) async fn allocate_subnet(
@@ -172,12 +172,7 @@ fn action(patch: &MemberPatch) -> &'static str {
 }
 
 fn wish<'a>(actor: &'a Actor, action: &'static str, subject: &str) -> Wish<'a> {
-    Wish {
-        actor,
-        action,
-        subject: subject.to_owned(),
-        token: None,
-    }
+    Wish::new(actor, action, subject.to_owned())
 }
 
 fn check_node(text: &str) -> Result<NodeId, Problem> {

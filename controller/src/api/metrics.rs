@@ -12,7 +12,7 @@ use super::{ApiState, Problem};
 use crate::auth::Reader;
 
 /// Shows counters in the Prometheus text format.
-#[utoipa::path(get, path = "/metrics", tag = "controller", responses((status = 200, body = String)))]
+#[utoipa::path(get, operation_id = "show_metrics", path = "/metrics", tag = "controller", responses((status = 200, body = String)))]
 pub(super) async fn show(
     State(state): State<ApiState>,
     _reader: Reader,

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Lists networks.
-#[utoipa::path(get, path = "/api/v1/networks", tag = "networks", params(Paging),
+#[utoipa::path(get, operation_id = "list_networks", path = "/api/v1/networks", tag = "networks", params(Paging),
     responses((status = 200, body = Page<Network>)))]
 pub(super) async fn list(
     State(state): State<ApiState>,
@@ -44,7 +44,7 @@ pub(super) async fn list(
 }
 
 /// Creates a network.
-#[utoipa::path(post, path = "/api/v1/networks", tag = "networks", request_body = NewNetwork,
+#[utoipa::path(post, operation_id = "create_network", path = "/api/v1/networks", tag = "networks", request_body = NewNetwork,
     responses((status = 201, body = Network)))]
 pub(super) async fn create(
     State(state): State<ApiState>,
@@ -77,7 +77,7 @@ pub(super) async fn create(
 }
 
 /// Shows a network.
-#[utoipa::path(get, path = "/api/v1/networks/{id}", tag = "networks", params(("id" = String, Path)),
+#[utoipa::path(get, operation_id = "show_network", path = "/api/v1/networks/{id}", tag = "networks", params(("id" = String, Path)),
     responses((status = 200, body = Network)))]
 pub(super) async fn show(
     State(state): State<ApiState>,
@@ -90,7 +90,7 @@ pub(super) async fn show(
 }
 
 /// Changes a network.
-#[utoipa::path(patch, path = "/api/v1/networks/{id}", tag = "networks", params(("id" = String, Path)),
+#[utoipa::path(patch, operation_id = "update_network", path = "/api/v1/networks/{id}", tag = "networks", params(("id" = String, Path)),
     request_body = NetworkPatch, responses((status = 200, body = Network)))]
 pub(super) async fn update(
     State(state): State<ApiState>,
@@ -104,12 +104,7 @@ pub(super) async fn update(
     let (name, v4) = (patch.name.as_deref(), patch.v4.as_deref());
     let current = &loaded.network.settings().v4;
     let wanted = views::settings_patch(name, v4, &patch.settings, current)?;
-    let wish = Wish {
-        actor: &actor,
-        action: "network.update",
-        subject: String::new(),
-        token: None,
-    };
+    let wish = Wish::new(&actor, "network.update", String::new());
     let after = state
         .networks
         .change(id, wish, |network, _| {
@@ -122,7 +117,7 @@ pub(super) async fn update(
 }
 
 /// Deletes a network with its members, routes and tokens.
-#[utoipa::path(delete, path = "/api/v1/networks/{id}", tag = "networks", params(("id" = String, Path)),
+#[utoipa::path(delete, operation_id = "delete_network", path = "/api/v1/networks/{id}", tag = "networks", params(("id" = String, Path)),
     responses((status = 204)))]
 pub(super) async fn remove(
     State(state): State<ApiState>,

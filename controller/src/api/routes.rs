@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// Lists routes.
-#[utoipa::path(get, path = "/api/v1/networks/{id}/routes", tag = "routes", params(("id" = String, Path), Paging),
+#[utoipa::path(get, operation_id = "list_routes", path = "/api/v1/networks/{id}/routes", tag = "routes", params(("id" = String, Path), Paging),
     responses((status = 200, body = Page<Route>)))]
 pub(super) async fn list(
     State(state): State<ApiState>,
@@ -48,7 +48,7 @@ pub(super) async fn list(
 }
 
 /// Shows a route.
-#[utoipa::path(get, path = "/api/v1/networks/{id}/routes/{route}", tag = "routes",
+#[utoipa::path(get, operation_id = "show_route", path = "/api/v1/networks/{id}/routes/{route}", tag = "routes",
     params(("id" = String, Path), ("route" = String, Path)), responses((status = 200, body = Route)))]
 pub(super) async fn show(
     State(state): State<ApiState>,
@@ -61,7 +61,7 @@ pub(super) async fn show(
 }
 
 /// Adds a route. Host bits are cut off, and the answer says so.
-#[utoipa::path(post, path = "/api/v1/networks/{id}/routes", tag = "routes", params(("id" = String, Path)),
+#[utoipa::path(post, operation_id = "add_route", path = "/api/v1/networks/{id}/routes", tag = "routes", params(("id" = String, Path)),
     request_body = NewRoute, responses((status = 201, body = Route)))]
 pub(super) async fn add(
     State(state): State<ApiState>,
@@ -71,12 +71,11 @@ pub(super) async fn add(
 ) -> Result<Response, Problem> {
     let id = views::network_id(&id)?;
     let typed: TypedPrefix = new.target.parse()?;
-    let wish = Wish {
-        actor: &actor,
-        action: "route.add",
-        subject: format!("{} via {:.80}", typed.prefix, new.via),
-        token: None,
-    };
+    let wish = Wish::new(
+        &actor,
+        "route.add",
+        format!("{} via {:.80}", typed.prefix, new.via),
+    );
     let after = state
         .networks
         .change(id, wish, |network, _| {
@@ -103,7 +102,7 @@ pub(super) async fn add(
 }
 
 /// Approves or changes a route.
-#[utoipa::path(patch, path = "/api/v1/networks/{id}/routes/{route}", tag = "routes",
+#[utoipa::path(patch, operation_id = "update_route", path = "/api/v1/networks/{id}/routes/{route}", tag = "routes",
     params(("id" = String, Path), ("route" = String, Path)), request_body = RoutePatch,
     responses((status = 200, body = Route)))]
 pub(super) async fn update(
@@ -124,12 +123,7 @@ pub(super) async fn update(
         mode: patch.mode,
         metric: patch.metric,
     };
-    let wish = Wish {
-        actor: &actor,
-        action: "route.update",
-        subject: route.to_string(),
-        token: None,
-    };
+    let wish = Wish::new(&actor, "route.update", route.to_string());
     let after = state
         .networks
         .change(id, wish, |network, _| {
@@ -145,7 +139,7 @@ pub(super) async fn update(
 }
 
 /// Deletes a route.
-#[utoipa::path(delete, path = "/api/v1/networks/{id}/routes/{route}", tag = "routes",
+#[utoipa::path(delete, operation_id = "delete_route", path = "/api/v1/networks/{id}/routes/{route}", tag = "routes",
     params(("id" = String, Path), ("route" = String, Path)), responses((status = 204)))]
 pub(super) async fn remove(
     State(state): State<ApiState>,
@@ -155,12 +149,7 @@ pub(super) async fn remove(
 ) -> Result<StatusCode, Problem> {
     let id = views::network_id(&id)?;
     let route = route_id(&route)?;
-    let wish = Wish {
-        actor: &actor,
-        action: "route.delete",
-        subject: route.to_string(),
-        token: None,
-    };
+    let wish = Wish::new(&actor, "route.delete", route.to_string());
     state
         .networks
         .change(id, wish, |network, _| {

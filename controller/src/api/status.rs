@@ -7,7 +7,7 @@ use super::{ApiState, Problem};
 use crate::auth::Reader;
 
 /// Shows the controller itself.
-#[utoipa::path(get, path = "/api/v1/status", tag = "controller", responses((status = 200, body = Status)))]
+#[utoipa::path(get, operation_id = "show_status", path = "/api/v1/status", tag = "controller", responses((status = 200, body = Status)))]
 pub(super) async fn show(
     State(state): State<ApiState>,
     _reader: Reader,

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Lists API tokens, without their secrets.
-#[utoipa::path(get, path = "/api/v1/tokens", tag = "tokens", params(Paging),
+#[utoipa::path(get, operation_id = "list_tokens", path = "/api/v1/tokens", tag = "tokens", params(Paging),
     responses((status = 200, body = Page<Token>)))]
 pub(super) async fn list(
     State(state): State<ApiState>,
@@ -31,7 +31,7 @@ pub(super) async fn list(
 }
 
 /// Creates an API token.
-#[utoipa::path(post, path = "/api/v1/tokens", tag = "tokens", request_body = NewToken,
+#[utoipa::path(post, operation_id = "create_token", path = "/api/v1/tokens", tag = "tokens", request_body = NewToken,
     responses((status = 201, body = CreatedToken)))]
 pub(super) async fn create(
     State(state): State<ApiState>,
@@ -83,7 +83,7 @@ pub(super) async fn create(
 }
 
 /// Deletes an API token: it stops working at once.
-#[utoipa::path(delete, path = "/api/v1/tokens/{token}", tag = "tokens", params(("token" = String, Path)),
+#[utoipa::path(delete, operation_id = "delete_token", path = "/api/v1/tokens/{token}", tag = "tokens", params(("token" = String, Path)),
     responses((status = 204)))]
 pub(super) async fn remove(
     State(state): State<ApiState>,

@@ -16,6 +16,8 @@ use crate::{
 
 pub(super) fn run(global: &Global, flags: &Serve, file: File) -> Result<(), Failure> {
     telemetry::init();
+    // Whatever the controller writes is for its own user alone.
+    rustix::process::umask(rustix::fs::Mode::from_bits_truncate(0o077));
     let config = merge(global, flags, file)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -12,7 +12,7 @@ use tombolo_proto::{
 };
 
 use super::{
-    Close, HELLO_DEADLINE, Shared,
+    Close, HELLO_DEADLINE, SILENCE_DEADLINE, Shared,
     framing::{self, Received},
     tls,
 };
@@ -88,10 +88,10 @@ async fn serve(connection: &Connection, shared: &Arc<Shared>) -> Result<(), End>
     };
     // Only a node that has something to say takes its place: one that does not believe this controller, or tries several
     // ways to it at once, must not supersede its own good connection by a mere hello.
-    let Ok(Some(first)) = tokio::time::timeout(HELLO_DEADLINE, framing::read(&mut receive)).await
-    else {
-        return Err(End::Gone);
-    };
+    let first = tokio::time::timeout(SILENCE_DEADLINE, framing::read(&mut receive))
+        .await
+        .map_err(|_| End::Close(Close::Silent))?
+        .ok_or(End::Gone)?;
     shared.store.saw(&identity, &software).await?;
     let (place, mut pushes) = shared.registry.enter(identity);
     let mut session = Session {

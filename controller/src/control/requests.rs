@@ -96,12 +96,7 @@ impl Session<'_> {
     }
 
     fn wish<'w>(&self, actor: &'w Actor, action: &'static str) -> Wish<'w> {
-        Wish {
-            actor,
-            action,
-            subject: self.node.to_string(),
-            token: None,
-        }
+        Wish::new(actor, action, self.node.to_string())
     }
 
     async fn join(&mut self, network: NetworkId, introduction: Introduction) -> Result<(), End> {
@@ -127,6 +122,7 @@ impl Session<'_> {
         };
         let wish = Wish {
             token: claim.as_ref(),
+            answered: Some(self.identity),
             ..self.wish(&actor, action)
         };
         let request = |now: UnixSeconds| Request {

@@ -1,0 +1,367 @@
+//! A node as far as the control channel goes.
+
+use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration};
+
+use quinn::{
+    ClientConfig, Connection, ConnectionError, Endpoint, RecvStream, SendStream,
+    crypto::rustls::QuicClientConfig,
+};
+use rustls::{
+    DigitallySignedStruct, Error, SignatureScheme,
+    client::{
+        AlwaysResolvesClientRawPublicKeys,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
+    crypto::{WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls13_signature_with_raw_key},
+    pki_types::{
+        CertificateDer, PrivatePkcs8KeyDer, ServerName, SubjectPublicKeyInfoDer, UnixTime,
+    },
+    sign::CertifiedKey,
+};
+use tombolo_proto::{
+    address::{self, Cost},
+    config::{DirectoryEntry, EndpointAnnouncement, Keyring, MemberCert, NetworkDoc, Revocation},
+    control::{self, ALPN, Message as _, PROTOCOL, PROTOCOL_MIN, Standing, ToController, ToNode},
+    id::{NetworkId, NodeId, Version},
+    key::{IdentityKey, Seed},
+    signed::Signed,
+};
+
+/// Longer than anything here takes; a test that waits this long has failed.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+pub(crate) struct Node {
+    pub(crate) seed: Seed,
+    pub(crate) address: NodeId,
+    pub(crate) keyring: Keyring,
+    pub(crate) connection: Connection,
+    send: SendStream,
+    receive: RecvStream,
+    /// Messages that came while another kind was waited for.
+    early: VecDeque<ToNode>,
+    _endpoint: Endpoint,
+}
+
+impl Node {
+    pub(crate) async fn connect(to: SocketAddr, seed: Seed, replica: IdentityKey) -> Self {
+        let (endpoint, connection) = dial(to, &seed, replica).await;
+        let (mut send, mut receive) = connection.open_bi().await.expect("a stream");
+        let hello = ToController::Hello {
+            min: PROTOCOL_MIN,
+            max: PROTOCOL,
+            software: "test 1.0".to_owned(),
+        };
+        send.write_all(&control::encode(&hello))
+            .await
+            .expect("the controller reads");
+        let ToNode::Welcome { root, keyring, .. } = read(&mut receive).await else {
+            panic!("the controller welcomes a node first");
+        };
+        let authority = address::of(&root, Cost::Authority).expect("an authority address");
+        let keyring = keyring
+            .verify(Keyring::scope(authority), |signer| *signer == root)
+            .expect("the root key signed the keyring");
+        assert!(keyring.replicas.contains(&replica));
+        let address = address::of(&seed.identity().public(), Cost::Node).expect("a node address");
+        Self {
+            seed,
+            address,
+            keyring,
+            connection,
+            send,
+            receive,
+            early: VecDeque::new(),
+            _endpoint: endpoint,
+        }
+    }
+
+    pub(crate) fn identity(&self) -> IdentityKey {
+        self.seed.identity().public()
+    }
+
+    pub(crate) async fn say(&mut self, message: &ToController) {
+        self.say_raw(&control::encode(message)).await;
+    }
+
+    pub(crate) async fn say_raw(&mut self, bytes: &[u8]) {
+        self.send
+            .write_all(bytes)
+            .await
+            .expect("the controller reads");
+    }
+
+    pub(crate) async fn join(&mut self, network: NetworkId, token: Option<&str>) {
+        let message = ToController::Join {
+            network,
+            token: token.map(str::to_owned),
+            transport: self.seed.transport(network, 0).public(),
+            transport_epoch: 0,
+            name: format!("host-{}", self.address),
+        };
+        self.say(&message).await;
+    }
+
+    /// The next message, in the order they came.
+    pub(crate) async fn next(&mut self) -> ToNode {
+        match self.early.pop_front() {
+            Some(message) => message,
+            None => read(&mut self.receive).await,
+        }
+    }
+
+    /// The next message that `pick` takes; others are kept for later.
+    pub(crate) async fn wait<T>(&mut self, mut pick: impl FnMut(&ToNode) -> Option<T>) -> T {
+        let known = self
+            .early
+            .iter()
+            .position(|message| pick(message).is_some());
+        if let Some(message) = known.and_then(|position| self.early.remove(position)) {
+            return pick(&message).expect("picked a moment ago");
+        }
+        loop {
+            let message = read(&mut self.receive).await;
+            match pick(&message) {
+                Some(picked) => return picked,
+                None => self.early.push_back(message),
+            }
+        }
+    }
+
+    pub(crate) async fn standing(&mut self, of: NetworkId) -> Standing {
+        self.wait(|message| match message {
+            ToNode::Status { network, standing } if *network == of => Some(standing.clone()),
+            _ => None,
+        })
+        .await
+    }
+
+    pub(crate) async fn expect_pending(&mut self, network: NetworkId) {
+        assert_eq!(self.standing(network).await, Standing::Pending);
+    }
+
+    pub(crate) async fn expect_member(&mut self, network: NetworkId) {
+        assert_eq!(self.standing(network).await, Standing::Member);
+    }
+
+    pub(crate) async fn expect_denied(&mut self, network: NetworkId, text: &str) {
+        match self.standing(network).await {
+            Standing::Denied { reason } => assert!(reason.contains(text), "{reason}"),
+            other => panic!("{other:?} instead of a denial"),
+        }
+    }
+
+    /// Asks for everything above `have` and waits for it.
+    pub(crate) async fn sync(&mut self, network: NetworkId, have: Version) -> Directory {
+        self.say(&ToController::Sync { network, have }).await;
+        self.directory(network).await
+    }
+
+    /// The next directory message, verified.
+    pub(crate) async fn directory(&mut self, of: NetworkId) -> Directory {
+        let mut directory = Directory::default();
+        loop {
+            let (entries, upto, more) = self
+                .wait(|message| match message {
+                    ToNode::Directory {
+                        network,
+                        entries,
+                        upto,
+                        more,
+                    } if *network == of => Some((entries.clone(), *upto, *more)),
+                    _ => None,
+                })
+                .await;
+            for entry in entries {
+                directory.take(of, &self.keyring, &entry);
+            }
+            if !more {
+                directory.upto = upto;
+                return directory;
+            }
+        }
+    }
+
+    pub(crate) fn announcement(
+        &self,
+        network: NetworkId,
+        sequence: u64,
+    ) -> Signed<EndpointAnnouncement> {
+        let body = EndpointAnnouncement {
+            endpoints: vec!["192.0.2.1:9790".parse().expect("an address")],
+            home: None,
+            sequence,
+        };
+        Signed::sign(&body, network.into(), &self.seed.identity())
+    }
+
+    /// Whose endpoints the next such message tells.
+    pub(crate) async fn endpoints(&mut self, of: NetworkId) -> IdentityKey {
+        self.wait(|message| match message {
+            ToNode::Endpoints {
+                network, identity, ..
+            } if *network == of => Some(*identity),
+            _ => None,
+        })
+        .await
+    }
+
+    /// Waits until the controller closed the connection, and tells with which code.
+    pub(crate) async fn closed(&self) -> u64 {
+        closed(&self.connection).await
+    }
+}
+
+pub(crate) async fn closed(connection: &Connection) -> u64 {
+    let reason = tokio::time::timeout(DEADLINE, connection.closed())
+        .await
+        .expect("the controller closes the connection");
+    match reason {
+        ConnectionError::ApplicationClosed(close) => close.error_code.into_inner(),
+        other => panic!("closed for another reason: {other}"),
+    }
+}
+
+pub(crate) async fn read(receive: &mut RecvStream) -> ToNode {
+    let message = async {
+        let mut prefix = [0; 4];
+        receive.read_exact(&mut prefix).await.expect("a message");
+        let mut body = vec![0; u32::from_be_bytes(prefix) as usize];
+        receive
+            .read_exact(&mut body)
+            .await
+            .expect("a whole message");
+        control::decode(&body).expect("a message of this version")
+    };
+    tokio::time::timeout(DEADLINE, message)
+        .await
+        .expect("a message in time")
+}
+
+/// Documents, verified and taken apart.
+#[derive(Debug, Default)]
+pub(crate) struct Directory {
+    pub(crate) network: Option<NetworkDoc>,
+    pub(crate) certs: Vec<MemberCert>,
+    pub(crate) revocations: Vec<Revocation>,
+    pub(crate) upto: Version,
+}
+
+impl Directory {
+    fn take(&mut self, network: NetworkId, keyring: &Keyring, entry: &DirectoryEntry) {
+        let may_sign = |signer: &IdentityKey| keyring.replicas.contains(signer);
+        let signed = "a replica of the keyring signed it";
+        let scope = network.into();
+        match entry {
+            DirectoryEntry::Network(doc) => {
+                self.network = Some(doc.verify(scope, may_sign).expect(signed));
+            }
+            DirectoryEntry::Member(cert) => {
+                self.certs.push(cert.verify(scope, may_sign).expect(signed));
+            }
+            DirectoryEntry::Revocation(revocation) => {
+                self.revocations
+                    .push(revocation.verify(scope, may_sign).expect(signed));
+            }
+        }
+    }
+
+    pub(crate) fn cert(&self, identity: IdentityKey) -> &MemberCert {
+        self.certs
+            .iter()
+            .find(|cert| cert.identity == identity)
+            .expect("a certificate of this member")
+    }
+}
+
+pub(crate) async fn dial(
+    to: SocketAddr,
+    seed: &Seed,
+    replica: IdentityKey,
+) -> (Endpoint, Connection) {
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let mut endpoint = Endpoint::client(any).expect("a UDP socket");
+    endpoint.set_default_client_config(client_config(seed, replica));
+    let connection = endpoint
+        .connect(to, "tombolo")
+        .expect("a valid address")
+        .await
+        .expect("the controller accepts");
+    (endpoint, connection)
+}
+
+fn client_config(seed: &Seed, replica: IdentityKey) -> ClientConfig {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let identity = seed.identity();
+    let key = aws_lc_rs::sign::any_eddsa_type(&PrivatePkcs8KeyDer::from(identity.to_pkcs8()))
+        .expect("an Ed25519 key");
+    let certified = CertifiedKey::new(vec![CertificateDer::from(identity.public().to_spki())], key);
+    let pinned = Pinned {
+        replica,
+        algorithms: provider.signature_verification_algorithms,
+    };
+    let mut config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .expect("TLS 1.3 is there")
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(pinned))
+        .with_client_cert_resolver(Arc::new(AlwaysResolvesClientRawPublicKeys::new(Arc::new(
+            certified,
+        ))));
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    ClientConfig::new(Arc::new(
+        QuicClientConfig::try_from(config).expect("a cipher for QUIC"),
+    ))
+}
+
+#[derive(Debug)]
+struct Pinned {
+    replica: IdentityKey,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl ServerCertVerifier for Pinned {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        assert_eq!(IdentityKey::from_spki(end_entity), Some(self.replica));
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _cert: &CertificateDer<'_>,
+        _dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        unreachable!("QUIC has TLS 1.3 only")
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let spki = SubjectPublicKeyInfoDer::from(cert.as_ref());
+        verify_tls13_signature_with_raw_key(message, &spki, dss, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        vec![SignatureScheme::ED25519]
+    }
+
+    fn requires_raw_public_keys(&self) -> bool {
+        true
+    }
+}
+
+/// A message that no version knows.
+pub(crate) fn unknown_message() -> Vec<u8> {
+    let variant = u8::try_from(ToController::VARIANTS).expect("few variants") + 5;
+    [&2u32.to_be_bytes()[..], &[variant, 7]].concat()
+}

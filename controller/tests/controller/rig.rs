@@ -1,0 +1,152 @@
+//! A controller on free ports, with keys that were found beforehand, so that no test waits for the search.
+
+use std::{path::Path, sync::OnceLock};
+
+use tempfile::TempDir;
+use tombolo_controller::{Controller, config::Config};
+use tombolo_proto::{
+    address::{self, Cost},
+    api,
+    id::NetworkId,
+    key::{IdentityKey, Seed},
+};
+
+use crate::{http::Http, node::Node};
+
+/// A seed whose identity has an authority address.
+pub(crate) const AUTHORITY_SEED: [u8; 32] = [AUTHORITY_BYTE; 32];
+const AUTHORITY_BYTE: u8 = 31;
+
+pub(crate) struct Rig {
+    pub(crate) controller: Controller,
+    pub(crate) http: Http,
+    pub(crate) state: TempDir,
+}
+
+impl Rig {
+    pub(crate) async fn start() -> Self {
+        let state = a_state_dir();
+        let controller = Controller::start(a_config(state.path()))
+            .await
+            .expect("the controller starts");
+        let http = Http::admin(controller.http(), state.path());
+        Self {
+            controller,
+            http,
+            state,
+        }
+    }
+
+    /// The same state, another process as far as anybody can tell.
+    pub(crate) async fn restart(self) -> Self {
+        let Self {
+            controller, state, ..
+        } = self;
+        let control = controller.control();
+        controller.shutdown().await;
+        let config = Config {
+            control,
+            ..a_config(state.path())
+        };
+        let controller = Controller::start(config)
+            .await
+            .expect("the controller starts again");
+        let http = Http::admin(controller.http(), state.path());
+        Self {
+            controller,
+            http,
+            state,
+        }
+    }
+
+    pub(crate) async fn network(&self, body: serde_json::Value) -> api::Network {
+        self.http.post("/networks", body).await.expect_status(201)
+    }
+
+    pub(crate) async fn home(&self) -> api::Network {
+        self.network(serde_json::json!({"name": "home", "v4": "172.27.0.0/16"}))
+            .await
+    }
+
+    pub(crate) async fn node(&self) -> Node {
+        Node::connect(self.controller.control(), a_seed(), self.replica()).await
+    }
+
+    pub(crate) async fn node_with(&self, seed: Seed) -> Node {
+        Node::connect(self.controller.control(), seed, self.replica()).await
+    }
+
+    pub(crate) fn replica(&self) -> IdentityKey {
+        let path = self.state.path().join("replica.key");
+        let bytes = std::fs::read(path).expect("the replica key is there");
+        Seed::from_bytes(bytes.try_into().expect("32 bytes"))
+            .identity()
+            .public()
+    }
+
+    /// A node that asked to join and was authorised.
+    pub(crate) async fn member(&self, network: NetworkId) -> Node {
+        let mut node = self.node().await;
+        node.join(network, None).await;
+        node.expect_pending(network).await;
+        self.authorize(network, &node).await;
+        node.expect_member(network).await;
+        node
+    }
+
+    pub(crate) async fn authorize(&self, network: NetworkId, node: &Node) -> api::Member {
+        self.set_member(network, node, serde_json::json!({"authorized": true}))
+            .await
+    }
+
+    pub(crate) async fn set_member(
+        &self,
+        network: NetworkId,
+        node: &Node,
+        body: serde_json::Value,
+    ) -> api::Member {
+        self.http
+            .patch(&member_path(network, node), body)
+            .await
+            .expect_status(200)
+    }
+}
+
+pub(crate) fn member_path(network: NetworkId, node: &Node) -> String {
+    format!("/networks/{network}/members/{}", node.address)
+}
+
+/// A state directory that holds an authority key already.
+pub(crate) fn a_state_dir() -> TempDir {
+    let state = tempfile::tempdir().expect("a temporary directory");
+    std::fs::write(state.path().join("authority.key"), authority_seed())
+        .expect("a key file can be written");
+    state
+}
+
+pub(crate) fn a_config(state: &Path) -> Config {
+    let any = |text: &str| text.parse().expect("an address");
+    Config {
+        http: any("127.0.0.1:0"),
+        control: any("127.0.0.1:0"),
+        relay: any("127.0.0.1:0"),
+        ..Config::new(state)
+    }
+}
+
+/// A new node's seed.
+pub(crate) fn a_seed() -> Seed {
+    address::mine(Cost::Node, rand::random).0
+}
+
+fn authority_seed() -> [u8; 32] {
+    static CHECKED: OnceLock<()> = OnceLock::new();
+    CHECKED.get_or_init(|| {
+        let key = Seed::from_bytes(AUTHORITY_SEED).identity().public();
+        assert!(
+            address::of(&key, Cost::Authority).is_some(),
+            "the seed in this file has an address"
+        );
+    });
+    AUTHORITY_SEED
+}

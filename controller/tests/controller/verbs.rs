@@ -1,0 +1,260 @@
+//! The verbs, as the program runs them.
+
+use std::{path::PathBuf, process::Command};
+
+use serde_json::Value;
+
+use crate::rig::Rig;
+
+struct Verbs {
+    url: String,
+    state: PathBuf,
+}
+
+struct Ran {
+    code: Option<i32>,
+    out: String,
+    complaint: String,
+}
+
+impl Verbs {
+    fn of(rig: &Rig) -> Self {
+        Self {
+            url: format!("http://{}", rig.controller.http()),
+            state: rig.state.path().to_owned(),
+        }
+    }
+
+    async fn run(&self, line: &str) -> Ran {
+        let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        let (url, state) = (self.url.clone(), self.state.clone());
+        tokio::task::spawn_blocking(move || {
+            let output = Command::new(env!("CARGO_BIN_EXE_controller"))
+                .args(words)
+                .arg("--url")
+                .arg(url)
+                .env("TOMBOLO_STATE_DIR", state)
+                .output()
+                .expect("the program runs");
+            Ran {
+                code: output.status.code(),
+                out: String::from_utf8(output.stdout).expect("a text"),
+                complaint: String::from_utf8(output.stderr).expect("a text"),
+            }
+        })
+        .await
+        .expect("it ends")
+    }
+
+    #[track_caller]
+    fn expect_json(ran: &Ran) -> Value {
+        assert_eq!(ran.code, Some(0), "{}", ran.complaint);
+        serde_json::from_str(&ran.out).unwrap_or_else(|error| panic!("{error} in {}", ran.out))
+    }
+
+    async fn json(&self, line: &str) -> Value {
+        Self::expect_json(&self.run(&format!("{line} --json")).await)
+    }
+
+    async fn fails(&self, line: &str, code: i32, text: &str) {
+        let ran = self.run(line).await;
+        assert_eq!(ran.code, Some(code), "{line}: {}", ran.complaint);
+        assert_eq!(ran.out, "", "{line}");
+        assert_eq!(ran.complaint.lines().count(), 1, "{}", ran.complaint);
+        assert!(ran.complaint.contains(text), "{line}: {}", ran.complaint);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_network_from_its_creation_to_its_end() {
+    let rig = Rig::start().await;
+    let verbs = Verbs::of(&rig);
+
+    let network = verbs.json("network create home --v4 172.27.0.0/16").await;
+    let id: tombolo_proto::id::NetworkId =
+        serde_json::from_value(network["id"].clone()).expect("an id");
+    let mut node = rig.node().await;
+    node.join(id, None).await;
+    node.expect_pending(id).await;
+    let waiting = verbs.json("member ls home").await;
+    assert_eq!(waiting[0]["authorized"], false);
+    let member = verbs
+        .json(&format!(
+            "member authorize home {} --name web --address 172.27.0.9",
+            node.address
+        ))
+        .await;
+    node.expect_member(id).await;
+    assert_eq!(member["addresses"][0], "172.27.0.9");
+    let route = verbs
+        .json("route add home 172.28.233.1/24 --via 172.27.0.9")
+        .await;
+    assert_eq!(route["target"], "172.28.233.0/24");
+    let human = verbs.run("route ls home").await;
+    assert!(human.out.contains("172.28.233.0/24"), "{}", human.out);
+    let route_id = route["id"].as_str().expect("an id");
+    assert_eq!(
+        verbs.run(&format!("route rm {route_id}")).await.code,
+        Some(0)
+    );
+    let changed = verbs
+        .json("network set home --name work --v6-modes 6plane,rfc4193 --member-routes auto")
+        .await;
+    assert_eq!(changed["name"], "work");
+    let renamed = verbs
+        .json("member set work web --name db --tag a --tag b")
+        .await;
+    assert_eq!(renamed["tags"], serde_json::json!(["a", "b"]));
+    let out = verbs.json("member deauthorize work db").await;
+    assert_eq!(out["authorized"], false);
+    node.expect_denied(id, "deauthorised").await;
+    assert_eq!(verbs.run("member rm work db").await.code, Some(0));
+    assert_eq!(verbs.json("member ls work").await, serde_json::json!([]));
+    assert_eq!(verbs.json("network show work").await["name"], "work");
+    assert_eq!(verbs.run(&format!("network rm {id}")).await.code, Some(0));
+    assert_eq!(verbs.json("network ls").await, serde_json::json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_of_both_kinds() {
+    let rig = Rig::start().await;
+    let verbs = Verbs::of(&rig);
+    let network = rig.home().await;
+
+    let join = verbs
+        .json("join-token create home --uses 2 --expires-in 60")
+        .await;
+    let link: tombolo_proto::link::JoinLink = join["join_link"]
+        .as_str()
+        .expect("a link")
+        .parse()
+        .expect("a join link");
+    assert_eq!(link.network, network.id);
+    assert_eq!(link.token.as_deref(), join["token"].as_str());
+    let human = verbs.run("join-token create home").await;
+    assert!(human.out.contains("node join tombolo://"), "{}", human.out);
+    let listed = verbs.json("join-token ls home").await;
+    assert_eq!(listed.as_array().map(Vec::len), Some(2));
+    let id = join["id"].as_str().expect("an id");
+    assert_eq!(
+        verbs.run(&format!("join-token rm home {id}")).await.code,
+        Some(0)
+    );
+
+    let token = verbs.json("token create ci --scope read").await;
+    let file = rig.state.path().join("ci.token");
+    std::fs::write(&file, token["token"].as_str().expect("a token")).expect("a file");
+    let as_reader = format!("network create x --token-file {}", file.display());
+    verbs.fails(&as_reader, 5, "may only read").await;
+    let id = token["id"].as_str().expect("an id");
+    assert_eq!(verbs.run(&format!("token rm {id}")).await.code, Some(0));
+    let as_nobody = format!("network ls --token-file {}", file.display());
+    verbs.fails(&as_nobody, 5, "API token").await;
+    assert_eq!(
+        verbs.json("token ls").await.as_array().map(Vec::len),
+        Some(1)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pending_route_is_approved_by_its_id_alone() {
+    use tombolo_proto::control::{RouteAction, RouteOutcome, ToController, ToNode};
+    let rig = Rig::start().await;
+    let verbs = Verbs::of(&rig);
+    let network = rig.home().await;
+    let mut node = rig.member(network.id).await;
+    node.say(&ToController::Route {
+        network: network.id,
+        request: 1,
+        prefix: "172.28.0.0/24".parse().expect("a prefix"),
+        action: RouteAction::Publish,
+    })
+    .await;
+    let outcome = node
+        .wait(|message| match message {
+            ToNode::RouteAnswer { outcome, .. } => Some(outcome.clone()),
+            _ => None,
+        })
+        .await;
+    assert_eq!(outcome, RouteOutcome::Pending);
+
+    let routes = verbs.json("route ls home").await;
+    let id = routes[0]["id"].as_str().expect("an id");
+    let approved = verbs.json(&format!("route approve {id}")).await;
+
+    assert_eq!(approved["state"], "active");
+    assert_eq!(
+        verbs.json(&format!("route approve home {id}")).await["state"],
+        "active"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failures_are_one_line_with_the_right_exit_code() {
+    let rig = Rig::start().await;
+    let verbs = Verbs::of(&rig);
+    rig.home().await;
+
+    verbs
+        .fails("network create home", 4, "another network")
+        .await;
+    verbs
+        .fails(
+            "network create x --v4 fc00::/64",
+            1,
+            "IPv6 prefix where an IPv4",
+        )
+        .await;
+    verbs
+        .fails("network create x --v4-pool nonsense", 2, "is not a range")
+        .await;
+    verbs
+        .fails("network show nope", 1, "controller network ls")
+        .await;
+    verbs
+        .fails("member authorize home 89e92ceee5", 1, "no such member")
+        .await;
+    verbs
+        .fails("member authorize home nobody", 1, "controller member ls")
+        .await;
+    verbs
+        .fails(
+            "route add home 172.27.1.0/24 --via nobody",
+            1,
+            "no such member",
+        )
+        .await;
+    verbs
+        .fails("route rm 00000000", 1, "controller route ls")
+        .await;
+    verbs
+        .fails("network ls --token-file /nonexistent", 5, "--token-file")
+        .await;
+    let elsewhere = Verbs {
+        url: "http://127.0.0.1:1".to_owned(),
+        state: rig.state.path().to_owned(),
+    };
+    elsewhere.fails("network ls", 3, "controller serve").await;
+    let nonsense = Verbs {
+        url: "not a url".to_owned(),
+        state: rig.state.path().to_owned(),
+    };
+    nonsense.fails("network ls", 2, "--url").await;
+    assert_eq!(verbs.run("network frobnicate").await.code, Some(2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn completions_and_manual_pages_come_from_the_program() {
+    let rig = Rig::start().await;
+    let verbs = Verbs::of(&rig);
+
+    for shell in ["bash", "zsh", "fish"] {
+        let ran = verbs.run(&format!("completions {shell}")).await;
+        assert!(ran.out.contains("join-token"), "{shell}");
+    }
+    let pages = tempfile::tempdir().expect("a temporary directory");
+    let ran = verbs.run(&format!("man {}", pages.path().display())).await;
+    assert_eq!(ran.code, Some(0), "{}", ran.complaint);
+    assert!(pages.path().join("controller-serve.1").exists());
+    assert!(verbs.run("man").await.out.contains("controller"));
+}
