@@ -33,6 +33,7 @@ demo-down: ## remove everything that `make demo` made
 	$(SUDO) tests/demo/demo.sh down
 
 test: lab-tools ## every test, the ones that need root included (at most 30 minutes on two cores)
+	$(build-all)
 	$(CARGO) test --locked --workspace --no-fail-fast
 ifneq ($(SUDO),)
 	@echo "The tests in network namespaces once more, as root:"
@@ -44,6 +45,7 @@ test-full: export PROPTEST_CASES := 10000
 test-full: test ## the same with the full number of repetitions
 
 check: lint ## format, lints, docs, licences, unused dependencies, and every test that needs no root
+	$(build-all)
 	TOMBOLO_SKIP_NETNS=1 $(CARGO) test --locked --workspace --no-fail-fast
 
 lint: tools ## everything of `make check` but the tests
@@ -117,5 +119,8 @@ with-tool = @if [ -x $(TOOLS)/bin/cargo-$1 ]; then PATH=$(TOOLS)/bin:$$PATH carg
 need = @missing=(); for pair in $1; do command -v $${pair%%:*} >/dev/null || missing+=($${pair\#\#*:}); done; \
 	if (($${\#missing[@]})); then echo "installing: $${missing[*]}"; $(SUDO) apt-get update -qq; \
 	$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -yqq --no-install-recommends "$${missing[@]}" >/dev/null; fi
+
+# Tests run the real binaries. The same targets and features as `cargo test` builds, so nothing is compiled twice.
+build-all = $(CARGO) build --locked --workspace --all-targets
 
 HOST_TRIPLE = $(shell rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')

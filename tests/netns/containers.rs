@@ -188,6 +188,45 @@ fn a_route_that_a_member_asks_for_waits_for_approval() {
     wait_for_ping(&a.host.namespace, container.v4);
 }
 
+#[test]
+fn a_route_that_clashes_with_a_network_of_the_host_is_left_out_and_both_sides_are_named() {
+    let Some(lab) = Lab::new(Claim::Shared) else {
+        return;
+    };
+    let overlay = Overlay::new(lab, &["a", "b", "c"]);
+    let [a, b, c] = overlay.nodes.as_slice() else {
+        panic!("three nodes")
+    };
+    let (_bridge, container) = overlay.containers_behind(b, 7);
+    wait_for_ping(&a.host.namespace, container.v4);
+    // The network of a's own landlord, say.
+    let own = overlay.lab.bridge(
+        &a.host,
+        "lan0",
+        "172.28.7.0/24".parse().expect("a subnet"),
+        "fd77::/64".parse().expect("a prefix"),
+    );
+
+    let clash = wait_for("the clash to be told", SOON, || {
+        let clashes = a.json(&["status"])["networks"][0]["clashes"].clone();
+        clashes.as_array()?.first()?.as_str().map(str::to_owned)
+    });
+
+    assert!(
+        clash.contains("172.28.7.0/24") && clash.contains(&own.name),
+        "{clash}"
+    );
+    wait_for("the route to give way", SOON, || {
+        (!kernel_routes(a).contains("172.28.7.0/24 dev tmb0")).then_some(())
+    });
+    wait_for_ping(&c.host.namespace, container.v4);
+    wait_for_ping(&a.host.namespace, container.v6);
+
+    a.host.namespace.run("ip link del lan0");
+
+    wait_for_ping(&a.host.namespace, container.v4);
+}
+
 fn one_container_each(overlay: &Overlay) -> Vec<Container> {
     overlay
         .nodes

@@ -120,3 +120,34 @@ fn waiting_for_an_authorisation_that_does_not_come_ends_with_5() {
 
     assert_eq!(said.code, 5, "{said:?}");
 }
+
+#[test]
+fn a_second_ipv6_layout_reaches_the_members_live() {
+    let Some(lab) = Lab::new(Claim::Shared) else {
+        return;
+    };
+    let overlay = Overlay::new(lab, &["a", "b"]);
+    let [a, b] = overlay.nodes.as_slice() else {
+        panic!("two nodes")
+    };
+    let of_layout = |node: &Node| {
+        let addresses = node.kernel_addresses("tmb0");
+        addresses
+            .into_iter()
+            .find(|address| address.to_string().starts_with("fd"))
+    };
+    assert_eq!(of_layout(b), None, "6PLANE alone at first");
+
+    let set = [
+        "network",
+        "set",
+        &overlay.network,
+        "--v6-modes",
+        "6plane,rfc4193",
+    ];
+    overlay.controller.verb(&set).ok();
+
+    let address = wait_for("the RFC 4193 address", SOON, || of_layout(b));
+    wait_for_ping(&a.host.namespace, address);
+    wait_for_ping(&a.host.namespace, b.v4());
+}

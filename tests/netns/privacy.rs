@@ -2,7 +2,7 @@
 
 use tombolo_tests::{
     netns::{Capture, Claim, Lab},
-    overlay::{Overlay, answers, wait_for_ping},
+    overlay::{Overlay, SOON, answers, wait_for_ping},
     process::wait_for,
 };
 
@@ -97,11 +97,9 @@ fn with_the_bridge_down_nothing_leaks_in_clear() {
         .namespace
         .run(&format!("ip link set {} up", bridge.name));
     // The kernel took the bridge's IPv6 address with it; IPv4 comes back by itself.
-    wait_for(
-        "the container to be back",
-        tombolo_tests::overlay::SOON,
-        || answers(&a.host.namespace, container.v4).then_some(()),
-    );
+    wait_for("the container to be back", SOON, || {
+        answers(&a.host.namespace, container.v4).then_some(())
+    });
 }
 
 #[test]
@@ -134,5 +132,57 @@ fn a_member_cannot_send_from_an_address_that_is_not_its_own() {
             .any(|line| line.contains("172.27.200.200 >")),
         "a forged source got in: {:?}",
         seen.lines
+    );
+}
+
+#[test]
+fn a_neighbour_on_the_underlay_cannot_speak_in_the_name_of_a_member() {
+    let Some(lab) = Lab::new(Claim::Shared) else {
+        return;
+    };
+    let overlay = Overlay::new(lab, &["a", "b"]);
+    let [a, b] = overlay.nodes.as_slice() else {
+        panic!("two nodes")
+    };
+    wait_for_ping(&a.host.namespace, b.v6());
+    let neighbour = overlay.lab.host("neighbour");
+    let stolen = b.v6();
+    neighbour
+        .namespace
+        .run(&format!("ip addr add {stolen}/128 dev lo nodad"));
+    neighbour
+        .namespace
+        .run(&format!("ip route add {} via {}", a.v6(), a.host.v6));
+    // The answer to a neighbour solicitation would go into the tunnel, so tell the link-layer address.
+    let link = a.host.namespace.run("cat /sys/class/net/eth0/address");
+    neighbour.namespace.run(&format!(
+        "ip neigh replace {} lladdr {} dev eth0",
+        a.host.v6,
+        link.trim()
+    ));
+    wait_for("the rule to be in force", SOON, || {
+        let rules = a.host.namespace.try_run("nft list table inet tombolo");
+        rules.stdout.contains("ip6 saddr").then_some(())
+    });
+    // Past the drop there would be nothing between this packet and a service on the host.
+    a.host.namespace.shell(
+        "nft add table inet seen
+         nft add chain inet seen in '{ type filter hook input priority 0; }'
+         nft add rule inet seen in iifname eth0 icmpv6 type echo-request counter",
+    );
+
+    let said = neighbour.namespace.try_run(&format!(
+        "ping -n -q -c 5 -i 0.1 -W 1 -I {stolen} {}",
+        a.v6()
+    ));
+
+    assert_ne!(said.code, 0, "it is answered");
+    let seen = a.host.namespace.run("nft list table inet seen");
+    assert!(seen.contains("packets 0 "), "it got in: {seen}");
+    let rules = a.host.namespace.run("nft list table inet tombolo");
+    let rule = rules.lines().find(|line| line.contains("ip6 saddr"));
+    assert!(
+        rule.is_some_and(|rule| !rule.contains("packets 0 ")),
+        "dropped by the rule: {rules}"
     );
 }

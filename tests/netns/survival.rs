@@ -1,11 +1,14 @@
 //! Controllers die, nodes die; the rest goes on.
 
-use std::time::{Duration, Instant};
+use std::{
+    os::unix::net::UnixDatagram,
+    time::{Duration, Instant},
+};
 
 use tombolo_tests::{
     netns::{Claim, Lab},
     overlay::{Node, Overlay, Pings, SOON, repetitions, wait_for_ping},
-    process::{figure, median, wait_for},
+    process::{Process, figure, median, wait_for},
 };
 
 #[test]
@@ -108,6 +111,36 @@ fn changes_that_were_missed_arrive_once_the_controller_is_back() {
         tombolo_tests::overlay::answers(&overlay.nodes[0].host.namespace, container.v4)
             .then_some(())
     });
+}
+
+#[test]
+fn the_service_manager_is_told_ready_only_once_the_addresses_are_there() {
+    let Some(lab) = Lab::new(Claim::Shared) else {
+        return;
+    };
+    let mut overlay = Overlay::new(lab, &["a"]);
+    overlay.controller.kill();
+    let node = &mut overlay.nodes[0];
+    node.stop();
+    let path = node.host.dir.join("notify.sock");
+    let socket = UnixDatagram::bind(&path).expect("the lab's directory is writable");
+    socket
+        .set_read_timeout(Some(SOON))
+        .expect("a timeout above zero");
+
+    let log = node.host.dir.join("notified.log");
+    let daemon = Process::spawn(
+        "node",
+        node.command(&["up"]).env("NOTIFY_SOCKET", &path),
+        &log,
+    );
+
+    let mut message = [0; 512];
+    let length = socket.recv(&mut message).expect("a message in time");
+    let message = String::from_utf8_lossy(&message[..length]).into_owned();
+    assert!(message.contains("READY=1"), "{message}");
+    assert_eq!(node.kernel_addresses("tmb0").len(), 2);
+    drop(daemon);
 }
 
 /// Addresses, routes, links and packet filter of a host, without what differs between equal states: interface indices,
