@@ -133,6 +133,7 @@ pub fn router(state: ApiState) -> Router {
             state.clone(),
             auth::require_credential,
         ))
+        .layer(middleware::from_fn(extract::read_body))
         .layer(CatchPanicLayer::custom(|_| {
             Problem::internal().into_response()
         }))

@@ -79,16 +79,16 @@ pub enum Verb {
 /// `controller serve`
 #[derive(Debug, Args)]
 pub struct Serve {
-    /// The store [default: sqlite:<state-dir>/store.sqlite]
+    /// The store [default: store.sqlite in the state directory]
     #[arg(long, value_name = "sqlite:PATH")]
     pub store: Option<String>,
     /// Where to serve the web API [default: 127.0.0.1:9792]
     #[arg(long, value_name = "ADDR")]
     pub http: Option<SocketAddr>,
-    /// Where nodes connect [default: [::]:9791, both families]
+    /// Where nodes connect [default: port 9791 of every address, both families]
     #[arg(long, value_name = "ADDR")]
     pub control: Option<SocketAddr>,
-    /// Where to answer STUN [default: [::]:9793, both families]
+    /// Where to answer STUN [default: port 9793 of every address, both families]
     #[arg(long, value_name = "ADDR")]
     pub relay: Option<SocketAddr>,
     /// Where nodes reach the control address; may be repeated [default: the addresses of this host's interfaces]

@@ -223,12 +223,14 @@ async fn upkeep(networks: Arc<Networks>, mut stop: Stop) {
     }
 }
 
-/// The first start writes a token that may do everything; whoever can read the state directory is the administrator.
+/// A store without any API token gets one that may do everything, written to the state directory: whoever can read
+/// that is the administrator. The file comes first, so that a crash between the two is repaired by starting again.
 async fn ensure_admin_token(state: &StateDir, store: &Store) -> Result<(), StartError> {
-    if state.has_admin_token() || !store.tokens("", 1).await?.is_empty() {
+    if !store.tokens("", 1).await?.is_empty() {
         return Ok(());
     }
     let minted = token::mint();
+    state.write_admin_token(&minted.token)?;
     let scopes = ["admin".to_owned()];
     store
         .add_token(
@@ -240,6 +242,5 @@ async fn ensure_admin_token(state: &StateDir, store: &Store) -> Result<(), Start
             &Actor::Controller,
         )
         .await?;
-    state.write_admin_token(&minted.token)?;
     Ok(())
 }

@@ -70,21 +70,16 @@ async fn interface_addresses() -> Result<Vec<IpAddr>, rtnetlink::Error> {
         if local_only {
             continue;
         }
-        // The local address of a point-to-point link is in `Local`, the other end in `Address`.
-        let own = message
-            .attributes
-            .iter()
-            .find_map(|attribute| match attribute {
-                AddressAttribute::Local(address) => Some(*address),
-                _ => None,
-            });
-        let any = message
-            .attributes
-            .iter()
-            .find_map(|attribute| match attribute {
-                AddressAttribute::Address(address) => Some(*address),
-                _ => None,
-            });
+        let mut own = None;
+        let mut any = None;
+        for attribute in message.attributes {
+            if let AddressAttribute::Local(address) = attribute {
+                own = Some(address);
+            } else if let AddressAttribute::Address(address) = attribute {
+                any = Some(address);
+            }
+        }
+        // On a point-to-point link `Local` is this end and `Address` the other.
         found.extend(own.or(any).filter(|address| is_reachable(*address)));
     }
     worker.abort();

@@ -72,14 +72,24 @@ fn lacks_ipv6(cause: &io::Error) -> bool {
 }
 
 fn error(address: SocketAddr, protocol: &'static str, cause: io::Error) -> ListenError {
-    let advice = match cause.kind() {
-        io::ErrorKind::AddrInUse => {
-            "another program has this port: stop it, or choose another port"
-        }
-        io::ErrorKind::AddrNotAvailable => "this host does not have that address: choose another",
-        io::ErrorKind::PermissionDenied => "ports below 1024 need root or CAP_NET_BIND_SERVICE",
-        _ => "choose another address",
-    };
+    const ADVICE: [(io::ErrorKind, &str); 3] = [
+        (
+            io::ErrorKind::AddrInUse,
+            "another program has this port: stop it, or choose another port",
+        ),
+        (
+            io::ErrorKind::AddrNotAvailable,
+            "this host does not have that address: choose another",
+        ),
+        (
+            io::ErrorKind::PermissionDenied,
+            "ports below 1024 need root or CAP_NET_BIND_SERVICE",
+        ),
+    ];
+    let advice = ADVICE
+        .iter()
+        .find(|(kind, _)| *kind == cause.kind())
+        .map_or("choose another address", |(_, advice)| *advice);
     ListenError {
         address,
         protocol,

@@ -128,12 +128,6 @@ impl StateDir {
         self.path.join(file.name())
     }
 
-    /// Whether the admin token has been written.
-    #[must_use]
-    pub(crate) fn has_admin_token(&self) -> bool {
-        self.path.join(ADMIN_TOKEN).exists()
-    }
-
     /// Writes the admin token.
     pub(crate) fn write_admin_token(&self, token: &str) -> Result<(), StateError> {
         write_private(&self.path, ADMIN_TOKEN, format!("{token}\n").as_bytes())

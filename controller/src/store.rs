@@ -18,6 +18,7 @@ mod networks;
 mod nodes;
 mod rows;
 mod tokens;
+mod writing;
 
 pub use authority::StoredAuthority;
 pub use commit::{Actor, Commit, CommitError, SignedDocument, TokenClaim};

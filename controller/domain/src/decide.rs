@@ -33,9 +33,7 @@ pub fn decide(
     let changes = match command {
         Command::Configure(patch) => settings::configure(network, patch)?,
         Command::Join { request, granted } => joining::join(network, request, granted)?,
-        Command::UpdateMember { identity, patch } => {
-            membership::update(network, &identity, patch, now)?
-        }
+        Command::UpdateMember { identity, patch } => membership::update(network, &identity, patch)?,
         Command::RemoveMember(identity) => membership::remove(network, &identity)?,
         Command::AddRoute(wish) => routing::add(network, wish)?,
         Command::AllocateSubnet { id, via, length } => {

@@ -1,12 +1,15 @@
 //! Reading requests: the same as axum's own extractors, but every failure is a problem document.
 
+use std::time::Duration;
+
 use axum::{
-    body::to_bytes,
+    body::{Body, BodyDataStream, to_bytes},
     extract::{FromRequest, FromRequestParts, Path, Query, Request},
-    http::{StatusCode, header, request::Parts},
+    http::{HeaderValue, StatusCode, header, request::Parts},
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
+use futures_util::StreamExt as _;
 use serde::{Deserialize, de::DeserializeOwned};
 use tombolo_proto::api::Page;
 
@@ -14,6 +17,12 @@ use super::Problem;
 
 /// Longest body: far beyond any configuration a person writes.
 const MAX_BODY: usize = 256 * 1024;
+/// How much of a longer one is read and thrown away before the answer.
+const MAX_DRAINED: usize = 4 * 1024 * 1024;
+/// For how long.
+const DRAIN_DEADLINE: Duration = Duration::from_secs(1);
+/// How long a body may take.
+const BODY_DEADLINE: Duration = Duration::from_secs(30);
 /// Items of a page unless it says otherwise.
 const DEFAULT_LIMIT: u32 = 100;
 /// Most items of a page.
@@ -128,17 +137,72 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
     }
 }
 
-/// Turns away bodies that say themselves that they are too large.
-pub(super) async fn cap_body(request: Request, next: Next) -> Response {
-    let announced = request
-        .headers()
-        .get(header::CONTENT_LENGTH)
-        .and_then(|length| length.to_str().ok())
-        .and_then(|length| length.parse::<usize>().ok());
-    if announced.is_some_and(|length| length > MAX_BODY) {
-        return too_large().into_response();
+/// Marks a request whose body was longer than [`MAX_BODY`].
+#[derive(Debug, Clone)]
+struct Oversized;
+
+/// Reads the whole body before anything is decided, so that every refusal leaves the connection at the beginning of
+/// the next request. What is too long is read on for a while, so that the client gets to see the answer.
+pub(super) async fn read_body(request: Request, next: Next) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let Ok(read) = tokio::time::timeout(BODY_DEADLINE, collect(body)).await else {
+        let detail = "the body did not come in time: send it faster, or less at once";
+        return Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout", detail).into_response();
+    };
+    let body = match read {
+        Ok(bytes) => Body::from(bytes),
+        Err(Unread::TooLong) => {
+            parts.extensions.insert(Oversized);
+            Body::empty()
+        }
+        Err(Unread::Broken) => {
+            return Problem::bad_request("the body broke off: send it again").into_response();
+        }
+    };
+    let is_oversized = parts.extensions.get::<Oversized>().is_some();
+    let mut response = next.run(Request::from_parts(parts, body)).await;
+    if is_oversized {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
     }
-    next.run(request).await
+    response
+}
+
+/// Turns away requests whose body is too long.
+pub(super) async fn cap_body(request: Request, next: Next) -> Response {
+    match request.extensions().get::<Oversized>() {
+        Some(Oversized) => too_large().into_response(),
+        None => next.run(request).await,
+    }
+}
+
+enum Unread {
+    TooLong,
+    Broken,
+}
+
+async fn collect(body: Body) -> Result<Vec<u8>, Unread> {
+    let mut chunks = body.into_data_stream();
+    let mut bytes = Vec::new();
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|_| Unread::Broken)?;
+        if bytes.len() + chunk.len() > MAX_BODY {
+            let _ = tokio::time::timeout(DRAIN_DEADLINE, drain(chunks)).await;
+            return Err(Unread::TooLong);
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes)
+}
+
+async fn drain(mut chunks: BodyDataStream) {
+    let mut drained = 0;
+    while let Some(Ok(chunk)) = chunks.next().await {
+        drained += chunk.len();
+        if drained > MAX_DRAINED {
+            return;
+        }
+    }
 }
 
 fn too_large() -> Problem {

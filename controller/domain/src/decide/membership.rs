@@ -30,7 +30,6 @@ pub(super) fn update(
     network: &Network,
     identity: &IdentityKey,
     patch: MemberPatch,
-    now: UnixSeconds,
 ) -> Result<Vec<Change>, Refusal> {
     if let Some(member) = network.member(identity) {
         return update_member(network, member, patch);
@@ -43,12 +42,13 @@ pub(super) fn update(
         return Err(Refusal::StillWaiting(request.node));
     }
     Ok(match patch.name {
-        Some(name) => vec![Change::RequestPut(Request {
-            name,
-            requested_at: now,
-            ..request.clone()
-        })],
-        None => Vec::new(),
+        Some(name) if name.as_str() != request.name.as_str() => {
+            vec![Change::RequestPut(Request {
+                name,
+                ..request.clone()
+            })]
+        }
+        Some(_) | None => Vec::new(),
     })
 }
 

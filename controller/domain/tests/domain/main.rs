@@ -1,0 +1,7 @@
+//! The rules of a controller, tried out as values.
+
+mod allocator;
+mod commands;
+mod members;
+mod routes;
+mod scene;
