@@ -271,7 +271,9 @@ fn lines(batch: &[Vec<u8>]) -> Vec<Line> {
 fn line(packet: &[u8]) -> Line {
     let (addresses, protocol, transport) = match packet[0] >> 4 {
         4 => (12..20, packet[9], usize::from(packet[0] & 0xf) * 4),
-        _ => {
+        // Not IP, so of no flow.
+        0..=3 | 5 | 7.. => (0..0, 0, 0),
+        6 => {
             let (mut next, mut at) = (packet[6], 40);
             while next == 60 && at + 2 <= packet.len() {
                 (next, at) = (packet[at], at + 8 + usize::from(packet[at + 1]) * 8);
