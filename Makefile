@@ -124,3 +124,5 @@ need = @missing=(); for pair in $1; do command -v $${pair%%:*} >/dev/null || mis
 build-all = $(CARGO) build --locked --workspace --all-targets
 
 HOST_TRIPLE = $(shell rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')
+
+include benches/bench.mk

@@ -5,7 +5,7 @@
 //! brings the peer up on both sides, measures, and takes everything down:
 //!
 //! ```text
-//! cli -> plan (what is measured) -> run -> lab (namespaces) -> peer (up, down) -> measure (iperf3, ping, /proc)
+//! cli -> plan (what is measured) -> run -> session -> lab (namespaces) -> peer (up, down) -> measure (iperf3, ping, /proc)
 //!                                    |
 //!                                    +-> record (every sample) -> summary (medians) -> goals -> report (Markdown, SVG, PNG)
 //! ```
@@ -29,4 +29,5 @@ pub mod process;
 pub mod record;
 pub mod report;
 pub mod run;
+mod session;
 pub mod summary;

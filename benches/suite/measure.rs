@@ -6,7 +6,7 @@ pub mod ping;
 
 use std::{net::IpAddr, time::Duration};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::{
     figure::{Figure, UdpLoad},
@@ -159,13 +159,11 @@ impl<'a> Bench<'a> {
         let watch = CpuWatch::start(self.lab)?;
         let outcome = self.flow(flow)?;
         let used = watch.stop(self.lab)?;
-        let received = outcome.packets - outcome.lost;
+        let (sent, received) = (outcome.packets_sent, outcome.packets_received);
+        ensure!(received > 0.0, "no packet arrived");
         let mut found = vec![
             (Figure::UdpRate(load), received / outcome.seconds / 1e3),
-            (
-                Figure::UdpLoss(load),
-                outcome.lost / outcome.packets * 100.0,
-            ),
+            (Figure::UdpLoss(load), (sent - received) / sent * 100.0),
         ];
         if self.has_daemons && load.offered_kpps.is_some() {
             found.push((

@@ -16,10 +16,18 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open},
+};
 
-/// How often something awaited is looked at: well below the 10 ms that the finest figure, time to first ping, resolves.
-const POLL: Duration = Duration::from_millis(1);
+/// How often something awaited is looked at.
+const POLL: Duration = Duration::from_millis(5);
+/// How often a wait for a process looks at anything else. Rarely: the suite must not disturb what it measures.
+const LOOK_ROUND: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 100_000_000,
+};
 /// What a daemon gets to end by itself, and to remove its sockets.
 const GRACE: Duration = Duration::from_millis(700);
 
@@ -156,13 +164,41 @@ impl Process {
         self.child.try_wait().context("Failed to look at a child")
     }
 
+    /// Waits for the end, and meanwhile for `watch` to object.
+    ///
+    /// # Errors
+    /// When it does not end in time, the user interrupts, or `watch` objects.
+    pub fn wait(
+        &mut self,
+        deadline: Duration,
+        interrupt: &Interrupt,
+        mut watch: impl FnMut() -> Result<()>,
+    ) -> Result<ExitStatus> {
+        let pidfd = pidfd_open(Pid::from_child(&self.child), PidfdFlags::empty())?;
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.ended()? {
+                return Ok(status);
+            }
+            ensure!(!interrupt.is_set(), "interrupted");
+            ensure!(
+                start.elapsed() < deadline,
+                "waited {deadline:?} in vain for {} to end: {}",
+                self.name,
+                self.last_words()
+            );
+            watch()?;
+            // A signal ends the wait early, which is what it is for.
+            let _ = poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&LOOK_ROUND));
+        }
+    }
+
     /// Waits for a successful end and gives standard output.
     ///
     /// # Errors
     /// When it fails, does not end in time, or the user interrupts.
     pub fn finish(mut self, deadline: Duration, interrupt: &Interrupt) -> Result<String> {
-        let what = format!("{} to end", self.name);
-        let status = interrupt.wait_for(&what, deadline, || self.ended())?;
+        let status = self.wait(deadline, interrupt, || Ok(()))?;
         if !status.success() {
             bail!("{}: {status}: {}", self.name, self.last_words());
         }

@@ -6,15 +6,14 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::{
     cli::Cli,
-    figure::Figure,
-    lab::{self, Lab, Settings},
+    lab::{self, Settings},
     machine::{self, Machine},
-    measure::{Bench, Found, ping::FirstPing},
-    peer::{self, Peer, Role},
-    plan::{Placement, Plan, Variant},
+    peer::{self, Peer},
+    plan::{Placement, Plan},
     process::Interrupt,
-    record::{Failure, PeerRecord, Record, Sample},
+    record::{PeerRecord, Record},
     report,
+    session::Session,
 };
 
 /// Runs the suite.
@@ -57,6 +56,10 @@ pub fn run(cli: &Cli) -> Result<()> {
     announce(&record);
     let outcome = measure_all(&plan, &settings, &mut record);
     record.complete = outcome.is_ok();
+    if !record.complete {
+        // The results of an earlier whole run are worth more.
+        record.name += "-interrupted";
+    }
     if !record.samples.is_empty() {
         report::write(&record, &cli.results)?;
         give_to_user(&cli.results);
@@ -188,119 +191,6 @@ fn measure_all(plan: &Plan, settings: &Settings, record: &mut Record) -> Result<
     }
     println!("measured for {} s", start.elapsed().as_secs());
     Ok(())
-}
-
-/// One peer, once up and down.
-struct Session<'a> {
-    peer: &'a dyn Peer,
-    variant: Variant,
-    round: u32,
-    plan: &'a Plan,
-    settings: &'a Settings,
-    record: &'a mut Record,
-}
-
-impl Session<'_> {
-    fn measure(&mut self) -> Result<()> {
-        let lab = Lab::new(self.settings, self.variant, self.peer.needs())?;
-        for side in lab.sides() {
-            side.apply_offloads(self.variant.offloads)?;
-        }
-        let outcome = self.measure_in(&lab);
-        for side in lab.sides() {
-            side.end_daemons();
-            self.peer.down(side);
-        }
-        outcome
-    }
-
-    fn measure_in(&mut self, lab: &Lab) -> Result<()> {
-        let interrupt = &self.settings.interrupt;
-        self.peer.prepare(lab).context("Failed to prepare")?;
-        self.peer.up(&lab.a).context("Failed to bring up side A")?;
-        let overlay = self.peer.overlay(lab)?;
-        let first = FirstPing::start(&lab.b, overlay.v4[0].into())?;
-        self.peer.up(&lab.b).context("Failed to bring up side B")?;
-        let seconds = first.wait(interrupt)?;
-        self.describe(lab, &overlay.device)?;
-        if self.peer.role() != Role::Reference {
-            self.found(vec![(Figure::FirstPing, seconds)]);
-        }
-        let mut bench = Bench::new(lab, &overlay, self.peer.role(), interrupt)?;
-        self.found(bench.memory(Figure::MemoryBefore)?);
-        for task in self.plan.tasks(self.variant) {
-            match bench.task(task, self.plan) {
-                Ok(found) => self.found(found),
-                Err(error) if interrupt.is_set() => return Err(error),
-                Err(error) => self.failed(&format!("{task:?}: {error:#}")),
-            }
-        }
-        self.found(bench.memory(Figure::MemoryAfter)?);
-        self.show();
-        Ok(())
-    }
-
-    fn describe(&mut self, lab: &Lab, device: &str) -> Result<()> {
-        let mtu = lab.a.mtu(device)?;
-        if let Some(known) = self
-            .record
-            .peers
-            .iter_mut()
-            .find(|known| known.name == self.peer.name())
-        {
-            known.mtu = Some(mtu);
-            known.commands = lab.transcript();
-        }
-        Ok(())
-    }
-
-    fn found(&mut self, found: Found) {
-        self.record
-            .samples
-            .extend(found.into_iter().map(|(figure, value)| Sample {
-                peer: self.peer.name().to_owned(),
-                variant: self.variant,
-                round: self.round,
-                figure,
-                value,
-                unit: figure.unit().to_owned(),
-            }));
-    }
-
-    fn failed(&mut self, what: &str) {
-        println!("  {:16} FAILED: {what}", self.peer.name());
-        self.record.failures.push(Failure {
-            peer: self.peer.name().to_owned(),
-            variant: self.variant,
-            round: self.round,
-            what: what.to_owned(),
-        });
-    }
-
-    /// One line of progress.
-    fn show(&self) {
-        let shown = |sample: &&Sample| {
-            sample.peer == self.peer.name()
-                && sample.variant == self.variant
-                && sample.round == self.round
-        };
-        let figures: Vec<_> = self
-            .record
-            .samples
-            .iter()
-            .filter(shown)
-            .filter(|sample| report::IN_PROGRESS.contains(&sample.figure))
-            .map(|sample| {
-                format!(
-                    "{} {} {}",
-                    sample.figure.label(),
-                    report::number(sample.value),
-                    sample.unit
-                )
-            })
-            .collect();
-        println!("  {:16} {}", self.peer.name(), figures.join(", "));
-    }
 }
 
 /// Results belong to who called sudo.

@@ -49,14 +49,14 @@ impl Server {
 pub struct Flow {
     command: String,
     seconds: u32,
-    is_udp: bool,
+    udp_bytes: Option<u16>,
 }
 
 impl Flow {
     /// One TCP flow from A to B.
     #[must_use]
     pub fn tcp(to: IpAddr, seconds: u32, congestion_control: &str) -> Self {
-        Self::new(to, seconds, false).with(&format!("--congestion {congestion_control}"))
+        Self::new(to, seconds, None).with(&format!("--congestion {congestion_control}"))
     }
 
     /// UDP from A to B.
@@ -66,15 +66,15 @@ impl Flow {
         let bits = load
             .offered_kpps
             .map_or(0, |kpps| u64::from(kpps) * 1000 * u64::from(load.bytes) * 8);
-        Self::new(to, seconds, true)
+        Self::new(to, seconds, Some(load.bytes))
             .with(&format!("--udp --length {} --bitrate {bits}", load.bytes))
     }
 
-    fn new(to: IpAddr, seconds: u32, is_udp: bool) -> Self {
+    fn new(to: IpAddr, seconds: u32, udp_bytes: Option<u16>) -> Self {
         Self {
             command: format!("iperf3 --json --connect-timeout 3000 --client {to} --time {seconds}"),
             seconds,
-            is_udp,
+            udp_bytes,
         }
     }
 
@@ -127,13 +127,13 @@ impl Running {
     /// When iperf3 fails; the message is its own.
     pub fn finish(mut self, interrupt: &Interrupt) -> Result<Outcome> {
         let limit = Duration::from_secs(self.flow.seconds.into()) + SLACK;
-        interrupt.wait_for("iperf3 to end", limit, || self.process.ended())?;
+        self.process.wait(limit, interrupt, || Ok(()))?;
         let report: Value = serde_json::from_str(&self.process.stdout())
             .with_context(|| format!("iperf3 said {}", self.process.last_words()))?;
         if let Some(error) = report["error"].as_str() {
             bail!("iperf3: {error}");
         }
-        Outcome::parse(&report, self.flow.is_udp)
+        Outcome::parse(&report, self.flow.udp_bytes)
             .with_context(|| format!("{} reports something else", self.flow.command))
     }
 }
@@ -148,34 +148,25 @@ pub struct Outcome {
     /// TCP segments sent again, where the sender tells.
     pub retransmits: Option<f64>,
     /// UDP packets sent.
-    pub packets: f64,
-    /// UDP packets that did not arrive.
-    pub lost: f64,
+    pub packets_sent: f64,
+    /// UDP packets that arrived.
+    pub packets_received: f64,
 }
 
 impl Outcome {
-    fn parse(report: &Value, is_udp: bool) -> Option<Self> {
-        let end = &report["end"];
-        if is_udp {
-            let sum = &end["sum"];
-            return Some(Self {
-                mbit: sum["bits_per_second"].as_f64()? / 1e6,
-                seconds: sum["seconds"].as_f64()?,
-                retransmits: None,
-                packets: sum["packets"].as_f64()?,
-                lost: sum["lost_packets"].as_f64()?,
-            });
-        }
-        let received = &end["sum_received"];
-        let back = end["sum_received_bidir_reverse"]["bits_per_second"]
-            .as_f64()
-            .unwrap_or(0.0);
+    fn parse(report: &Value, udp_bytes: Option<u16>) -> Option<Self> {
+        let (sent, received) = (&report["end"]["sum_sent"], &report["end"]["sum_received"]);
+        let back = &report["end"]["sum_received_bidir_reverse"];
+        let bits =
+            received["bits_per_second"].as_f64()? + back["bits_per_second"].as_f64().unwrap_or(0.0);
+        // iperf3's own count of lost packets knows nothing of those after the last one that arrived.
+        let packets = |side: &Value| Some(side["bytes"].as_f64()? / f64::from(udp_bytes?));
         Some(Self {
-            mbit: (received["bits_per_second"].as_f64()? + back) / 1e6,
+            mbit: bits / 1e6,
             seconds: received["seconds"].as_f64()?,
-            retransmits: end["sum_sent"]["retransmits"].as_f64(),
-            packets: 0.0,
-            lost: 0.0,
+            retransmits: sent["retransmits"].as_f64(),
+            packets_sent: packets(sent).unwrap_or(0.0),
+            packets_received: packets(received).unwrap_or(0.0),
         })
     }
 }
@@ -193,16 +184,29 @@ mod tests {
             "sum_received": {"bits_per_second": 2e9, "seconds": 4.0},
             "sum_received_bidir_reverse": {"bits_per_second": 1e9},
         }});
-        let outcome = Outcome::parse(&report, false).expect("a TCP report");
+        let outcome = Outcome::parse(&report, None).expect("a TCP report");
         assert_eq!((outcome.mbit, outcome.retransmits), (3000.0, Some(3.0)));
     }
 
     #[test]
     fn a_report_without_figures_is_none() {
-        assert_eq!(Outcome::parse(&json!({"end": {}}), false), None);
+        assert_eq!(Outcome::parse(&json!({"end": {}}), None), None);
         assert_eq!(
-            Outcome::parse(&json!({"error": "unable to connect"}), true),
+            Outcome::parse(&json!({"error": "unable to connect"}), Some(64)),
             None
+        );
+    }
+
+    #[test]
+    fn packets_lost_at_the_end_are_lost() {
+        let report = json!({"end": {
+            "sum_sent": {"bytes": 6400},
+            "sum_received": {"bits_per_second": 1e6, "seconds": 1.0, "bytes": 5760},
+        }});
+        let outcome = Outcome::parse(&report, Some(64)).expect("a UDP report");
+        assert_eq!(
+            (outcome.packets_sent, outcome.packets_received),
+            (100.0, 90.0)
         );
     }
 }

@@ -1,11 +1,8 @@
 //! Round-trip times.
 
-use std::{
-    net::IpAddr,
-    time::{Duration, Instant},
-};
+use std::{net::IpAddr, time::Duration};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::{
     figure::{Figure, Statistic},
@@ -81,10 +78,7 @@ pub fn series(
 
 /// Pings until there is an answer.
 #[derive(Debug)]
-pub struct FirstPing {
-    since: Instant,
-    pings: Process,
-}
+pub struct FirstPing(Process);
 
 impl FirstPing {
     /// Begins before there is anything to answer, or even an interface.
@@ -92,14 +86,10 @@ impl FirstPing {
     /// # Errors
     /// When ping cannot be started.
     pub fn start(from: &Side, to: IpAddr) -> Result<Self> {
-        // The shell's own loop: a ping that waits 20 ms at most, and a pause of 2 ms for errors that come at once.
-        let pings = from.start(&format!(
-            "until ping -n -q -c 1 -W 0.02 {to}; do sleep 0.002; done"
-        ))?;
-        Ok(Self {
-            since: Instant::now(),
-            pings,
-        })
+        // A ping that waits 20 ms at most, and a pause of 2 ms for errors that come at once.
+        let pings = format!("until ping -n -q -c 1 -W 0.02 {to} >ping; do sleep 0.002; done");
+        let script = format!("date +%s.%N; {pings}; date +%s.%N");
+        Ok(Self(from.start(&script)?))
     }
 
     /// Seconds from the start to the first answer.
@@ -107,13 +97,18 @@ impl FirstPing {
     /// # Errors
     /// When there is none.
     pub fn wait(self, interrupt: &Interrupt) -> Result<f64> {
-        let said = self.pings.finish(FIRST_ANSWER, interrupt);
-        ensure!(
-            said.is_ok(),
-            "no ping was answered within {} s",
-            FIRST_ANSWER.as_secs()
-        );
-        Ok(self.since.elapsed().as_secs_f64())
+        let said = self
+            .0
+            .finish(FIRST_ANSWER, interrupt)
+            .context("no ping was answered")?;
+        let times = said
+            .lines()
+            .map(str::parse)
+            .collect::<Result<Vec<f64>, _>>()?;
+        let [start, end] = times[..] else {
+            bail!("date said {said}")
+        };
+        Ok(end - start)
     }
 }
 

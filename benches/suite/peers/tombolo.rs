@@ -77,6 +77,7 @@ impl Peer for Tombolo {
         for side in lab.sides() {
             side.write("node.toml", self.config)?;
             self.up(side)?;
+            side.wait_until(&format!("{ENVIRONMENT} node status"))?;
             side.run(&format!(
                 "{ENVIRONMENT} node join {network} --controller {control}"
             ))?;

@@ -64,8 +64,12 @@ fn head(text: &mut String, record: &Record) {
     );
     line!(
         text,
-        "- cells: median (smallest to largest) of {} rounds, peers interleaved; **bold**: best overlay of the row\n",
-        record.rounds
+        "- cells: median (smallest to largest) of {}, peers interleaved; **bold**: best overlay of the row\n",
+        if record.rounds == 1 {
+            "1 round".to_owned()
+        } else {
+            format!("{} rounds", record.rounds)
+        }
     );
     line!(text, "| peer | version | MTU | set up |\n|---|---|---|---|");
     for peer in &record.peers {

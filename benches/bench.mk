@@ -1,0 +1,25 @@
+# The benchmark suite; see benches/README.md. Included by the Makefile in the root, whose variables it uses.
+
+.PHONY: bench bench-quick bench-peers bench-suite bench-tools
+
+BENCH_PEERS := $(CARGO_TARGET_DIR)/bench-peers
+# More options of the suite, as in: make bench BENCH_ARGS="--rounds 3 --peers raw,tombolo,nebula"
+BENCH_ARGS ?=
+BENCH = $(SUDO) $(CARGO_TARGET_DIR)/debug/bench --peers-dir $(BENCH_PEERS) --binaries $(CARGO_TARGET_DIR)/release --results benches/results
+
+bench: build-release bench-suite bench-peers ## Tombolo beside ten other overlays on this machine, about 90 minutes
+	$(BENCH) $(BENCH_ARGS)
+
+bench-quick: build-release bench-suite bench-tools ## the same with the fastest others and fewer figures, under 3 minutes
+	benches/fetch-peers.sh $(BENCH_PEERS) wireguard-tools wireguard-go boringtun
+	$(BENCH) --quick $(BENCH_ARGS)
+
+bench-peers: bench-tools
+	benches/fetch-peers.sh $(BENCH_PEERS)
+
+# The suite starts programs and waits for them: built without optimisation it disturbs them no more.
+bench-suite: bench-tools
+	$(CARGO) build --locked --package tombolo-benches
+
+bench-tools:
+	$(call need,cargo:cargo cc:gcc ip:iproute2 ping:iputils-ping iperf3:iperf3 ethtool:ethtool setpriv:util-linux openssl:openssl sysctl:procps)
