@@ -41,7 +41,7 @@ ifneq ($(SUDO),)
 endif
 
 test-full: export TOMBOLO_TEST_FULL := 1
-test-full: export PROPTEST_CASES := 10000
+test-full: export PROPTEST_CASES := 4096
 test-full: test ## the same with the full number of repetitions
 
 check: lint ## format, lints, docs, licences, unused dependencies, and every test that needs no root
