@@ -8,8 +8,8 @@
 #   fetch-peers.sh DIRECTORY [PEER]…
 #
 # Packages come from Debian's unstable suite, because releases carry programs that are years old; where it cannot be
-# reached or its programs do not run, from the machine's own distribution, and VERSION says so. What is there already is kept;
-# remove the folder of a peer to fetch it again.
+# reached or its programs do not run, from the machine's own distribution, and VERSION says so. What is there already
+# is kept; remove the folder of a peer to fetch it again.
 set -euo pipefail
 
 main() {
@@ -50,6 +50,7 @@ crate() {
 debian() {
     local peer=${FUNCNAME[1]#fetch_} package=$1 commands=$2 suite
     shift 2
+    own_lists
     for suite in "$@"; do
         echo "== $package from $suite"
         rm -rf "${ROOT:?}/$peer"
@@ -81,6 +82,12 @@ from_suite() {
     for archive in "$ROOT/$peer"/archives/*.deb; do dpkg-deb -x "$archive" "$ROOT/$peer" || return; done
     version=$(dpkg-deb -f "$ROOT/$peer/archives/${package%/*}"_*.deb Version) || return
     echo "${package%/*} $version, $where" >"$ROOT/$peer/VERSION.new"
+}
+
+# A machine that never fetched its lists of packages knows of no suite at all.
+own_lists() {
+    [ -z "$(apt-get indextargets 'Created-By: Packages' --format '$(REPO_URI)')" ] || return 0
+    if [ "$(id -u)" = 0 ]; then apt-get --quiet update; else sudo apt-get --quiet update; fi
 }
 
 # Lists of the unstable suite, beside the machine's own: its source line with the suite replaced.
