@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
+
 use crate::{
     cli::{Cli, Verb},
     config::File,
@@ -33,6 +35,26 @@ pub fn run(cli: Cli) -> ExitCode {
             failure.code()
         }
     }
+}
+
+/// Answers a command line that does not parse: in one line, or with the help that was asked for.
+#[must_use]
+pub fn explain_usage(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        error.exit();
+    }
+    let text = error.to_string();
+    let said: Vec<&str> = text
+        .lines()
+        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"))
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
+    let said = said.join(" ");
+    let said = said.strip_prefix("error: ").unwrap_or(&said);
+    let failure = Failure::Usage(format!("{said}; see `controller --help`"));
+    output::complain(&failure.to_string());
+    failure.code()
 }
 
 fn dispatch(cli: Cli) -> Result<(), Failure> {

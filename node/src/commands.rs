@@ -54,7 +54,9 @@ pub fn explain_usage(error: &clap::Error) -> ExitCode {
         error.exit();
     }
     let text = error.to_string();
-    let lines = text.lines().take_while(|line| !line.starts_with("Usage:"));
+    let lines = text.lines().take_while(|line| {
+        !line.starts_with("Usage:") && !line.starts_with("For more information")
+    });
     let said: Vec<&str> = lines
         .map(str::trim)
         .filter(|line| !line.is_empty())

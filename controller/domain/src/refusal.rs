@@ -88,6 +88,8 @@ pub enum Refusal {
         "the node address {0} belongs to another key in this network: the other member has to be deleted first, or this node needs a new identity"
     )]
     NodeAddressTaken(NodeId),
+    #[error("another member has the same transport key: this node needs a new identity")]
+    TransportKeyTaken,
     #[error(
         "this node was deauthorised: ask an administrator of the network to authorise it again"
     )]
@@ -182,6 +184,7 @@ impl Refusal {
             | Self::NameTaken(_)
             | Self::AddressTaken { .. }
             | Self::NodeAddressTaken(_)
+            | Self::TransportKeyTaken
             | Self::RouteOverlapsPool { .. }
             | Self::RouteOverlapsAutomatic { .. }
             | Self::RouteCoversMember { .. }

@@ -159,8 +159,12 @@ impl Session<'_> {
             Err(ChangeError::Refused(refusal)) if refusal.kind() == RefusalKind::Busy => {
                 self.say_standing(network, Standing::Busy).await
             }
-            Err(error @ ChangeError::Refused(Refusal::NodeAddressTaken(_))) => {
-                tracing::warn!(node = %self.node, %network, "a second key claims this node address");
+            Err(
+                error @ ChangeError::Refused(
+                    Refusal::NodeAddressTaken(_) | Refusal::TransportKeyTaken,
+                ),
+            ) => {
+                tracing::warn!(node = %self.node, %network, %error, "refused a join");
                 self.say_denied(network, &error).await
             }
             Err(

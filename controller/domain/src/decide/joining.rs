@@ -20,6 +20,7 @@ pub(super) fn join(
     request: Request,
     granted: bool,
 ) -> Result<Vec<Change>, Refusal> {
+    membership::check_keys(network, &request)?;
     if let Some(member) = network.member(&request.identity) {
         if !member.is_authorized() {
             return Err(Refusal::Deauthorized);
@@ -28,10 +29,6 @@ pub(super) fn join(
         renewed.transport = request.transport;
         renewed.transport_epoch = request.transport_epoch;
         return Ok(membership::put_if_changed(member, renewed));
-    }
-    let address_taken = network.members().any(|member| member.node == request.node);
-    if address_taken {
-        return Err(Refusal::NodeAddressTaken(request.node));
     }
     if granted || !network.settings().private {
         return membership::admit(network, &request);

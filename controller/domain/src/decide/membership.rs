@@ -57,14 +57,29 @@ pub(super) fn admit(network: &Network, request: &Request) -> Result<Vec<Change>,
     authorize(network, request, MemberPatch::default())
 }
 
+/// The first member that has a node address or a transport key keeps it. Handshakes find a peer by its transport key, so
+/// nobody may claim another's.
+pub(super) fn check_keys(network: &Network, request: &Request) -> Result<(), Refusal> {
+    for other in network
+        .members()
+        .filter(|member| member.identity != request.identity)
+    {
+        if other.node == request.node {
+            return Err(Refusal::NodeAddressTaken(request.node));
+        }
+        if other.transport == request.transport {
+            return Err(Refusal::TransportKeyTaken);
+        }
+    }
+    Ok(())
+}
+
 fn authorize(
     network: &Network,
     request: &Request,
     patch: MemberPatch,
 ) -> Result<Vec<Change>, Refusal> {
-    if network.members().any(|member| member.node == request.node) {
-        return Err(Refusal::NodeAddressTaken(request.node));
-    }
+    check_keys(network, request)?;
     let blank = Member {
         identity: request.identity,
         node: request.node,

@@ -90,6 +90,26 @@ fn a_second_key_with_the_same_node_address_is_refused() {
 }
 
 #[test]
+fn nobody_joins_with_the_transport_key_of_another_member() {
+    let network = joined(&joined(&a_network(), 0), 1);
+    let known = a_request(0, 0).transport;
+
+    for number in [1, 2] {
+        let mut thief = a_request(number, 0);
+        thief.transport = known;
+        let refused = decide(
+            Command::Join {
+                request: thief,
+                granted: true,
+            },
+            &network,
+            NOW,
+        );
+        assert_eq!(refused, Err(Refusal::TransportKeyTaken));
+    }
+}
+
+#[test]
 fn members_with_the_same_host_name_get_numbers() {
     let network = joined(&joined(&a_network(), 0), 1);
 
