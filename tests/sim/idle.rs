@@ -38,6 +38,25 @@ fn an_idle_session_sends_nothing_and_is_gone_after_its_time() {
 }
 
 #[test]
+fn after_a_pause_both_sides_still_hold_the_lane_that_the_other_seals_with() {
+    for seed in 0..10 {
+        for pause in [5, 9, 11, 15, 30, 100] {
+            let mut world = World::with_members(Handshake::Real, Conditions::CLEAN, seed, 2);
+            world.connect(A, B);
+            world.connect(B, A);
+            world.run_for(SECOND);
+
+            world.run_for(SECOND * pause);
+            let (to_b, to_a) = (world.send(A, B), world.send(B, A));
+            world.run_for(Conditions::CLEAN.delay * 2);
+
+            assert!(world.has_received(B, to_b), "seed {seed}, pause {pause} s");
+            assert!(world.has_received(A, to_a), "seed {seed}, pause {pause} s");
+        }
+    }
+}
+
+#[test]
 fn traffic_in_one_direction_is_accompanied_by_at_most_a_few_pings_a_second() {
     let mut world = World::with_members(Handshake::Fake, Conditions::CLEAN, 3, 2);
     world.send(A, B);

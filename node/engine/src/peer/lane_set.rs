@@ -1,9 +1,10 @@
 //! The lanes shared with one peer: all of them open frames, one of them seals.
 //!
 //! A lane that we offered seals as soon as it is answered; one that we answered seals after the peer's first frame on
-//! it, and only if it is not older than the one in use. A lane that no longer seals goes on opening frames until the
-//! peer has stopped using it, so a change of lanes loses nothing. Two handshakes that cross make two lanes; both sides
-//! hold both, so it does not matter which one each of them seals with.
+//! it, and only if it is not older than the one in use. A lane that no longer seals goes on opening frames until its
+//! keys are erased anyway, so a change of lanes loses nothing. Two handshakes that cross make two lanes; both sides
+//! hold both, so it does not matter which one each of them seals with. That is also why silence on a lane is no reason
+//! to drop it: the peer may be silent and still mean to go on with it.
 
 use std::{
     sync::Arc,
@@ -16,8 +17,6 @@ use crate::{control::Timing, fib::LaneEntry};
 
 /// How long a lane that we answered may wait for its first frame: longer than an offerer repeats itself.
 const CONFIRM_WITHIN: Duration = Duration::from_secs(15);
-/// How long a lane that no longer seals is kept after the last frame on it: far longer than a datagram lives.
-const GRACE: Duration = Duration::from_secs(10);
 /// Lanes per peer. An honest peer needs three: the old, the current, the one being made.
 const MAX_LANES: usize = 8;
 
@@ -34,9 +33,6 @@ pub(crate) struct HeldLane {
     pub(crate) entry: Arc<LaneEntry>,
     pub(crate) created: Instant,
     role: Role,
-    /// Frames opened when last looked at, and when that number last changed.
-    opened: u64,
-    last_used: Instant,
 }
 
 impl HeldLane {
@@ -75,8 +71,6 @@ impl LaneSet {
             entry,
             created: now,
             role,
-            opened: 0,
-            last_used: now,
         });
         let surplus = self.lanes.len().saturating_sub(MAX_LANES);
         let dropped: Vec<LaneIndex> = self
@@ -123,27 +117,20 @@ impl LaneSet {
         self.remove(&[index]);
     }
 
-    /// Erases what is too old, unused or never confirmed; returns what is gone.
+    /// Erases what is too old or was never confirmed; returns what is gone.
     #[must_use]
     pub(crate) fn prune(&mut self, timing: &Timing, now: Instant) -> Vec<LaneIndex> {
-        let mut gone = Vec::new();
-        for lane in &mut self.lanes {
-            let opened = lane.entry.lane.opened();
-            if opened != lane.opened {
-                lane.opened = opened;
-                lane.last_used = now;
-            }
+        let is_over = |lane: &&HeldLane| {
             let age = now.saturating_duration_since(lane.created);
-            let unused = now.saturating_duration_since(lane.last_used);
-            let is_sealing = self.sealing == Some(lane.entry.lane.local());
             let waits = lane.role == Role::Answerer && !lane.entry.lane.is_confirmed();
-            if age >= timing.reject_after
-                || (waits && age >= CONFIRM_WITHIN)
-                || (!waits && !is_sealing && unused >= GRACE)
-            {
-                gone.push(lane.index());
-            }
-        }
+            age >= timing.reject_after || (waits && age >= CONFIRM_WITHIN)
+        };
+        let gone: Vec<LaneIndex> = self
+            .lanes
+            .iter()
+            .filter(is_over)
+            .map(HeldLane::index)
+            .collect();
         self.remove(&gone);
         gone
     }
