@@ -196,7 +196,7 @@ pub struct Setting {
 pub enum SettingName {
     /// Install routes to public prefixes.
     AllowGlobal,
-    /// Install default routes.
+    /// Accept default routes. Recorded only: none is installed yet, because the underlay would be routed into the overlay.
     AllowDefault,
 }
 

@@ -22,8 +22,13 @@ pub(super) fn run(global: &Global, arguments: &Set) -> anyhow::Result<()> {
         return output::json(&network);
     }
     let word = |on| if on { "on" } else { "off" };
+    let note = if network.allow_default {
+        " (recorded; default routes are not installed yet)"
+    } else {
+        ""
+    };
     output::text_block(&format!(
-        "Network {}: allow-global={} allow-default={}\n",
+        "Network {}: allow-global={} allow-default={}{note}\n",
         network.id,
         word(network.allow_global),
         word(network.allow_default)
