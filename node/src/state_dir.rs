@@ -21,10 +21,14 @@ use std::{
     io,
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, anyhow, bail};
-use rustix::fs::{FlockOperation, flock};
+use rustix::{
+    fs::{FlockOperation, flock},
+    io::Errno,
+};
 use tombolo_engine::membership::Directory;
 use tombolo_proto::{
     id::{NetworkId, NodeId},
@@ -33,6 +37,10 @@ use tombolo_proto::{
 
 use generations::Generations;
 use settings::{NetworkSettings, PeerEndpoints};
+
+/// A killed process is gone within this time, even on a busy machine.
+const LOCK_WITHIN: Duration = Duration::from_secs(1);
+const LOCK_RETRY: Duration = Duration::from_millis(20);
 
 /// An open state directory. Nobody else has it open.
 #[derive(Debug)]
@@ -54,12 +62,12 @@ impl StateDir {
             .mode(0o600)
             .open(root.join("lock"))
             .map_err(|error| explain(root, &error))?;
-        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        match lock_soon(&lock) {
             Ok(()) => Ok(Self {
                 root: root.to_owned(),
                 _lock: lock,
             }),
-            Err(rustix::io::Errno::WOULDBLOCK) => {
+            Err(Errno::WOULDBLOCK) => {
                 bail!(
                     "the daemon is running already with {}: stop it first",
                     root.display()
@@ -195,6 +203,17 @@ impl NetworkFiles {
     }
 }
 
+/// Takes the lock; waits a moment for a daemon that was killed and is not quite gone.
+fn lock_soon(lock: &File) -> Result<(), Errno> {
+    let deadline = Instant::now() + LOCK_WITHIN;
+    loop {
+        match flock(lock, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) if Instant::now() < deadline => std::thread::sleep(LOCK_RETRY),
+            done => return done,
+        }
+    }
+}
+
 fn make_dir(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)?;
     let now = fs::metadata(path)?.permissions().mode() & 0o777;
@@ -224,8 +243,6 @@ fn explain(path: &Path, error: &io::Error) -> anyhow::Error {
 
 #[cfg(test)]
 mod tests {
-    use rustix::io::Errno;
-
     use super::*;
 
     #[test]

@@ -167,10 +167,13 @@ fn problem(network: &Network, connected: bool) -> Option<String> {
         .as_ref()
         .filter(|problem| problem.is_wrong_key())
         .map(ToString::to_string);
+    let unknown = "the controller knows no such network: check the id, then leave it";
+    let unknown = network.settings.not_found.then(|| unknown.to_owned());
     network
         .settings
         .denied
         .clone()
+        .or(unknown)
         .or_else(|| network.link_problem.clone())
         .or(wrong_key)
         .or(sync)
