@@ -69,7 +69,7 @@ install: $(if $(FROM),,build-release) ## install to $(DESTDIR)$(PREFIX), with sy
 	sed -i 's|@BIN@|$(BIN)|' $(DESTDIR)$(UNITS)/tombolo.service $(DESTDIR)$(UNITS)/tombolo-controller.service
 	install -d $(addprefix $(DESTDIR),$(MAN) $(BASH) $(ZSH) $(FISH))
 	$(DESTDIR)$(BIN)/tombolo man --dir $(DESTDIR)$(MAN)
-	$(DESTDIR)$(BIN)/tombolo-controller man $(DESTDIR)$(MAN)
+	$(DESTDIR)$(BIN)/tombolo-controller man --dir $(DESTDIR)$(MAN)
 	for name in tombolo tombolo-controller; do \
 		$(DESTDIR)$(BIN)/$$name completions bash >$(DESTDIR)$(BASH)/$$name; \
 		$(DESTDIR)$(BIN)/$$name completions zsh >$(DESTDIR)$(ZSH)/_$$name; \

@@ -72,6 +72,7 @@ pub enum Verb {
     /// Write the manual pages to a directory, or print the main one
     Man {
         /// Where to write them
+        #[arg(long, value_name = "DIR")]
         dir: Option<PathBuf>,
     },
 }
