@@ -117,15 +117,17 @@ fn iperf_server(namespace: &Namespace, log: &std::path::Path) -> Process {
     server
 }
 
+/// One transfer of two seconds, in Gbit/s. Between two tests the server is deaf for a moment: a refused connection is
+/// tried again.
 fn iperf(from: &Namespace, to: &str, extra: &str) -> f64 {
-    let mut command = from.command("iperf3");
-    command
-        .args(["-J", "-t", "2", "-c", to])
-        .args(extra.split_whitespace());
-    let report = Said::by(&mut command).ok();
-    let report: serde_json::Value = serde_json::from_str(&report).expect("iperf3 -J prints JSON");
-    report["end"]["sum_received"]["bits_per_second"]
-        .as_f64()
-        .expect("a rate")
-        / 1e9
+    let transfer = || {
+        let mut command = from.command("iperf3");
+        command
+            .args(["-J", "-t", "2", "--connect-timeout", "2000", "-c", to])
+            .args(extra.split_whitespace());
+        let report: serde_json::Value =
+            serde_json::from_str(&Said::by(&mut command).stdout).expect("iperf3 -J prints JSON");
+        report["end"]["sum_received"]["bits_per_second"].as_f64()
+    };
+    wait_for("iperf3 to move data", SOON, transfer) / 1e9
 }
