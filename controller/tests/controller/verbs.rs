@@ -253,7 +253,9 @@ async fn completions_and_manual_pages_come_from_the_program() {
         assert!(ran.out.contains("join-token"), "{shell}");
     }
     let pages = tempfile::tempdir().expect("a temporary directory");
-    let ran = verbs.run(&format!("man {}", pages.path().display())).await;
+    let ran = verbs
+        .run(&format!("man --dir {}", pages.path().display()))
+        .await;
     assert_eq!(ran.code, Some(0), "{}", ran.complaint);
     assert!(pages.path().join("controller-serve.1").exists());
     assert!(verbs.run("man").await.out.contains("controller"));
