@@ -134,9 +134,11 @@ own_libraries() {
 
 # A program that starts says something about itself; one that lacks libraries ends with 127 or a loader's complaint.
 starts() {
-    local said code=0
-    said=$(timeout 5 "$1" --version 2>&1 </dev/null) || code=$?
-    echo "$1 --version: $code: $said"
+    local said question=--version code=0
+    # n2n's supernode becomes a daemon on any option but this one.
+    [ "${1##*/}" = supernode ] && question=--help
+    said=$(timeout 5 "$1" "$question" 2>&1 </dev/null) || code=$?
+    echo "$1 $question: $code: $said"
     [ "$code" -lt 126 ] && ! grep -qE 'error while loading|GLIBC_|not found' <<<"$said"
 }
 
