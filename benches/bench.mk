@@ -7,7 +7,7 @@ BENCH_PEERS := $(CARGO_TARGET_DIR)/bench-peers
 BENCH_ARGS ?=
 BENCH = $(SUDO) $(CARGO_TARGET_DIR)/debug/bench --peers-dir $(BENCH_PEERS) --binaries $(CARGO_TARGET_DIR)/release --results benches/results
 
-bench: build-release bench-suite bench-peers ## Tombolo beside ten other overlays on this machine, about 90 minutes
+bench: build-release bench-suite bench-peers ## Tombolo beside eight other overlays on this machine, about 90 minutes
 	$(BENCH) $(BENCH_ARGS)
 
 bench-quick: build-release bench-suite bench-tools ## the same with the fastest others and fewer figures, under 3 minutes
