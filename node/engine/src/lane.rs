@@ -4,15 +4,13 @@
 //! and the lane it is for cannot be changed on the way. The nonce is four zero bytes and the frame's counter, little
 //! endian: it cannot repeat, because the counter only ever grows and a key is made for one lane and one direction.
 //!
-//! Sealing and opening work in place and allocate nothing. The replay window is consulted before opening (to
-//! spare work on what is hopelessly old) and marked only after the frame has authenticated.
+//! Sealing and opening work in place, allocate nothing and take no lock, whichever threads do it. Who has many frames
+//! to seal reserves their counters at once. The replay window is consulted before opening (to spare work on what is
+//! hopelessly old) and marked only after the frame has authenticated.
 
 use std::{
     ops::Range,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
-    },
+    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
 };
 
 use ring::aead::{AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
@@ -25,7 +23,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::{
     counters::DropReason,
-    replay::{ReplayWindow, Seen},
+    replay::{self, ReplayWindow, Seen},
 };
 
 /// Frames after which a session asks for a new lane. At 700,000 packets/s this is 47 s; a handshake takes two round trips.
@@ -37,6 +35,7 @@ pub const REKEY_AFTER_FRAMES: u64 = 1 << 25;
 /// 2^-57; the largest inner packet (8,900 bytes) has 557 blocks, so 61 million frames. ChaCha20-Poly1305 would allow more.
 /// Forgeries: the limit is 2^57 attempts for AES-GCM and 2^36 for ChaCha20-Poly1305, and a key lives for minutes.
 pub const REJECT_AFTER_FRAMES: u64 = 3 << 24;
+const _: () = assert!(REJECT_AFTER_FRAMES <= replay::LIMIT);
 
 /// The cipher of a lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -81,6 +80,12 @@ impl std::fmt::Debug for LaneKeys {
     }
 }
 
+/// Keeps what one thread writes for every packet off the cache lines that other threads read: two lines of 64 bytes,
+/// because processors fetch them in pairs.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Apart<T>(T);
+
 /// One end of a lane. Shared by all forwarding threads.
 #[derive(Debug)]
 pub struct Lane {
@@ -89,15 +94,20 @@ pub struct Lane {
     aead: Aead,
     seal: LessSafeKey,
     open: LessSafeKey,
-    /// Counter of the next frame to be sealed.
-    next: AtomicU64,
-    window: Mutex<ReplayWindow>,
-    /// Counters below this are sure to be refused; a copy of what the window knows, readable without its lock.
-    floor: AtomicU64,
-    opened: AtomicU64,
     confirmed: AtomicBool,
     /// Fingerprint of the last unexpected source that was reported: see [`Self::is_news`].
     reported: AtomicU64,
+    /// Counter of the next frame to be sealed.
+    next: Apart<AtomicU64>,
+    window: Apart<ReplayWindow>,
+}
+
+/// Counters of one lane that nobody else seals with. What is left of them is never used.
+#[derive(Debug)]
+#[must_use]
+pub struct Reserved<'a> {
+    lane: &'a Lane,
+    counters: Range<u64>,
 }
 
 /// A frame that authenticated and was not seen before.
@@ -121,12 +131,10 @@ impl Lane {
             aead,
             seal: aead.key(&keys.seal),
             open: aead.key(&keys.open),
-            next: AtomicU64::new(0),
-            window: Mutex::default(),
-            floor: AtomicU64::new(0),
-            opened: AtomicU64::new(0),
             confirmed: AtomicBool::new(false),
             reported: AtomicU64::new(0),
+            next: Apart::default(),
+            window: Apart::default(),
         }
     }
 
@@ -144,37 +152,29 @@ impl Lane {
 
     /// Seals in place. `frame` is room for the header, the payload, and room for the tag; all of it goes on the wire.
     pub fn seal(&self, kind: u8, frame: &mut [u8]) -> Result<(), DropReason> {
-        let Some(payload_length) = frame.len().checked_sub(LANE_OVERHEAD) else {
-            return Err(DropReason::NotIp);
-        };
-        let counter = self.next.fetch_add(1, Relaxed);
-        if counter >= REJECT_AFTER_FRAMES {
+        self.reserve(1)?.seal(kind, frame)
+    }
+
+    /// Takes the next `count` counters, or none if the key may not seal that many more frames.
+    pub fn reserve(&self, count: u32) -> Result<Reserved<'_>, DropReason> {
+        // Grows past the limit by what is asked for in vain, in steps of 32 bits: 64 never overflow.
+        let first = self.next.0.fetch_add(u64::from(count), Relaxed);
+        let end = first.saturating_add(u64::from(count));
+        if end > REJECT_AFTER_FRAMES {
             return Err(DropReason::Exhausted);
         }
-        let header = LaneHeader {
-            kind,
-            receiver: self.remote,
-            counter,
-        }
-        .encode();
-        let (room, rest) = frame.split_at_mut(LANE_HEADER);
-        let (payload, tag_room) = rest.split_at_mut(payload_length);
-        room.copy_from_slice(&header);
-        let tag = self
-            .seal
-            .seal_in_place_separate_tag(nonce(counter), Aad::from(header), payload)
-            .map_err(|_| DropReason::Exhausted)?;
-        tag_room.copy_from_slice(tag.as_ref());
-        Ok(())
+        Ok(Reserved {
+            lane: self,
+            counters: first..end,
+        })
     }
 
     /// Opens in place a frame whose header is `header` and names this lane.
     pub fn open(&self, header: LaneHeader, frame: &mut [u8]) -> Result<Opened, DropReason> {
-        // Also keeps the arithmetic of the replay window far from its limits.
         if header.counter >= REJECT_AFTER_FRAMES {
             return Err(DropReason::Exhausted);
         }
-        if header.counter < self.floor.load(Relaxed) {
+        if header.counter < self.window.0.floor() {
             return Err(DropReason::Replayed);
         }
         let Some((head, sealed)) = frame.split_first_chunk_mut::<LANE_HEADER>() else {
@@ -185,11 +185,10 @@ impl Lane {
             .open_in_place(nonce(header.counter), Aad::from(*head), sealed)
             .map_err(|_| DropReason::BadTag)?
             .len();
-        let seen = self.mark(header.counter);
+        let seen = self.window.0.mark(header.counter);
         if seen == Seen::Replayed {
             return Err(DropReason::Replayed);
         }
-        self.opened.fetch_add(1, Relaxed);
         Ok(Opened {
             kind: header.kind,
             payload: LANE_HEADER..LANE_HEADER + payload_length,
@@ -197,16 +196,16 @@ impl Lane {
         })
     }
 
-    /// How many frames have been sealed.
+    /// How many frames have been sealed, or counters reserved for them.
     #[must_use]
     pub fn sealed(&self) -> u64 {
-        self.next.load(Relaxed)
+        self.next.0.load(Relaxed)
     }
 
-    /// How many frames of the peer have been opened.
+    /// Whether any frame of the peer has been opened.
     #[must_use]
-    pub fn opened(&self) -> u64 {
-        self.opened.load(Relaxed)
+    pub fn has_opened(&self) -> bool {
+        !self.window.0.is_unused()
     }
 
     /// Whether the slow path has taken note of the peer's first frame.
@@ -224,12 +223,33 @@ impl Lane {
         // One in 64: rare enough to cost nothing at line rate, often enough that a lost report is made up for at once.
         self.reported.swap(fingerprint, Relaxed) != fingerprint || counter.is_multiple_of(64)
     }
+}
 
-    fn mark(&self, counter: u64) -> Seen {
-        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
-        let seen = window.mark(counter);
-        self.floor.store(window.floor(), Relaxed);
-        seen
+impl Reserved<'_> {
+    /// Seals in place with the next of the counters, as [`Lane::seal`] does.
+    pub fn seal(&mut self, kind: u8, frame: &mut [u8]) -> Result<(), DropReason> {
+        let Some(payload_length) = frame.len().checked_sub(LANE_OVERHEAD) else {
+            return Err(DropReason::NotIp);
+        };
+        let Some(counter) = self.counters.next() else {
+            return Err(DropReason::Exhausted);
+        };
+        let header = LaneHeader {
+            kind,
+            receiver: self.lane.remote,
+            counter,
+        }
+        .encode();
+        let (room, rest) = frame.split_at_mut(LANE_HEADER);
+        let (payload, tag_room) = rest.split_at_mut(payload_length);
+        room.copy_from_slice(&header);
+        let tag = self
+            .lane
+            .seal
+            .seal_in_place_separate_tag(nonce(counter), Aad::from(header), payload)
+            .map_err(|_| DropReason::Exhausted)?;
+        tag_room.copy_from_slice(tag.as_ref());
+        Ok(())
     }
 }
 

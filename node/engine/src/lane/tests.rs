@@ -1,3 +1,5 @@
+use std::{collections::BTreeSet, thread};
+
 use proptest::prelude::*;
 use tombolo_proto::frame::{LANE_CONTROL, LANE_DATA};
 
@@ -53,7 +55,7 @@ fn a_frame_opens_once_and_a_forgery_does_not_use_up_its_counter() {
 #[test]
 fn a_key_stops_at_its_limit_in_both_directions() {
     let (a, b) = two_ends(Aead::Aes256Gcm);
-    a.next.store(REJECT_AFTER_FRAMES - 1, Relaxed);
+    a.next.0.store(REJECT_AFTER_FRAMES - 1, Relaxed);
     let mut last = framed(b"last");
     let mut over = framed(b"over");
 
@@ -68,6 +70,59 @@ fn a_key_stops_at_its_limit_in_both_directions() {
             counter,
         };
         assert_eq!(b.open(header, &mut over), Err(DropReason::Exhausted));
+    }
+}
+
+#[test]
+fn counters_are_reserved_for_a_whole_burst_or_not_at_all() {
+    let (a, b) = two_ends(Aead::Aes256Gcm);
+    let mut burst = a.reserve(2).expect("a fresh lane");
+    let mut between = framed(b"between");
+    let mut frames = [b"1", b"2", b"3"].map(|payload| framed(payload));
+
+    assert_eq!(a.seal(LANE_DATA, &mut between), Ok(()));
+    let sealed = frames.each_mut().map(|frame| burst.seal(LANE_DATA, frame));
+
+    assert_eq!(sealed, [Ok(()), Ok(()), Err(DropReason::Exhausted)]);
+    assert_eq!(counter_of(&between), 2);
+    for (frame, counter) in frames.iter_mut().zip(0..2) {
+        assert_eq!(counter_of(frame), counter);
+        assert!(open(&b, frame).is_ok());
+    }
+    a.next.0.store(REJECT_AFTER_FRAMES - 2, Relaxed);
+    assert!(a.reserve(3).is_err());
+    assert!(a.reserve(1).is_err());
+}
+
+#[test]
+fn threads_that_seal_at_once_never_use_a_counter_twice() {
+    const THREADS: u32 = 4;
+    const BURSTS: u32 = 200;
+    let (a, b) = two_ends(Aead::Aes256Gcm);
+
+    let sealed: Vec<Vec<u8>> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..THREADS)
+            .map(|thread| {
+                let a = &a;
+                scope.spawn(move || {
+                    (0..BURSTS)
+                        .flat_map(|burst| a_burst(a, 1 + (thread + burst) % 5))
+                        .collect()
+                })
+            })
+            .collect();
+        threads
+            .into_iter()
+            .flat_map(|thread| -> Vec<Vec<u8>> { thread.join().expect("it does not panic") })
+            .collect()
+    });
+
+    let count = sealed.len() as u64;
+    assert_eq!(a.sealed(), count);
+    let counters: BTreeSet<u64> = sealed.iter().map(|frame| counter_of(frame)).collect();
+    assert!(counters.into_iter().eq(0..count));
+    for mut frame in sealed {
+        assert!(open(&b, &mut frame).is_ok());
     }
 }
 
@@ -100,13 +155,30 @@ proptest! {
 impl Lane {
     /// As if all frames that the key allows had been sealed.
     pub(crate) fn exhaust(&self) {
-        self.next.store(REJECT_AFTER_FRAMES, Relaxed);
+        self.next.0.store(REJECT_AFTER_FRAMES, Relaxed);
     }
 
     /// As if nobody had taken note of the peer's first frame.
     pub(crate) fn unconfirm(&self) {
         self.confirmed.store(false, Relaxed);
     }
+}
+
+fn a_burst(lane: &Lane, count: u32) -> Vec<Vec<u8>> {
+    let mut reserved = lane.reserve(count).expect("a fresh lane");
+    (0..count)
+        .map(|_| {
+            let mut frame = framed(b"payload");
+            reserved
+                .seal(LANE_DATA, &mut frame)
+                .expect("one of those reserved");
+            frame
+        })
+        .collect()
+}
+
+fn counter_of(frame: &[u8]) -> u64 {
+    LaneHeader::decode(frame).expect("a lane frame").counter
 }
 
 fn two_ends(aead: Aead) -> (Lane, Lane) {

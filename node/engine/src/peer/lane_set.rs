@@ -42,7 +42,7 @@ impl HeldLane {
 
     /// Whether the peer has ever said anything on this lane.
     pub(crate) fn is_proven(&self) -> bool {
-        self.entry.lane.opened() > 0
+        self.entry.lane.has_opened()
     }
 }
 
