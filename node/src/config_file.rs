@@ -16,6 +16,7 @@
 //!
 //! [crypto]
 //! aes = true              # false: ChaCha20-Poly1305 even where the CPU has AES
+//! post_quantum = true     # false: keys of sessions are made with X25519 alone
 //! ```
 
 use std::{fs, io, net::SocketAddr, path::Path};
@@ -81,11 +82,16 @@ pub struct SessionSection {
 pub struct CryptoSection {
     /// Use AES where the CPU has it.
     pub aes: bool,
+    /// Mix ML-KEM-768 into the keys of sessions with peers that do so too.
+    pub post_quantum: bool,
 }
 
 impl Default for CryptoSection {
     fn default() -> Self {
-        Self { aes: true }
+        Self {
+            aes: true,
+            post_quantum: true,
+        }
     }
 }
 
@@ -138,14 +144,14 @@ mod tests {
     fn an_empty_file_is_all_defaults() {
         let config = ConfigFile::parse("").expect("valid");
         assert_eq!(config, ConfigFile::default());
-        assert!(config.crypto.aes && config.host.forwarding);
+        assert!(config.crypto.aes && config.crypto.post_quantum && config.host.forwarding);
     }
 
     #[test]
     fn every_key_is_understood() {
         let text = "port = 1\nadvertise = [\"a:2\"]\nmetrics = \"127.0.0.1:3\"\ncontrollers = [\"b:4\"]\n\
                     [host]\nforwarding = false\nweak_host_rule = false\n\
-                    [session]\nrekey_after_seconds = 5\nreject_after_seconds = 8\n[crypto]\naes = false\n";
+                    [session]\nrekey_after_seconds = 5\nreject_after_seconds = 8\n[crypto]\naes = false\npost_quantum = false\n";
 
         let config = ConfigFile::parse(text).expect("valid");
 
@@ -153,7 +159,8 @@ mod tests {
             (config.port, config.session.rekey_after_seconds),
             (Some(1), Some(5))
         );
-        assert!(!config.crypto.aes && !config.host.forwarding && !config.host.weak_host_rule);
+        assert!(!config.crypto.aes && !config.crypto.post_quantum);
+        assert!(!config.host.forwarding && !config.host.weak_host_rule);
     }
 
     #[test]

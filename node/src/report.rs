@@ -123,6 +123,8 @@ pub struct PeerReport {
     pub last_handshake: Option<f64>,
     /// What packets are sealed with.
     pub cipher: Option<String>,
+    /// What their keys were made from.
+    pub key_exchange: Option<String>,
     /// Received from it.
     pub rx_bytes: u64,
     /// Sent to it.

@@ -15,6 +15,7 @@ use tombolo_engine::{
     counters::DropReason,
     fib::{Fib, NetworkSlot},
     forward::{Inbound, Outbound},
+    lane::REKEY_AFTER_FRAMES,
     membership::Directory,
 };
 use tombolo_proto::{
@@ -101,6 +102,8 @@ pub struct World {
     handshake: Handshake,
     timing: Timing,
     aes: bool,
+    post_quantum: bool,
+    rekey_after_frames: u64,
     authorities: Vec<Authority>,
     nodes: BTreeMap<Name, Node>,
     next_number: u64,
@@ -117,6 +120,8 @@ impl World {
             handshake,
             timing: Timing::default(),
             aes: true,
+            post_quantum: true,
+            rekey_after_frames: REKEY_AFTER_FRAMES,
             authorities: vec![Authority::new(1)],
             nodes: BTreeMap::new(),
             next_number: 1,
@@ -149,6 +154,16 @@ impl World {
     /// Whether nodes that start from now on have AES instructions.
     pub const fn set_aes(&mut self, aes: bool) {
         self.aes = aes;
+    }
+
+    /// Whether nodes that start from now on take part in ML-KEM.
+    pub const fn set_post_quantum(&mut self, post_quantum: bool) {
+        self.post_quantum = post_quantum;
+    }
+
+    /// After how many frames nodes that start from now on replace a lane.
+    pub const fn set_rekey_after_frames(&mut self, frames: u64) {
+        self.rekey_after_frames = frames;
     }
 
     /// The first network's authority.
@@ -204,6 +219,8 @@ impl World {
         let settings = Settings {
             timing: self.timing,
             aes: self.aes,
+            post_quantum: self.post_quantum,
+            rekey_after_frames: self.rekey_after_frames,
         };
         let before = self.nodes.remove(&name);
         let noise = before

@@ -40,7 +40,7 @@ use crate::{
     counters::{DropReason, PeerCounters},
     fib::{LaneEntry, NetworkSlot, PeerSlot, SendPath},
     gate::Budget,
-    handshake::{Answer, Offer, Parties},
+    handshake::{Answer, Assembly, KeyExchange, Offer, Parties},
     lane::framed,
     pending::Pending,
     session::{Machine, MachineIndex},
@@ -95,6 +95,8 @@ pub(crate) struct Peer {
     path: Option<Arc<SendPath>>,
     /// The last offer answered: a repetition gets the same answer.
     answered: Option<(Offer, Answer)>,
+    /// What there is of an offer that comes in parts.
+    assembly: Assembly,
     offers: Budget,
     rekey_at: Option<Instant>,
     negotiated_at: Option<Instant>,
@@ -122,6 +124,7 @@ impl Peer {
             pending: Pending::default(),
             path: None,
             answered: None,
+            assembly: Assembly::default(),
             offers: Budget::default(),
             rekey_at: None,
             negotiated_at: None,
@@ -155,6 +158,11 @@ impl Peer {
     /// When the lane in use was made.
     pub(crate) fn lane_made_at(&self) -> Option<Instant> {
         Some(self.lanes.sealing()?.created)
+    }
+
+    /// What the keys of the lane in use were made from.
+    pub(crate) fn key_exchange(&self) -> Option<KeyExchange> {
+        Some(self.lanes.sealing()?.key_exchange)
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
@@ -318,6 +326,8 @@ impl Peer {
     /// Erases everything that was agreed with the peer.
     pub(crate) fn erase(&mut self, context: &mut Context<'_>) {
         self.stop_dialing(context);
+        self.answered = None;
+        self.assembly = Assembly::default();
         for entry in std::mem::take(&mut self.lanes).entries() {
             context.give_back_lane_index(entry.lane.local());
         }

@@ -32,6 +32,8 @@ use tombolo_proto::{
 
 /// Longest datagram that takes part in a handshake or a negotiation, made or taken: passes every IPv6 link unfragmented.
 pub const MAX_DATAGRAM: usize = 1200;
+/// Bytes that the envelope adds to a payload.
+pub const ENVELOPE: usize = 32;
 /// Room for any answer of the library; it wants what it is given and 148 bytes at least.
 const BUFFER: usize = 2048;
 /// The library's replay window, which it adds to counters without a check.
@@ -269,8 +271,7 @@ impl Machine for TunnMachine {
     }
 
     fn seal(&mut self, payload: &[u8]) -> Option<Vec<u8>> {
-        // The envelope adds 32 bytes.
-        if !self.established || payload.len() + 32 > MAX_DATAGRAM {
+        if !self.established || payload.len() + ENVELOPE > MAX_DATAGRAM {
             return None;
         }
         let mut buffer = [0; BUFFER];

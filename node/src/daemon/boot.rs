@@ -14,6 +14,7 @@ use rand::{
 use tokio::sync::mpsc;
 use tombolo_engine::{
     control::{Engine, Settings, Timing},
+    lane::REKEY_AFTER_FRAMES,
     reconcile::LinkName,
 };
 use tombolo_proto::id::NetworkId;
@@ -50,6 +51,8 @@ impl Daemon {
             Settings {
                 timing: timing(&config.file.session),
                 aes: has_aes() && config.file.crypto.aes,
+                rekey_after_frames: REKEY_AFTER_FRAMES,
+                post_quantum: config.file.crypto.post_quantum,
             },
             rng,
         );

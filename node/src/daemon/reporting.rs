@@ -96,6 +96,7 @@ impl Daemon {
             latency_ms: peer.latency.map(|latency| latency.as_secs_f64() * 1e3),
             last_handshake: peer.last_handshake.as_ref().map(Duration::as_secs_f64),
             cipher: peer.cipher.map(str::to_owned),
+            key_exchange: peer.key_exchange.map(str::to_owned),
             rx_bytes: peer.rx_bytes,
             tx_bytes: peer.tx_bytes,
             rx_packets: peer.rx_packets,

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::handshake::Abilities;
+
 /// How long things take. Tests shorten it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timing {
@@ -27,4 +29,17 @@ pub struct Settings {
     pub timing: Timing,
     /// Whether the processor has AES instructions, and they are not switched off.
     pub aes: bool,
+    /// Frames after which a lane is replaced while data flows: [`crate::lane::REKEY_AFTER_FRAMES`], or less in tests.
+    pub rekey_after_frames: u64,
+    /// Whether lanes are made with ML-KEM where the peer takes part.
+    pub post_quantum: bool,
+}
+
+impl Settings {
+    pub(crate) const fn abilities(&self) -> Abilities {
+        Abilities {
+            aes: self.aes,
+            post_quantum: self.post_quantum,
+        }
+    }
 }

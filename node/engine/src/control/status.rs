@@ -12,7 +12,7 @@ use tombolo_proto::{
     key::IdentityKey,
 };
 
-use crate::peer::Peer;
+use crate::{handshake::KeyExchange, peer::Peer};
 
 /// One peer, for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +35,8 @@ pub struct PeerStatus {
     pub last_handshake: Option<Duration>,
     /// The cipher of the lane in use.
     pub cipher: Option<&'static str>,
+    /// What the keys of the lane in use were made from.
+    pub key_exchange: Option<&'static str>,
     /// Bytes of inner packets from the peer.
     pub rx_bytes: u64,
     /// Bytes of inner packets to the peer.
@@ -65,6 +67,9 @@ impl PeerStatus {
                 .lane_made_at()
                 .map(|made| now.saturating_duration_since(made)),
             cipher: path.map(|path| path.lane.aead().name()),
+            key_exchange: path
+                .and_then(|_| peer.key_exchange())
+                .map(KeyExchange::name),
             rx_bytes: counters.rx_bytes.load(Relaxed),
             tx_bytes: counters.tx_bytes.load(Relaxed),
             rx_packets: counters.rx_packets.load(Relaxed),

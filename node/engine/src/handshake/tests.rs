@@ -1,4 +1,3 @@
-use proptest::prelude::*;
 use rand::SeedableRng as _;
 use tombolo_proto::{
     frame::{LANE_DATA, LaneHeader},
@@ -6,82 +5,128 @@ use tombolo_proto::{
 };
 
 use super::*;
-use crate::lane::{Lane, framed};
+use crate::{
+    lane::{Lane, framed},
+    session::{ENVELOPE, MAX_DATAGRAM},
+};
 
 #[test]
-fn both_sides_arrive_at_the_same_lane() {
-    for (aes_a, aes_b, expected) in [
-        (true, true, Aead::Aes256Gcm),
-        (true, false, Aead::ChaCha20Poly1305),
-        (false, true, Aead::ChaCha20Poly1305),
-        (false, false, Aead::ChaCha20Poly1305),
-    ] {
+fn both_sides_arrive_at_the_same_lane_whatever_each_can_do() {
+    let all = [(true, true), (true, false), (false, true), (false, false)];
+    for (of_a, of_b) in all.into_iter().flat_map(|a| all.map(|b| (a, b))) {
         let (a, b) = two_parties();
         let mut rng = StdRng::seed_from_u64(1);
-        let offered = Offered::new(LaneIndex(1), aes_a, &mut rng);
+        let offered = Offered::new(LaneIndex(1), able(of_a), &mut rng);
 
         let (answer, b_keys) =
-            answer(&offered.offer, LaneIndex(2), aes_b, &b, &mut rng).expect("a proper offer");
+            answer(&offered.offer, LaneIndex(2), able(of_b), &b, &mut rng).expect("a proper offer");
         let a_keys = offered.accept(&answer, &a).expect("an answer to it");
 
-        assert_eq!(answer.aead, expected);
+        let has_both = (of_a.0 && of_b.0, of_a.1 && of_b.1);
+        let (aes, hybrid) = (
+            answer.aead == Aead::Aes256Gcm,
+            answer.key_exchange() == KeyExchange::Hybrid,
+        );
+        assert_eq!((aes, hybrid), has_both);
         assert!(they_understand_each_other(&a_keys, &b_keys));
     }
+}
+
+#[test]
+fn an_answer_fits_into_a_datagram() {
+    let (_, b) = two_parties();
+    let mut rng = StdRng::seed_from_u64(1);
+    let offered = Offered::new(LaneIndex(u32::MAX), BOTH, &mut rng);
+
+    let (answer, _) =
+        answer(&offered.offer, LaneIndex(u32::MAX), BOTH, &b, &mut rng).expect("a proper offer");
+
+    let length = Negotiation::Answer(Box::new(answer)).wrap().len() + ENVELOPE;
+    assert!(length <= MAX_DATAGRAM, "{length} bytes");
+}
+
+#[test]
+fn a_key_needs_both_secrets_of_a_hybrid_lane() {
+    let (a, _) = two_parties();
+    let mut rng = StdRng::seed_from_u64(1);
+    let offered = Offered::new(LaneIndex(1), BOTH, &mut rng);
+    let (answer, _) = {
+        let (_, b) = two_parties();
+        answer(&offered.offer, LaneIndex(2), BOTH, &b, &mut rng).expect("a proper offer")
+    };
+    let derive = |secret, kem| {
+        Agreement {
+            network: a.network,
+            offerer: a.local,
+            answerer: a.remote,
+            offer: &offered.offer,
+            answer: &answer,
+            secret: Zeroizing::new(secret),
+            kem,
+        }
+        .derive()
+    };
+    let kem = |byte| Some(Zeroizing::new([byte; 32]));
+
+    let keys = [
+        derive([1; 32], kem(2)),
+        derive([3; 32], kem(2)),
+        derive([1; 32], kem(3)),
+        derive([2; 32], kem(1)),
+        derive([1; 32], None),
+        derive([2; 32], None),
+    ];
+
+    let distinct: std::collections::BTreeSet<_> = keys.as_flattened().iter().collect();
+    assert_eq!(distinct.len(), 2 * keys.len());
 }
 
 #[test]
 fn whatever_differs_between_the_two_views_parts_them() {
     let (a, b) = two_parties();
     let mut rng = StdRng::seed_from_u64(1);
-    let offered = Offered::new(LaneIndex(1), true, &mut rng);
+    let offered = Offered::new(LaneIndex(1), BOTH, &mut rng);
     let (genuine, b_keys) =
-        answer(&offered.offer, LaneIndex(2), true, &b, &mut rng).expect("a proper offer");
+        answer(&offered.offer, LaneIndex(2), BOTH, &b, &mut rng).expect("a proper offer");
     let other_network = NetworkId::from_bits(0x8056_c2e2_1c00_0009).expect("a network id");
     let stranger = Seed::from_bytes([9; 32]).transport(a.network, 0).public();
 
+    let mut other_ciphertext = Vec::from(genuine.kem.clone().expect("both take part"));
+    other_ciphertext[7] ^= 1;
+    let other_ciphertext = KemCiphertext::try_from(other_ciphertext).expect("the right length");
+
+    let changed = |change: &dyn Fn(&mut Answer)| {
+        let mut answer = genuine.clone();
+        change(&mut answer);
+        (answer, a)
+    };
     let views = [
         (
-            genuine,
+            genuine.clone(),
             Parties {
                 network: other_network,
                 ..a
             },
         ),
         (
-            genuine,
+            genuine.clone(),
             Parties {
                 local: stranger,
                 ..a
             },
         ),
         (
-            genuine,
+            genuine.clone(),
             Parties {
                 remote: stranger,
                 ..a
             },
         ),
-        (
-            Answer {
-                lane: LaneIndex(3),
-                ..genuine
-            },
-            a,
-        ),
-        (
-            Answer {
-                aead: Aead::ChaCha20Poly1305,
-                ..genuine
-            },
-            a,
-        ),
-        (
-            Answer {
-                ephemeral: stranger.0,
-                ..genuine
-            },
-            a,
-        ),
+        changed(&|answer| answer.lane = LaneIndex(3)),
+        changed(&|answer| answer.aead = Aead::ChaCha20Poly1305),
+        changed(&|answer| answer.ephemeral = stranger.0),
+        changed(&|answer| answer.kem = Some(other_ciphertext.clone())),
+        changed(&|answer| answer.kem = None),
     ];
 
     for (answer, parties) in views {
@@ -96,56 +141,91 @@ fn whatever_differs_between_the_two_views_parts_them() {
 }
 
 #[test]
+fn an_offer_that_was_changed_on_the_way_makes_no_lane() {
+    let (a, b) = two_parties();
+    let mut rng = StdRng::seed_from_u64(1);
+    let offered = Offered::new(LaneIndex(1), BOTH, &mut rng);
+    let other = Offered::new(LaneIndex(1), BOTH, &mut rng).offer;
+    let genuine = &offered.offer;
+
+    let changed = [
+        Offer {
+            aes: false,
+            ..genuine.clone()
+        },
+        Offer {
+            kem: None,
+            ..genuine.clone()
+        },
+        Offer {
+            kem: other.kem,
+            ..genuine.clone()
+        },
+        Offer {
+            ephemeral: other.ephemeral,
+            ..genuine.clone()
+        },
+    ];
+
+    for offer in changed {
+        let (answer, b_keys) =
+            answer(&offer, LaneIndex(2), BOTH, &b, &mut rng).expect("a proper offer");
+        let a_keys = offered
+            .accept(&answer, &a)
+            .expect("it looks like an answer");
+        assert!(!they_understand_each_other(&a_keys, &b_keys), "{offer:?}");
+    }
+}
+
+#[test]
 fn answers_to_other_offers_unwanted_ciphers_and_weak_keys_are_refused() {
     let (a, b) = two_parties();
     let mut rng = StdRng::seed_from_u64(1);
-    let offered = Offered::new(LaneIndex(1), false, &mut rng);
+    let offered = Offered::new(LaneIndex(1), able((false, true)), &mut rng);
     let (genuine, _) =
-        answer(&offered.offer, LaneIndex(2), true, &b, &mut rng).expect("a proper offer");
+        answer(&offered.offer, LaneIndex(2), BOTH, &b, &mut rng).expect("a proper offer");
+
+    let plain = Offered::new(LaneIndex(1), able((true, false)), &mut rng);
+    assert!(plain.accept(&genuine, &a).is_none());
 
     for answer in [
         Answer {
             offered: LaneIndex(7),
-            ..genuine
+            ..genuine.clone()
         },
         Answer {
             aead: Aead::Aes256Gcm,
-            ..genuine
+            ..genuine.clone()
         },
         Answer {
             ephemeral: [0; 32],
-            ..genuine
+            ..genuine.clone()
         },
     ] {
         assert!(offered.accept(&answer, &a).is_none(), "{answer:?}");
     }
-    let weak = Offer {
-        ephemeral: [0; 32],
-        ..offered.offer
-    };
-    assert!(answer(&weak, LaneIndex(2), true, &b, &mut rng).is_none());
+    let no_key = KemKey::try_from(vec![0xff; kem::KEY]).expect("the right length");
+    for weak in [
+        Offer {
+            ephemeral: [0; 32],
+            ..offered.offer.clone()
+        },
+        Offer {
+            kem: Some(no_key),
+            ..offered.offer.clone()
+        },
+    ] {
+        assert!(answer(&weak, LaneIndex(2), BOTH, &b, &mut rng).is_none());
+    }
 }
 
-#[test]
-fn a_message_survives_its_wrapping_and_what_is_not_one_is_ignored() {
-    let offer = Offered::new(LaneIndex(77), true, &mut StdRng::seed_from_u64(1)).offer;
-    let message = Negotiation::Offer(offer);
-    let wrapped = message.wrap();
+const BOTH: Abilities = Abilities {
+    aes: true,
+    post_quantum: true,
+};
 
-    assert_eq!(Negotiation::unwrap(&wrapped), Some(message));
-    for length in 0..wrapped.len() {
-        assert_eq!(Negotiation::unwrap(&wrapped[..length]), None);
-    }
-    let mut of_a_later_version = wrapped;
-    of_a_later_version[IP_HEADER] = 9;
-    assert_eq!(Negotiation::unwrap(&of_a_later_version), None);
-}
-
-proptest! {
-    #[test]
-    fn no_bytes_panic(packet in prop::collection::vec(any::<u8>(), 0..200)) {
-        let _ = Negotiation::unwrap(&packet);
-    }
+fn able((aes, post_quantum): (bool, bool)) -> Abilities {
+    Abilities { aes, post_quantum }
 }
 
 fn two_parties() -> (Parties, Parties) {

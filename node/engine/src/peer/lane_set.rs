@@ -13,7 +13,7 @@ use std::{
 
 use tombolo_proto::id::LaneIndex;
 
-use crate::{control::Timing, fib::LaneEntry};
+use crate::{control::Timing, fib::LaneEntry, handshake::KeyExchange};
 
 /// How long a lane that we answered may wait for its first frame: longer than an offerer repeats itself.
 const CONFIRM_WITHIN: Duration = Duration::from_secs(15);
@@ -32,6 +32,7 @@ pub(crate) enum Role {
 pub(crate) struct HeldLane {
     pub(crate) entry: Arc<LaneEntry>,
     pub(crate) created: Instant,
+    pub(crate) key_exchange: KeyExchange,
     role: Role,
 }
 
@@ -60,6 +61,7 @@ impl LaneSet {
         &mut self,
         entry: Arc<LaneEntry>,
         role: Role,
+        key_exchange: KeyExchange,
         now: Instant,
     ) -> Vec<LaneIndex> {
         let index = entry.lane.local();
@@ -70,6 +72,7 @@ impl LaneSet {
         self.lanes.push(HeldLane {
             entry,
             created: now,
+            key_exchange,
             role,
         });
         let surplus = self.lanes.len().saturating_sub(MAX_LANES);

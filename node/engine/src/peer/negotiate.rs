@@ -14,8 +14,8 @@ use crate::{
     control::Context,
     counters::DropReason,
     fib::LaneEntry,
-    handshake::{self, Answer, Negotiation, Offer, Offered},
-    lane::{Lane, LaneKeys},
+    handshake::{self, Answer, Assembly, KeyExchange, Negotiation, Offer, Offered},
+    lane::Lane,
     session::{Machine, Received, network_psk},
 };
 
@@ -95,7 +95,12 @@ impl Peer {
             }
             Received::Established => self.offer(from, context, now),
             Received::Payload(packet) => match Negotiation::unwrap(&packet) {
-                Some(Negotiation::Offer(offer)) => self.handle_offer(offer, from, context, now),
+                Some(Negotiation::Offer(offer)) => self.handle_offer(*offer, from, context, now),
+                Some(Negotiation::Part(part)) => {
+                    if let Some(offer) = self.assembly.take(part) {
+                        self.handle_offer(offer, from, context, now);
+                    }
+                }
                 Some(Negotiation::Answer(answer)) => {
                     self.handle_answer(&answer, from, context, now)
                 }
@@ -123,7 +128,11 @@ impl Peer {
         };
         if dialing.offered.is_none() {
             let index = context.take_lane_index(slot);
-            dialing.offered = Some(Offered::new(index, context.settings.aes, context.rng));
+            dialing.offered = Some(Offered::new(
+                index,
+                context.settings.abilities(),
+                context.rng,
+            ));
         }
         dialing.offer_sent(to, now);
         self.send_offer(to, context);
@@ -137,8 +146,9 @@ impl Peer {
         else {
             return;
         };
-        let message = Negotiation::Offer(offered.offer);
-        self.send_negotiation(&message, to, context);
+        for message in offered.offer.messages() {
+            self.send_negotiation(&message, to, context);
+        }
     }
 
     fn send_negotiation(
@@ -159,11 +169,12 @@ impl Peer {
         context: &mut Context<'_>,
         now: Instant,
     ) {
-        let repeated = self.answered.filter(|(answered, answer)| {
+        let repeated = self.answered.as_ref().filter(|(answered, answer)| {
             *answered == offer && self.lanes.get(answer.lane).is_some()
         });
         if let Some((_, answer)) = repeated {
-            return self.send_negotiation(&Negotiation::Answer(answer), from, context);
+            let message = Negotiation::Answer(Box::new(answer.clone()));
+            return self.send_negotiation(&message, from, context);
         }
         if !self.offers.spend(OFFER_BURST, OFFER_REFILL, now) {
             return self.counters.dropped.count(DropReason::RateLimited);
@@ -172,7 +183,7 @@ impl Peer {
         let made = handshake::answer(
             &offer,
             index,
-            context.settings.aes,
+            context.settings.abilities(),
             &self.id.parties,
             context.rng,
         );
@@ -181,9 +192,9 @@ impl Peer {
             return self.counters.dropped.count(DropReason::BadHandshake);
         };
         let lane = Lane::new(index, offer.lane, answer.aead, &keys);
-        self.install(lane, Role::Answerer, context, now);
-        self.answered = Some((offer, answer));
-        self.send_negotiation(&Negotiation::Answer(answer), from, context);
+        self.install(lane, Role::Answerer, answer.key_exchange(), context, now);
+        self.answered = Some((offer, answer.clone()));
+        self.send_negotiation(&Negotiation::Answer(Box::new(answer)), from, context);
     }
 
     fn handle_answer(
@@ -197,15 +208,17 @@ impl Peer {
             .dialing
             .as_ref()
             .and_then(|dialing| dialing.offered.as_ref());
-        let made = offered
-            .and_then(|offered| Some((offered.offer, offered.accept(answer, &self.id.parties)?)));
-        let Some((offer, keys)): Option<(Offer, LaneKeys)> = made else {
+        let made = offered.and_then(|offered| {
+            let keys = offered.accept(answer, &self.id.parties)?;
+            Some((offered.offer.lane, keys))
+        });
+        let Some((index, keys)) = made else {
             // Late, repeated, or not to our offer: a good one comes, or the attempt is repeated.
             return self.counters.dropped.count(DropReason::BadHandshake);
         };
         self.dialing = None;
-        let lane = Lane::new(offer.lane, answer.lane, answer.aead, &keys);
-        self.install(lane, Role::Offerer, context, now);
+        let lane = Lane::new(index, answer.lane, answer.aead, &keys);
+        self.install(lane, Role::Offerer, answer.key_exchange(), context, now);
         // A session that is up knows better where its peer is than a handshake does.
         if self.path.is_none() {
             self.endpoint = Some(from);
@@ -213,7 +226,14 @@ impl Peer {
         self.new_lane_in_use(context, now);
     }
 
-    fn install(&mut self, lane: Lane, role: Role, context: &mut Context<'_>, now: Instant) {
+    fn install(
+        &mut self,
+        lane: Lane,
+        role: Role,
+        key_exchange: KeyExchange,
+        context: &mut Context<'_>,
+        now: Instant,
+    ) {
         let entry = Arc::new(LaneEntry {
             lane: Arc::new(lane),
             network: self.id.network,
@@ -222,7 +242,7 @@ impl Peer {
         });
         self.negotiated_at = Some(now);
         context.outbox.fib_is_stale = true;
-        for dropped in self.lanes.install(entry, role, now) {
+        for dropped in self.lanes.install(entry, role, key_exchange, now) {
             context.give_back_lane_index(dropped);
         }
     }
@@ -257,6 +277,7 @@ impl Peer {
         if is_over && self.dialing.is_none() && !self.lanes.has_unconfirmed() {
             self.negotiated_at = None;
             self.answered = None;
+            self.assembly = Assembly::default();
             if let Some((_, machine)) = &mut self.machine {
                 machine.forget();
             }

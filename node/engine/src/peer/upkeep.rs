@@ -6,12 +6,7 @@ use rand::Rng as _;
 use tombolo_proto::{frame::LANE_CONTROL, id::LaneIndex};
 
 use super::{Peer, watch::Verdict};
-use crate::{
-    control::Context,
-    counters::DropReason,
-    lane::{REKEY_AFTER_FRAMES, framed},
-    lane_control::LaneMessage,
-};
+use crate::{control::Context, counters::DropReason, lane::framed, lane_control::LaneMessage};
 
 impl Peer {
     /// A first frame came on a lane that we answered.
@@ -119,7 +114,7 @@ impl Peer {
             return false;
         };
         let index = sealing.entry.lane.local();
-        let is_worn = sealing.entry.lane.sealed() >= REKEY_AFTER_FRAMES;
+        let is_worn = sealing.entry.lane.sealed() >= context.settings.rekey_after_frames;
         let unproven_since = (!sealing.is_proven()).then_some(sealing.created);
         let observed = self
             .watch

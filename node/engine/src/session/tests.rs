@@ -3,10 +3,8 @@ use tombolo_proto::key::Seed;
 
 use super::*;
 
-/// 148, 92 and 64 bytes of handshake, and the 32 that the envelope adds.
 const INITIATION: usize = 148;
 const RESPONSE: usize = 92;
-const ENVELOPE: usize = 32;
 
 #[test]
 fn a_handshake_opens_an_envelope_in_both_directions() {
