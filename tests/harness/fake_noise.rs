@@ -11,7 +11,9 @@ use std::{
     },
 };
 
-use tombolo_engine::session::{Door, Machine, MachineIndex, Noise, Received};
+use tombolo_engine::session::{
+    Door, ENVELOPE, MAX_DATAGRAM, Machine, MachineIndex, Noise, Received,
+};
 use tombolo_proto::key::{TransportKey, TransportSecret};
 
 /// Sessions a machine remembers, like the real one.
@@ -196,6 +198,9 @@ impl Machine for FakeMachine {
 
     fn seal(&mut self, payload: &[u8]) -> Option<Vec<u8>> {
         let session = self.current?;
+        if payload.len() + ENVELOPE > MAX_DATAGRAM {
+            return None;
+        }
         let mut message = vec![4, 0, 0, 0];
         message.extend_from_slice(&session.remote.to_le_bytes());
         message.extend_from_slice(&self.psk);

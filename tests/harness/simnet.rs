@@ -49,6 +49,38 @@ pub struct Delivery {
     pub payload: Vec<u8>,
 }
 
+/// What a datagram looks like from outside: enough to tell the messages of a handshake apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Looks {
+    /// Where it comes from.
+    pub from: SocketAddr,
+    /// Its first byte.
+    pub first: u8,
+    /// Its bytes.
+    pub length: usize,
+}
+
+impl From<&Delivery> for Looks {
+    fn from(delivery: &Delivery) -> Self {
+        Self {
+            from: delivery.from,
+            first: delivery.payload.first().copied().unwrap_or_default(),
+            length: delivery.payload.len(),
+        }
+    }
+}
+
+/// What happens to a datagram that a test picked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It gets lost.
+    Lost,
+    /// It arrives twice.
+    Doubled,
+    /// It arrives so much later.
+    Late(Duration),
+}
+
 /// The network.
 #[derive(Debug)]
 pub struct SimNet {
@@ -61,6 +93,8 @@ pub struct SimNet {
     /// Datagrams yet to be sent that will get lost, counted from the next.
     doomed: BTreeSet<u64>,
     sent: u64,
+    /// The fate of the next so many datagrams of these looks.
+    picked: Vec<(Looks, u32, Fate)>,
     /// Sees everything that is sent, also what gets lost; kept only while a test listens.
     tap: Option<Vec<Delivery>>,
 }
@@ -77,6 +111,7 @@ impl SimNet {
             unreachable: BTreeSet::new(),
             doomed: BTreeSet::new(),
             sent: 0,
+            picked: Vec::new(),
             tap: None,
         }
     }
@@ -94,10 +129,32 @@ impl SimNet {
         if is_cut || self.rng.random_bool(self.conditions.loss) {
             return;
         }
-        if self.rng.random_bool(self.conditions.duplication) {
+        let fate = self.fate(Looks::from(&datagram));
+        if fate == Some(Fate::Lost) {
+            return;
+        }
+        let late = match fate {
+            Some(Fate::Late(late)) => late,
+            Some(Fate::Lost | Fate::Doubled) | None => Duration::ZERO,
+        };
+        if self.rng.random_bool(self.conditions.duplication) || fate == Some(Fate::Doubled) {
             self.enqueue(datagram.clone(), now);
         }
-        self.enqueue(datagram, now);
+        self.enqueue(datagram, now + late);
+    }
+
+    fn fate(&mut self, looks: Looks) -> Option<Fate> {
+        let (_, times, fate) = self
+            .picked
+            .iter_mut()
+            .find(|(picked, times, _)| *picked == looks && *times > 0)?;
+        *times -= 1;
+        Some(*fate)
+    }
+
+    /// Decides what happens to the next `times` datagrams that look like this.
+    pub fn pick(&mut self, looks: Looks, times: u32, fate: Fate) {
+        self.picked.push((looks, times, fate));
     }
 
     fn enqueue(&mut self, datagram: Delivery, now: Instant) {

@@ -2,9 +2,11 @@
 
 mod changes;
 mod first_packet;
+mod forged;
 mod hostile;
 mod idle;
 mod jumps;
+mod negotiation;
 mod random;
 mod rekey;
 mod restart;

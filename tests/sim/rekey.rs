@@ -60,6 +60,34 @@ fn under_traffic_in_one_direction_nothing_is_lost_or_reordered() {
 }
 
 #[test]
+fn a_lane_that_has_sealed_enough_is_replaced_however_young_and_nothing_is_lost() {
+    for handshake in [Handshake::Real, Handshake::Fake] {
+        let mut world = World::new(handshake, Conditions::CLEAN, 8);
+        world.set_rekey_after_frames(500);
+        start_two(&mut world);
+        let first = world.send(A, B);
+        assert!(world.run_until(SECOND, |world| world.has_received(B, first)));
+        let mut sent = (Vec::new(), Vec::new());
+        let mut oldest = Duration::ZERO;
+
+        for _ in 0..5000 {
+            sent.0.push(world.send(A, B));
+            sent.1.push(world.send(B, A));
+            world.run_for(SECOND / 500);
+            let age = world.status(A, B).and_then(|status| status.last_handshake);
+            oldest = oldest.max(age.expect("a session"));
+        }
+        world.run_for(SECOND);
+
+        assert!(world.received(B).ends_with(&sent.0));
+        assert!(world.received(A).ends_with(&sent.1));
+        // 500 frames take a second; it is noticed within a quarter of one, and a handshake takes two round trips.
+        assert!(oldest < SECOND * 3 / 2, "{oldest:?}");
+        assert_eq!(ups_and_downs(&world, A), (1, 0));
+    }
+}
+
+#[test]
 fn traffic_goes_on_while_every_rekey_is_hampered() {
     let conditions = Conditions {
         loss: 0.1,
