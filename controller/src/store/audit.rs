@@ -1,12 +1,12 @@
 //! The audit log: appended in the transaction of what it tells.
 
-use sqlx::{Row as _, SqliteConnection};
+use sqlx::{AnyConnection, Row as _};
 use tombolo_proto::{api::AuditEntry, id::NetworkId};
 
 use super::{Actor, Store, StoreError, rows};
 
 pub(super) async fn write(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     actor: &Actor,
     action: &str,
     network: Option<NetworkId>,
@@ -34,7 +34,7 @@ impl Store {
         let found = sqlx::query("SELECT * FROM audit WHERE id > $1 ORDER BY id LIMIT $2")
             .bind(rows::int(after))
             .bind(i64::from(limit))
-            .fetch_all(&self.pool)
+            .fetch_all(&mut *self.connection().await?)
             .await?;
         found
             .iter()

@@ -25,7 +25,7 @@ impl Store {
     /// The authority, if there is one yet.
     pub async fn authority(&self) -> Result<Option<StoredAuthority>, StoreError> {
         let row = sqlx::query("SELECT * FROM authority WHERE id = 1")
-            .fetch_optional(&self.pool)
+            .fetch_optional(&mut *self.connection().await?)
             .await?;
         row.map(|row| {
             Ok(StoredAuthority {
@@ -70,7 +70,7 @@ impl Store {
         .bind(rows::int(version.epoch.0))
         .bind(rows::int(version.revision.0))
         .bind(wire::encode(keyring))
-        .execute(&self.pool)
+        .execute(&mut *self.connection().await?)
         .await?;
         Ok(updated.rows_affected() == 1)
     }

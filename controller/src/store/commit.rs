@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use sqlx::SqliteConnection;
+use sqlx::AnyConnection;
 use tombolo_domain::{change::Change, network::Network};
 use tombolo_proto::{
     config::DirectoryEntry,
@@ -95,17 +95,23 @@ pub enum CommitError {
 
 impl From<sqlx::Error> for CommitError {
     fn from(error: sqlx::Error) -> Self {
-        if violates(&error, "networks.name_key") {
+        if violates(&error, "networks", "name_key") {
             Self::NameTaken
-        } else if error
-            .as_database_error()
-            .is_some_and(|database| database.is_unique_violation())
-        {
+        } else if error.as_database_error().is_some_and(is_conflict) {
             Self::Conflict
         } else {
             Self::Store(error.into())
         }
     }
+}
+
+/// Whether another transaction was in the way: a taken place, or what PostgreSQL calls a serialization failure or a
+/// deadlock.
+fn is_conflict(error: &dyn sqlx::error::DatabaseError) -> bool {
+    error.is_unique_violation()
+        || error
+            .code()
+            .is_some_and(|code| code == "40001" || code == "40P01")
 }
 
 impl Store {
@@ -140,7 +146,7 @@ impl Store {
 }
 
 async fn advance(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     network: &Network,
     expected: u64,
 ) -> Result<u64, CommitError> {
@@ -161,7 +167,7 @@ async fn advance(
 
 /// Checks and uses up in one statement, so that a token with one use lets exactly one node in.
 async fn consume(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     network: &str,
     claim: &TokenClaim,
 ) -> Result<(), CommitError> {

@@ -1,6 +1,5 @@
 //! What is served to nodes: stored documents and announcements.
 
-use sqlx::Row as _;
 use tombolo_proto::{
     config::{
         CERT_LIFETIME_SECONDS, CLOCK_TOLERANCE_SECONDS, DirectoryEntry, EndpointAnnouncement,
@@ -32,7 +31,7 @@ impl Store {
         epoch: Epoch,
     ) -> Result<Option<DirectoryPart>, StoreError> {
         let key = rows::key(&network);
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = self.read().await?;
         let revision = sqlx::query(
             "SELECT revision FROM networks JOIN members ON members.network = networks.id
              WHERE networks.id = $1 AND members.identity = $2 AND members.state = 'authorized'",
@@ -102,7 +101,7 @@ impl Store {
             "SELECT identity, announcement FROM announcements WHERE network = $1 ORDER BY identity",
         )
         .bind(rows::key(&network))
-        .fetch_all(&self.pool)
+        .fetch_all(&mut *self.connection().await?)
         .await?;
         found
             .iter()
@@ -122,14 +121,8 @@ impl Store {
             "DELETE FROM documents WHERE kind = 'revocation' AND issued_at < unixepoch() - $1",
         )
         .bind(rows::int(lifetime))
-        .execute(&self.pool)
+        .execute(&mut *self.connection().await?)
         .await?;
         Ok(())
-    }
-
-    /// Whether the store answers.
-    pub async fn is_ready(&self) -> bool {
-        let answer = sqlx::query("SELECT 1 AS one").fetch_one(&self.pool).await;
-        answer.is_ok_and(|row| row.try_get::<i64, _>("one").is_ok())
     }
 }

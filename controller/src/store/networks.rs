@@ -1,6 +1,6 @@
 //! Reading networks.
 
-use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
+use sqlx::{AnyConnection, Row as _, any::AnyRow};
 use tombolo_domain::{change::Change, network::Network};
 use tombolo_proto::{
     id::{NetworkId, Revision},
@@ -8,6 +8,14 @@ use tombolo_proto::{
 };
 
 use super::{Store, StoreError, rows};
+
+// Columns are named where one of them is a flag: SQLite's type for those has to be cast away.
+const NETWORK: &str = "SELECT id, name, CAST(private AS INTEGER) AS private, mtu, v4_ranges, on_link, subnet_pools, \
+     v6_modes, member_routes, revision, sequence FROM networks WHERE id = $1";
+const MEMBERS: &str = "SELECT identity, node, name, transport, transport_epoch, state, tags, \
+     CAST(relay AS INTEGER) AS relay, serial, issued_at, not_after FROM members WHERE network = $1 ORDER BY identity";
+const ROUTES: &str = "SELECT id, target, via, mode, metric, state, CAST(by_member AS INTEGER) AS by_member \
+     FROM routes WHERE network = $1";
 
 /// A network as it was at one moment.
 #[derive(Debug, Clone)]
@@ -21,8 +29,8 @@ pub struct Loaded {
 impl Store {
     /// One network, whole.
     pub async fn load(&self, id: NetworkId) -> Result<Option<Loaded>, StoreError> {
-        let mut transaction = self.pool.begin().await?;
-        let row = sqlx::query("SELECT * FROM networks WHERE id = $1")
+        let mut transaction = self.read().await?;
+        let row = sqlx::query(NETWORK)
             .bind(rows::key(&id))
             .fetch_optional(&mut *transaction)
             .await?;
@@ -36,7 +44,7 @@ impl Store {
     pub async fn sequence(&self, id: NetworkId) -> Result<Option<u64>, StoreError> {
         let row = sqlx::query("SELECT sequence FROM networks WHERE id = $1")
             .bind(rows::key(&id))
-            .fetch_optional(&self.pool)
+            .fetch_optional(&mut *self.connection().await?)
             .await?;
         row.map(|row| rows::number(&row, "sequence")).transpose()
     }
@@ -50,7 +58,7 @@ impl Store {
         let found = sqlx::query("SELECT id FROM networks WHERE id > $1 ORDER BY id LIMIT $2")
             .bind(after.map(|id| id.to_string()).unwrap_or_default())
             .bind(i64::from(limit))
-            .fetch_all(&self.pool)
+            .fetch_all(&mut *self.connection().await?)
             .await?;
         found.iter().map(|row| rows::parsed(row, "id")).collect()
     }
@@ -58,19 +66,19 @@ impl Store {
     /// How many networks there are.
     pub async fn network_count(&self) -> Result<u64, StoreError> {
         let count: i64 = sqlx::query_scalar("SELECT count(*) FROM networks")
-            .fetch_one(&self.pool)
+            .fetch_one(&mut *self.connection().await?)
             .await?;
         Ok(u64::try_from(count).unwrap_or_default())
     }
 }
 
 async fn load_rest(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     id: NetworkId,
-    row: &SqliteRow,
+    row: &AnyRow,
 ) -> Result<Loaded, StoreError> {
     let key = rows::key(&id);
-    let members = sqlx::query("SELECT * FROM members WHERE network = $1 ORDER BY identity")
+    let members = sqlx::query(MEMBERS)
         .bind(&key)
         .fetch_all(&mut *connection)
         .await?;
@@ -82,7 +90,7 @@ async fn load_rest(
         .bind(&key)
         .fetch_all(&mut *connection)
         .await?;
-    let routes = sqlx::query("SELECT * FROM routes WHERE network = $1")
+    let routes = sqlx::query(ROUTES)
         .bind(&key)
         .fetch_all(&mut *connection)
         .await?;

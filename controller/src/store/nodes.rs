@@ -24,7 +24,7 @@ impl Store {
         )
         .bind(&identity.0[..])
         .bind(software)
-        .execute(&self.pool)
+        .execute(&mut *self.connection().await?)
         .await?;
         Ok(())
     }
@@ -40,7 +40,7 @@ impl Store {
                  UNION SELECT identity FROM requests WHERE network = $1)",
         )
         .bind(rows::key(&network))
-        .fetch_all(&self.pool)
+        .fetch_all(&mut *self.connection().await?)
         .await?;
         found
             .iter()
@@ -60,7 +60,7 @@ impl Store {
             "DELETE FROM presence WHERE last_seen < unixepoch() - 2592000
              AND identity NOT IN (SELECT identity FROM members)",
         )
-        .execute(&self.pool)
+        .execute(&mut *self.connection().await?)
         .await?;
         Ok(())
     }
@@ -80,7 +80,7 @@ impl Store {
         .bind(rows::key(&network))
         .bind(&identity.0[..])
         .bind(rows::to_json(&clashes))
-        .execute(&self.pool)
+        .execute(&mut *self.connection().await?)
         .await?;
         Ok(())
     }
@@ -92,7 +92,7 @@ impl Store {
     ) -> Result<BTreeMap<IdentityKey, Vec<String>>, StoreError> {
         let found = sqlx::query("SELECT identity, clashes FROM clashes WHERE network = $1")
             .bind(rows::key(&network))
-            .fetch_all(&self.pool)
+            .fetch_all(&mut *self.connection().await?)
             .await?;
         found
             .iter()

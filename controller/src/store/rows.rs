@@ -3,7 +3,7 @@
 use std::{fmt::Display, str::FromStr};
 
 use serde::{Serialize, de::DeserializeOwned};
-use sqlx::{Row as _, sqlite::SqliteRow};
+use sqlx::{Row as _, any::AnyRow};
 use tombolo_domain::{
     managed_route::{Route, RouteId, RouteState},
     member::{Member, MemberState, Request},
@@ -33,26 +33,23 @@ fn corrupt(column: &'static str, value: impl Into<String>) -> StoreError {
     })
 }
 
-pub(super) fn text(row: &SqliteRow, column: &'static str) -> Result<String, StoreError> {
+pub(super) fn text(row: &AnyRow, column: &'static str) -> Result<String, StoreError> {
     Ok(row.try_get(column)?)
 }
 
 /// A column whose text is the value's own text form.
-pub(super) fn parsed<T: FromStr>(row: &SqliteRow, column: &'static str) -> Result<T, StoreError> {
+pub(super) fn parsed<T: FromStr>(row: &AnyRow, column: &'static str) -> Result<T, StoreError> {
     let value = text(row, column)?;
     value.parse().map_err(|_| corrupt(column, value))
 }
 
-pub(super) fn number<T: TryFrom<i64>>(
-    row: &SqliteRow,
-    column: &'static str,
-) -> Result<T, StoreError> {
+pub(super) fn number<T: TryFrom<i64>>(row: &AnyRow, column: &'static str) -> Result<T, StoreError> {
     let value: i64 = row.try_get(column)?;
     T::try_from(value).map_err(|_| corrupt(column, value.to_string()))
 }
 
 pub(super) fn json<T: DeserializeOwned>(
-    row: &SqliteRow,
+    row: &AnyRow,
     column: &'static str,
 ) -> Result<T, StoreError> {
     let value = text(row, column)?;
@@ -63,7 +60,7 @@ pub(super) fn to_json<T: Serialize>(value: &T) -> String {
     serde_json::to_string(value).expect("plain data always becomes JSON")
 }
 
-pub(super) fn bytes32(row: &SqliteRow, column: &'static str) -> Result<[u8; 32], StoreError> {
+pub(super) fn bytes32(row: &AnyRow, column: &'static str) -> Result<[u8; 32], StoreError> {
     let value: Vec<u8> = row.try_get(column)?;
     value
         .as_slice()
@@ -73,12 +70,17 @@ pub(super) fn bytes32(row: &SqliteRow, column: &'static str) -> Result<[u8; 32],
 
 /// A column that holds the canonical encoding of a document or message.
 pub(super) fn encoded<T: Serialize + DeserializeOwned>(
-    row: &SqliteRow,
+    row: &AnyRow,
     column: &'static str,
 ) -> Result<T, StoreError> {
     let value: Vec<u8> = row.try_get(column)?;
     tombolo_proto::wire::decode_unbounded(&value)
         .map_err(|error| corrupt(column, error.to_string()))
+}
+
+/// A flag. It is read as a number, because the two databases have no type for flags in common.
+pub(super) fn flag(row: &AnyRow, column: &'static str) -> Result<bool, StoreError> {
+    Ok(number::<i64>(row, column)? != 0)
 }
 
 /// Counters are far below 2^63.
@@ -87,7 +89,7 @@ pub(super) fn int(value: u64) -> i64 {
 }
 
 fn one_of<T: Copy>(
-    row: &SqliteRow,
+    row: &AnyRow,
     column: &'static str,
     choices: &[(T, &str)],
 ) -> Result<T, StoreError> {
@@ -148,16 +150,16 @@ pub(super) const fn route_state(state: RouteState) -> &'static str {
     }
 }
 
-fn name(row: &SqliteRow) -> Result<Name, StoreError> {
+fn name(row: &AnyRow) -> Result<Name, StoreError> {
     parsed(row, "name")
 }
 
-pub(super) fn settings(row: &SqliteRow) -> Result<Settings, StoreError> {
+pub(super) fn settings(row: &AnyRow) -> Result<Settings, StoreError> {
     let v4 = V4Plan::new(json(row, "v4_ranges")?, json(row, "on_link")?)
         .map_err(|refusal| corrupt("v4_ranges", refusal.to_string()))?;
     Ok(Settings {
         name: name(row)?,
-        private: row.try_get("private")?,
+        private: flag(row, "private")?,
         mtu: Mtu(number(row, "mtu")?),
         v4,
         subnet_pools: json(row, "subnet_pools")?,
@@ -167,7 +169,7 @@ pub(super) fn settings(row: &SqliteRow) -> Result<Settings, StoreError> {
 }
 
 /// A member without its addresses, which stand in a table of their own.
-pub(super) fn member(row: &SqliteRow) -> Result<Member, StoreError> {
+pub(super) fn member(row: &AnyRow) -> Result<Member, StoreError> {
     Ok(Member {
         identity: IdentityKey(bytes32(row, "identity")?),
         node: parsed(row, "node")?,
@@ -177,14 +179,14 @@ pub(super) fn member(row: &SqliteRow) -> Result<Member, StoreError> {
         state: one_of(row, "state", &MEMBER_STATES)?,
         addresses: std::collections::BTreeSet::new(),
         tags: json(row, "tags")?,
-        relay: row.try_get("relay")?,
+        relay: flag(row, "relay")?,
         serial: Revision(number(row, "serial")?),
         issued_at: UnixSeconds(number(row, "issued_at")?),
         not_after: UnixSeconds(number(row, "not_after")?),
     })
 }
 
-pub(super) fn request(row: &SqliteRow) -> Result<Request, StoreError> {
+pub(super) fn request(row: &AnyRow) -> Result<Request, StoreError> {
     Ok(Request {
         identity: IdentityKey(bytes32(row, "identity")?),
         node: parsed(row, "node")?,
@@ -196,7 +198,7 @@ pub(super) fn request(row: &SqliteRow) -> Result<Request, StoreError> {
     })
 }
 
-pub(super) fn route(row: &SqliteRow) -> Result<Route, StoreError> {
+pub(super) fn route(row: &AnyRow) -> Result<Route, StoreError> {
     Ok(Route {
         id: RouteId(number(row, "id")?),
         target: parsed(row, "target")?,
@@ -204,7 +206,7 @@ pub(super) fn route(row: &SqliteRow) -> Result<Route, StoreError> {
         mode: one_of(row, "mode", &ROUTE_MODES)?,
         metric: number(row, "metric")?,
         state: one_of(row, "state", &ROUTE_STATES)?,
-        by_member: row.try_get("by_member")?,
+        by_member: flag(row, "by_member")?,
     })
 }
 

@@ -1,6 +1,6 @@
 //! API tokens and join tokens. Only SHA-256 hashes are kept.
 
-use sqlx::sqlite::SqliteRow;
+use sqlx::any::AnyRow;
 use tombolo_proto::{
     api::{JoinToken, Token},
     id::NetworkId,
@@ -39,7 +39,7 @@ impl Store {
         .execute(&mut *transaction)
         .await
         .map_err(|error| {
-            if violates(&error, "api_tokens.name") {
+            if violates(&error, "api_tokens", "name") {
                 CommitError::NameTaken
             } else {
                 error.into()
@@ -56,7 +56,7 @@ impl Store {
             "SELECT * FROM api_tokens WHERE id = $1 AND (expires_at IS NULL OR expires_at > unixepoch())",
         )
         .bind(id)
-        .fetch_optional(&self.pool)
+        .fetch_optional(&mut *self.connection().await?)
         .await?;
         row.map(|row| {
             Ok(StoredToken {
@@ -72,7 +72,7 @@ impl Store {
         let found = sqlx::query("SELECT * FROM api_tokens WHERE id > $1 ORDER BY id LIMIT $2")
             .bind(after)
             .bind(i64::from(limit))
-            .fetch_all(&self.pool)
+            .fetch_all(&mut *self.connection().await?)
             .await?;
         found.iter().map(api_token).collect()
     }
@@ -138,7 +138,7 @@ impl Store {
         .bind(rows::key(&network))
         .bind(after)
         .bind(i64::from(limit))
-        .fetch_all(&self.pool)
+        .fetch_all(&mut *self.connection().await?)
         .await?;
         found
             .iter()
@@ -183,13 +183,13 @@ impl Store {
     /// Forgets join tokens that expired a week ago or longer.
     pub(crate) async fn forget_old_join_tokens(&self) -> Result<(), StoreError> {
         sqlx::query("DELETE FROM join_tokens WHERE expires_at < unixepoch() - 604800")
-            .execute(&self.pool)
+            .execute(&mut *self.connection().await?)
             .await?;
         Ok(())
     }
 }
 
-fn api_token(row: &SqliteRow) -> Result<Token, StoreError> {
+fn api_token(row: &AnyRow) -> Result<Token, StoreError> {
     use sqlx::Row as _;
     let expires_at: Option<i64> = row.try_get("expires_at")?;
     Ok(Token {

@@ -1,6 +1,6 @@
 //! Domain values and documents into rows, statement by statement, within a transaction that the caller holds.
 
-use sqlx::SqliteConnection;
+use sqlx::AnyConnection;
 use tombolo_domain::{
     change::Change,
     managed_route::Route,
@@ -16,7 +16,7 @@ use super::{
 };
 
 pub(super) async fn insert_network(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     network: &Network,
 ) -> Result<u64, CommitError> {
     let settings = network.settings();
@@ -29,7 +29,7 @@ pub(super) async fn insert_network(
     .bind(i64::from(network.id().number()))
     .bind(settings.name.as_str())
     .bind(settings.name.key())
-    .bind(settings.private)
+    .bind(i64::from(settings.private))
     .bind(i64::from(settings.mtu.0))
     .bind(rows::to_json(&settings.v4.ranges()))
     .bind(rows::to_json(settings.v4.on_link()))
@@ -43,7 +43,7 @@ pub(super) async fn insert_network(
 }
 
 pub(super) async fn apply(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     network: &str,
     change: &Change,
 ) -> Result<(), CommitError> {
@@ -82,7 +82,7 @@ pub(super) async fn apply(
 }
 
 async fn delete(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     statement: &'static str,
     network: &str,
     identity: &IdentityKey,
@@ -96,7 +96,7 @@ async fn delete(
 }
 
 async fn update_settings(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     network: &str,
     settings: &Settings,
 ) -> Result<(), CommitError> {
@@ -107,7 +107,7 @@ async fn update_settings(
     )
     .bind(settings.name.as_str())
     .bind(settings.name.key())
-    .bind(settings.private)
+    .bind(i64::from(settings.private))
     .bind(i64::from(settings.mtu.0))
     .bind(rows::to_json(&settings.v4.ranges()))
     .bind(rows::to_json(settings.v4.on_link()))
@@ -121,7 +121,7 @@ async fn update_settings(
 }
 
 async fn put_request(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     network: &str,
     request: &Request,
 ) -> Result<(), CommitError> {
@@ -146,7 +146,7 @@ async fn put_request(
 }
 
 async fn put_member(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     network: &str,
     member: &Member,
 ) -> Result<(), CommitError> {
@@ -168,7 +168,7 @@ async fn put_member(
     .bind(i64::from(member.transport_epoch))
     .bind(rows::member_state(member.state))
     .bind(rows::to_json(&member.tags))
-    .bind(member.relay)
+    .bind(i64::from(member.relay))
     .bind(rows::int(member.serial.0))
     .bind(rows::int(member.issued_at.0))
     .bind(rows::int(member.not_after.0))
@@ -195,7 +195,7 @@ async fn put_member(
 }
 
 async fn put_route(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     network: &str,
     route: &Route,
 ) -> Result<(), CommitError> {
@@ -212,7 +212,7 @@ async fn put_route(
     .bind(rows::route_mode(route.mode))
     .bind(i64::from(route.metric))
     .bind(rows::route_state(route.state))
-    .bind(route.by_member)
+    .bind(i64::from(route.by_member))
     .execute(connection)
     .await?;
     Ok(())
@@ -220,7 +220,7 @@ async fn put_route(
 
 /// Stores a document; a revocation takes the revoked certificate and what the node announced with it.
 pub(super) async fn put_document(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     network: &str,
     document: &SignedDocument,
 ) -> Result<(), CommitError> {

@@ -13,5 +13,9 @@ mod lists;
 mod node;
 mod restart;
 mod rig;
+mod server;
 mod start;
 mod verbs;
+
+/// Where the controllers of this program keep what they know.
+const STORE: rig::Store = rig::Store::Sqlite;

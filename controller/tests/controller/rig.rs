@@ -1,6 +1,9 @@
 //! A controller on free ports, with keys that were found beforehand, so that no test waits for the search.
 
-use std::{path::Path, sync::OnceLock};
+use std::{
+    path::Path,
+    sync::{Arc, OnceLock},
+};
 
 use tempfile::TempDir;
 use tombolo_controller::{Controller, config::Config};
@@ -11,7 +14,7 @@ use tombolo_proto::{
     key::{IdentityKey, Seed},
 };
 
-use crate::{http::Http, node::Node};
+use crate::{http::Http, node::Node, server::Postgres};
 
 /// A seed whose identity has an authority address.
 pub(crate) const AUTHORITY_SEED: [u8; 32] = [AUTHORITY_BYTE; 32];
@@ -20,7 +23,7 @@ const AUTHORITY_BYTE: u8 = 31;
 pub(crate) struct Rig {
     pub(crate) controller: Controller,
     pub(crate) http: Http,
-    pub(crate) state: TempDir,
+    pub(crate) state: State,
 }
 
 impl Rig {
@@ -116,17 +119,53 @@ pub(crate) fn member_path(network: NetworkId, node: &Node) -> String {
     format!("/networks/{network}/members/{}", node.address)
 }
 
+/// A state directory, and the database that belongs to it.
+pub(crate) struct State {
+    directory: TempDir,
+    _postgres: Option<Arc<Postgres>>,
+}
+
+impl State {
+    pub(crate) fn path(&self) -> &Path {
+        self.directory.path()
+    }
+}
+
+/// Where the controllers of a test program keep what they know.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Store {
+    Sqlite,
+    Postgres,
+}
+
+/// The file in a state directory that names the database of the test.
+const DATABASE: &str = "test-database";
+
 /// A state directory that holds an authority key already.
-pub(crate) fn a_state_dir() -> TempDir {
-    let state = tempfile::tempdir().expect("a temporary directory");
-    std::fs::write(state.path().join("authority.key"), authority_seed())
-        .expect("a key file can be written");
-    state
+pub(crate) fn a_state_dir() -> State {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let write = |name: &str, content: &[u8]| {
+        std::fs::write(directory.path().join(name), content).expect("a file can be written");
+    };
+    write("authority.key", &authority_seed());
+    // Where there is no PostgreSQL, which has been said, the tests still run.
+    let postgres = (crate::STORE == Store::Postgres)
+        .then(Postgres::shared)
+        .flatten();
+    if let Some(postgres) = &postgres {
+        write(DATABASE, postgres.database().as_bytes());
+    }
+    State {
+        directory,
+        _postgres: postgres,
+    }
 }
 
 pub(crate) fn a_config(state: &Path) -> Config {
     let any = |text: &str| text.parse().expect("an address");
+    let database = std::fs::read_to_string(state.join(DATABASE)).ok();
     Config {
+        store: database.map(|url| url.parse().expect("the URL of a store")),
         http: any("127.0.0.1:0"),
         control: any("127.0.0.1:0"),
         relay: any("127.0.0.1:0"),

@@ -1,0 +1,23 @@
+//! The tests of a whole controller once more, on PostgreSQL.
+
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a test waits for one kind of message and passes over every other"
+)]
+#![allow(
+    dead_code,
+    reason = "the tests of starting and of the verbs are not repeated, what only they use is here"
+)]
+
+mod api;
+mod bad_input;
+mod control;
+mod http;
+mod lists;
+mod node;
+mod restart;
+mod rig;
+mod server;
+
+/// Where the controllers of this program keep what they know.
+const STORE: rig::Store = rig::Store::Postgres;
