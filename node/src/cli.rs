@@ -10,6 +10,8 @@ use tombolo_proto::{
     link::{HostPort, JoinLink},
 };
 
+use crate::bench::{MAX_FLOWS, MAX_SECONDS};
+
 /// The port of the data sockets.
 pub const DATA_PORT: u16 = 9790;
 
@@ -86,6 +88,8 @@ pub enum Verb {
     Peers,
     /// List the routes of the networks
     Routes,
+    /// Measure throughput, latency and path to a member, over the overlay
+    Bench(Bench),
     /// Change what a network may do on this host
     Set(Set),
     /// Show the address and the public key of this node
@@ -215,6 +219,37 @@ impl std::str::FromStr for Setting {
     }
 }
 
+/// Arguments of `node bench`.
+#[derive(Debug, Args)]
+pub struct Bench {
+    /// Which member: node address, name, or any of its addresses
+    #[arg(value_name = "MEMBER|ADDRESS")]
+    pub member: String,
+    /// How long to fill each direction
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=i64::from(MAX_SECONDS)))]
+    pub seconds: u8,
+    /// Connections side by side
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=i64::from(MAX_FLOWS)))]
+    pub flows: u8,
+    /// Inner addresses to use; IPv4 if the member has one
+    #[arg(long)]
+    pub family: Option<Family>,
+    /// Which network; needed if the member is in several with this node
+    #[arg(long, value_name = "ID")]
+    pub network: Option<NetworkId>,
+}
+
+/// A family of addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Family {
+    /// IPv4
+    #[value(name = "4")]
+    V4,
+    /// IPv6
+    #[value(name = "6")]
+    V6,
+}
+
 /// `node route …`
 #[derive(Debug, Subcommand)]
 pub enum RouteVerb {
@@ -281,6 +316,9 @@ mod tests {
                 "node set 8056c2e21c000001 allow-all=on",
                 "expected allow-global=on|off",
             ),
+            ("node bench srv2 --seconds 61", "61 is not in 1..=60"),
+            ("node bench srv2 --flows 0", "0 is not in 1..=16"),
+            ("node bench srv2 --family 5", "possible values: 4, 6"),
         ] {
             let error = Cli::try_parse_from(line.split(' '))
                 .expect_err("an invalid line")

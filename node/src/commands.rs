@@ -1,5 +1,6 @@
 //! The verbs, one file each. All but `up` ask the daemon and print what it answers.
 
+mod bench;
 mod completions;
 mod id;
 mod join;
@@ -35,6 +36,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Verb::Networks => networks::run(global),
         Verb::Peers => peers::run(global),
         Verb::Routes => routes::run(global),
+        Verb::Bench(arguments) => bench::run(global, arguments),
         Verb::Set(arguments) => set::run(global, arguments),
         Verb::Id => id::run(global),
         Verb::Route { action } => route::run(global, action),

@@ -14,6 +14,9 @@
 //! rekey_after_seconds = 120
 //! reject_after_seconds = 180
 //!
+//! [bench]
+//! respond = true          # let members measure the way here with `node bench`
+//!
 //! [crypto]
 //! aes = true              # false: ChaCha20-Poly1305 even where the CPU has AES
 //! post_quantum = true     # false: keys of sessions are made with X25519 alone
@@ -39,6 +42,8 @@ pub struct ConfigFile {
     pub metrics: Option<SocketAddr>,
     /// For joins that name no controller.
     pub controllers: Vec<HostPort>,
+    /// Measurements by other members.
+    pub bench: BenchSection,
     /// What may be changed on this host.
     pub host: HostSection,
     /// Life of session keys.
@@ -84,6 +89,20 @@ pub struct CryptoSection {
     pub aes: bool,
     /// Mix ML-KEM-768 into the keys of sessions with peers that do so too.
     pub post_quantum: bool,
+}
+
+/// `[bench]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BenchSection {
+    /// Be the far end of other members' `node bench`.
+    pub respond: bool,
+}
+
+impl Default for BenchSection {
+    fn default() -> Self {
+        Self { respond: true }
+    }
 }
 
 impl Default for CryptoSection {
@@ -145,6 +164,13 @@ mod tests {
         let config = ConfigFile::parse("").expect("valid");
         assert_eq!(config, ConfigFile::default());
         assert!(config.crypto.aes && config.crypto.post_quantum && config.host.forwarding);
+        assert!(config.bench.respond);
+    }
+
+    #[test]
+    fn measurements_can_be_switched_off() {
+        let config = ConfigFile::parse("[bench]\nrespond = false\n").expect("valid");
+        assert!(!config.bench.respond);
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod boot;
 mod host_keeper;
 mod joining;
 mod lifecycle;
+mod measuring;
 mod network;
 mod reachability;
 mod reflexive;
@@ -40,6 +41,7 @@ use tombolo_proto::{
 };
 
 use crate::{
+    bench::listener::{Caller, Listeners},
     cli::{DATA_PORT, Global, Up},
     config_file::ConfigFile,
     dataplane::Dataplane,
@@ -66,6 +68,8 @@ const RECONCILE_EVERY: Duration = Duration::from_secs(30);
 const HOST_SETTLES: Duration = Duration::from_millis(200);
 /// Punts handled before anything else gets a turn.
 const PUNT_BATCH: usize = 64;
+/// Callers who may wait to be told whether they are members.
+const CALLER_QUEUE: usize = 4;
 /// News from controllers that may wait.
 const SYNC_QUEUE: usize = 64;
 
@@ -131,6 +135,7 @@ struct Daemon {
     dataplane: Dataplane,
     host: HostKeeper<Netlink>,
     host_is_stale: bool,
+    listeners: Listeners,
     reflexive: Reflexive,
     /// `--advertise`, resolved.
     advertised: Vec<std::net::SocketAddr>,
@@ -153,6 +158,7 @@ struct Inputs {
     punts: mpsc::Receiver<Punt>,
     sync: mpsc::Receiver<(NodeId, SyncEvent)>,
     requests: mpsc::Receiver<Asked>,
+    callers: mpsc::Receiver<Caller>,
     host_changes: watch::Receiver<u64>,
     resolved: mpsc::Receiver<Resolved>,
 }
@@ -197,6 +203,7 @@ impl Daemon {
                 () = until(engine_due) => self.engine.handle_timeout(Instant::now()),
                 Some((authority, event)) = self.inputs.sync.recv() => self.handle_sync(authority, event),
                 Some(asked) = self.inputs.requests.recv() => self.handle_request(asked),
+                Some(caller) = self.inputs.callers.recv() => self.handle_caller(caller),
                 Some(resolved) = self.inputs.resolved.recv() => self.handle_resolved(resolved),
                 Ok(()) = self.inputs.host_changes.changed(), if host_settles.is_none() => {
                     host_settles = Some(Instant::now() + HOST_SETTLES);
@@ -225,6 +232,7 @@ impl Daemon {
         if self.host_is_stale {
             self.host_is_stale = false;
             self.reconcile_host().await;
+            self.follow_addresses();
             self.drain_engine();
         }
         let now = Instant::now();

@@ -6,11 +6,13 @@
 //! | [`daemon`] | wiring, and the loop that owns the engine |
 //! | [`dataplane`] | the forwarding threads |
 //! | [`io`] | TUN devices and UDP sockets |
+//! | [`bench`] | measuring the way to a member, both ends |
 //! | [`host`] | addresses, routes, firewall and sysctls of this machine |
 //! | [`sync`] | the connection to controllers |
 //! | [`state_dir`] | what is kept on disk |
 //! | [`local_api`], [`report`] | the daemon's socket and what it tells |
 
+pub mod bench;
 pub mod cli;
 pub mod commands;
 pub mod config_file;

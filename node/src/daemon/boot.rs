@@ -20,10 +20,11 @@ use tombolo_engine::{
 use tombolo_proto::id::NetworkId;
 
 use super::{
-    Daemon, DaemonConfig, Inputs, SYNC_QUEUE, host_keeper::HostKeeper, network::Network,
-    reflexive::Reflexive,
+    CALLER_QUEUE, Daemon, DaemonConfig, Inputs, SYNC_QUEUE, host_keeper::HostKeeper,
+    network::Network, reflexive::Reflexive,
 };
 use crate::{
+    bench::listener::Listeners,
     config_file::SessionSection,
     dataplane::{Dataplane, PUNT_QUEUE},
     host::netlink::Netlink,
@@ -63,6 +64,7 @@ impl Daemon {
         let host = HostKeeper::new(Netlink::open()?, &config.file.host);
         let (sync_sender, sync) = mpsc::channel(SYNC_QUEUE);
         let (resolved_sender, resolved) = mpsc::channel(1);
+        let (caller_sender, callers) = mpsc::channel(CALLER_QUEUE);
         if let Some(address) = config.file.metrics {
             metrics::serve(address, config.socket.clone()).await?;
         }
@@ -80,6 +82,7 @@ impl Daemon {
             dataplane,
             host,
             host_is_stale: true,
+            listeners: Listeners::new(caller_sender),
             reflexive: Reflexive::new(),
             advertised: Vec::new(),
             joins: Vec::new(),
@@ -92,6 +95,7 @@ impl Daemon {
                 punts,
                 sync,
                 requests,
+                callers,
                 host_changes: Netlink::changes()?,
                 resolved,
             },
