@@ -4,6 +4,7 @@
 //! or loss claim the machine for themselves; the others run beside each other.
 
 mod bad_input;
+mod bench;
 mod containers;
 mod install;
 mod isolation;
