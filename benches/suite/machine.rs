@@ -85,6 +85,18 @@ pub fn now() -> String {
     first_line("date", "-u +%Y-%m-%dT%H:%M:%SZ")
 }
 
+/// The commit that lies in the current directory, with a mark if files differ from it.
+#[must_use]
+pub fn revision() -> Option<String> {
+    // Root may look into the repository of whoever called sudo.
+    let output = Command::new("git")
+        .args(["-c", "safe.directory=*", "describe", "--always", "--dirty"])
+        .output()
+        .ok()?;
+    let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    (output.status.success() && !said.is_empty()).then_some(said)
+}
+
 fn busy_share() -> f64 {
     let busy = || crate::measure::cpu::machine().unwrap_or_default();
     let second = std::time::Duration::from_secs(1);

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     figure::UdpLoad,
+    measure::IDLE_PING_INTERVAL,
     peer::{self, Peer},
 };
 
@@ -98,13 +99,34 @@ pub struct Plan {
     pub tcp_seconds: u32,
     /// Length of a UDP test.
     pub udp_seconds: u32,
-    /// How many pings on an idle overlay, 2 ms apart.
+    /// How many pings on an idle overlay.
     pub pings: u32,
     /// TCP congestion control of both sides.
     pub congestion_control: String,
     /// Whether every task is done, or only the ones that tell most.
     pub thorough: bool,
 }
+
+impl Task {
+    /// The identifier in JSON.
+    #[must_use]
+    pub fn id(self) -> String {
+        match self {
+            Self::PingIdle => "ping_idle".to_owned(),
+            Self::Tcp => "tcp_a_to_b".to_owned(),
+            Self::TcpReverse => "tcp_b_to_a_and_ping".to_owned(),
+            Self::TcpFour => "tcp_4_flows".to_owned(),
+            Self::TcpIpv6 => "tcp_ipv6".to_owned(),
+            Self::TcpBothWays => "tcp_both_ways".to_owned(),
+            Self::Udp(load) => load.to_string(),
+        }
+    }
+}
+
+/// What one session takes beside its tasks: a peer is brought up and down, and a Tombolo joins a network before.
+const AROUND: f64 = 2.0;
+/// What a test takes beside its length.
+const BESIDE: f64 = 0.3;
 
 impl Plan {
     /// Everything.
@@ -115,9 +137,9 @@ impl Plan {
             peers: peer::ALL.to_vec(),
             variants: Variant::ALL.to_vec(),
             rounds: 5,
-            tcp_seconds: 4,
-            udp_seconds: 2,
-            pings: 500,
+            tcp_seconds: 2,
+            udp_seconds: 1,
+            pings: 200,
             congestion_control: String::new(),
             thorough: true,
         }
@@ -136,12 +158,27 @@ impl Plan {
                 .collect(),
             variants: Variant::ALL[..3].to_vec(),
             rounds: 2,
-            tcp_seconds: 2,
-            udp_seconds: 1,
-            pings: 300,
             thorough: false,
             ..Self::full()
         }
+    }
+
+    /// About how long a session takes.
+    #[must_use]
+    pub fn seconds(&self, variant: Variant) -> f64 {
+        let each = |task| match task {
+            Task::PingIdle => IDLE_PING_INTERVAL.as_secs_f64() * f64::from(self.pings),
+            Task::Tcp | Task::TcpReverse | Task::TcpFour | Task::TcpIpv6 | Task::TcpBothWays => {
+                f64::from(self.tcp_seconds)
+            }
+            Task::Udp(_) => f64::from(self.udp_seconds),
+        };
+        let tasks = self.tasks(variant);
+        AROUND
+            + tasks
+                .into_iter()
+                .map(|task| BESIDE + each(task))
+                .sum::<f64>()
     }
 
     /// What is done under these circumstances.
@@ -169,11 +206,7 @@ impl Plan {
                     Task::Udp(UdpLoad::SMALL_OVERLOAD),
                 ]
             }
-            (Offloads::Off, true) => vec![
-                Task::PingIdle,
-                Task::Tcp,
-                Task::Udp(UdpLoad::SMALL_OVERLOAD),
-            ],
+            (Offloads::Off, true) => vec![Task::Tcp, Task::Udp(UdpLoad::SMALL_OVERLOAD)],
             (Offloads::Off, false) => vec![Task::Tcp],
         }
     }

@@ -1,5 +1,7 @@
 //! Everything a run found out, as it stands in the JSON.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{figure::Figure, machine::Machine, peer::Role, plan::Variant};
@@ -21,6 +23,12 @@ pub struct Record {
     pub tcp_seconds: u32,
     /// Length of a UDP test in seconds.
     pub udp_seconds: u32,
+    /// Which commit of Tombolo was measured, if known.
+    pub revision: Option<String>,
+    /// How many pings of each kind per round.
+    pub pings: u32,
+    /// By which commands each task is done, with the side they run on; the addresses are those of the first peer.
+    pub tasks: BTreeMap<String, Vec<String>>,
     /// What it ran on.
     pub machine: Machine,
     /// Who was measured, and who could not be.

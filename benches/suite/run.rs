@@ -1,6 +1,6 @@
 //! A run from its start to its report.
 
-use std::{fs, path::Path, time::Instant};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
@@ -11,6 +11,7 @@ use crate::{
     peer::{self, Peer},
     plan::{Placement, Plan},
     process::Interrupt,
+    progress::Progress,
     record::{PeerRecord, Record},
     report,
     session::Session,
@@ -44,6 +45,9 @@ pub fn run(cli: &Cli) -> Result<()> {
         rounds: plan.rounds,
         tcp_seconds: plan.tcp_seconds,
         udp_seconds: plan.udp_seconds,
+        revision: machine::revision(),
+        pings: plan.pings,
+        tasks: BTreeMap::new(),
         machine: Machine::here(&plan.congestion_control),
         peers: plan
             .peers
@@ -149,7 +153,6 @@ fn announce(record: &Record) {
 }
 
 fn measure_all(plan: &Plan, settings: &Settings, record: &mut Record) -> Result<()> {
-    let start = Instant::now();
     let there: Vec<_> = plan
         .peers
         .iter()
@@ -160,13 +163,14 @@ fn measure_all(plan: &Plan, settings: &Settings, record: &mut Record) -> Result<
                 .is_some_and(|known| known.missing.is_none())
         })
         .collect();
+    let mut progress = Progress::new(plan, there.len());
+    println!("{} sessions ({progress})", progress.sessions());
     for round in 1..=plan.rounds {
         for &variant in &plan.variants {
             println!(
-                "round {round} of {}, {} ({} s so far)",
+                "round {round} of {}, {} ({progress})",
                 plan.rounds,
-                variant.label(),
-                start.elapsed().as_secs()
+                variant.label()
             );
             // Another one goes first in every round, so that no peer always follows the same other one's heat.
             let first = (round as usize - 1) % there.len().max(1);
@@ -186,10 +190,11 @@ fn measure_all(plan: &Plan, settings: &Settings, record: &mut Record) -> Result<
                 if let Err(error) = outcome {
                     session.failed(&format!("{error:#}"));
                 }
+                progress.done(plan.seconds(variant));
             }
         }
     }
-    println!("measured for {} s", start.elapsed().as_secs());
+    println!("measured ({progress})");
     Ok(())
 }
 

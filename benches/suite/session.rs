@@ -4,10 +4,10 @@ use anyhow::{Context as _, Result};
 
 use crate::{
     figure::Figure,
-    lab::{Lab, Settings},
+    lab::{Lab, Settings, Side},
     measure::{Bench, Found, ping::FirstPing},
     peer::{Peer, Role},
-    plan::{Plan, Variant},
+    plan::{Plan, Task, Variant},
     record::{Failure, Record, Sample},
     report,
 };
@@ -55,8 +55,14 @@ impl Session<'_> {
         }
         let mut bench = Bench::new(lab, &overlay, self.peer.role(), interrupt)?;
         self.found(bench.memory(Figure::MemoryBefore)?);
+        bench.warm_up(self.plan).context("Failed to warm up")?;
         for task in self.plan.tasks(self.variant) {
-            match bench.task(task, self.plan) {
+            for side in lab.sides() {
+                side.take_started();
+            }
+            let outcome = bench.task(task, self.plan);
+            self.tell_how(task, lab);
+            match outcome {
                 Ok(found) => self.found(found),
                 Err(error) if interrupt.is_set() => return Err(error),
                 Err(error) => self.failed(&format!("{task:?}: {error:#}")),
@@ -79,6 +85,12 @@ impl Session<'_> {
             known.commands = lab.transcript();
         }
         Ok(())
+    }
+
+    /// Notes by which commands a task is done, once per run.
+    fn tell_how(&mut self, task: Task, lab: &Lab) {
+        let commands = lab.sides().flat_map(Side::take_started).collect();
+        self.record.tasks.entry(task.id()).or_insert(commands);
     }
 
     fn found(&mut self, found: Found) {

@@ -39,6 +39,7 @@ pub struct Side {
     daemons: RefCell<Vec<Process>>,
     bystanders: RefCell<Vec<Process>>,
     runs: Cell<usize>,
+    started: RefCell<Vec<String>>,
     transcript: Rc<RefCell<Vec<String>>>,
     interrupt: Interrupt,
     _dir: TempDir,
@@ -82,6 +83,7 @@ impl Side {
             daemons: RefCell::default(),
             bystanders: RefCell::default(),
             runs: Cell::default(),
+            started: RefCell::default(),
             transcript: Rc::clone(transcript),
             interrupt: settings.interrupt.clone(),
             _dir: dir,
@@ -142,6 +144,9 @@ impl Side {
     /// When it cannot be started.
     pub fn start(&self, script: &str) -> Result<Process> {
         let number = self.runs.replace(self.runs.get() + 1);
+        self.started
+            .borrow_mut()
+            .push(format!("{}: {script}", self.letter));
         let word = script
             .trim_start_matches("exec ")
             .split([' ', '/'])
@@ -174,6 +179,11 @@ impl Side {
         let process = self.start(&format!("exec {command}"))?;
         self.bystanders.borrow_mut().push(process);
         Ok(())
+    }
+
+    /// Every shell command that was started here since the last call.
+    pub fn take_started(&self) -> Vec<String> {
+        self.started.take()
     }
 
     /// The daemons of the peer on this side.

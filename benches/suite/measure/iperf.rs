@@ -48,6 +48,7 @@ impl Server {
 #[derive(Debug, Clone)]
 pub struct Flow {
     command: String,
+    length: String,
     seconds: u32,
     udp_bytes: Option<u16>,
 }
@@ -72,7 +73,8 @@ impl Flow {
 
     fn new(to: IpAddr, seconds: u32, udp_bytes: Option<u16>) -> Self {
         Self {
-            command: format!("iperf3 --json --connect-timeout 3000 --client {to} --time {seconds}"),
+            command: format!("iperf3 --json --connect-timeout 3000 --client {to}"),
+            length: format!("--time {seconds}"),
             seconds,
             udp_bytes,
         }
@@ -88,6 +90,13 @@ impl Flow {
     #[must_use]
     pub fn times(self, count: u8) -> Self {
         self.with(&format!("--parallel {count}"))
+    }
+
+    /// So many bytes instead of so long.
+    #[must_use]
+    pub fn at_most(mut self, bytes: u64) -> Self {
+        self.length = format!("--bytes {bytes}");
+        self
     }
 
     /// One flow in each direction.
@@ -107,7 +116,7 @@ impl Flow {
     /// When iperf3 cannot be started.
     pub fn start(self, from: &Side) -> Result<Running> {
         Ok(Running {
-            process: from.start(&format!("exec {}", self.command))?,
+            process: from.start(&format!("exec {} {}", self.command, self.length))?,
             flow: self,
         })
     }

@@ -1,8 +1,11 @@
 //! Round-trip times.
 
-use std::{net::IpAddr, time::Duration};
+use std::{
+    net::IpAddr,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::{
     figure::{Figure, Statistic},
@@ -78,18 +81,23 @@ pub fn series(
 
 /// Pings until there is an answer.
 #[derive(Debug)]
-pub struct FirstPing(Process);
+pub struct FirstPing {
+    pings: Process,
+    start: SystemTime,
+}
 
 impl FirstPing {
-    /// Begins before there is anything to answer, or even an interface.
+    /// Begins just before there is anything to answer, or even an interface.
     ///
     /// # Errors
     /// When ping cannot be started.
     pub fn start(from: &Side, to: IpAddr) -> Result<Self> {
-        // A ping that waits 20 ms at most, and a pause of 2 ms for errors that come at once.
-        let pings = format!("until ping -n -q -c 1 -W 0.02 {to} >ping; do sleep 0.002; done");
-        let script = format!("date +%s.%N; {pings}; date +%s.%N");
-        Ok(Self(from.start(&script)?))
+        // With -w, -c counts answers: one ping every 2 ms until the first of them, or until there is no way to send any.
+        let pings = format!("until ping -n -q -c 1 -w 20 -i 0.002 {to}; do sleep 0.002; done");
+        Ok(Self {
+            pings: from.start(&format!("{{ {pings}; }} >ping 2>&1; date +%s.%N"))?,
+            start: SystemTime::now(),
+        })
     }
 
     /// Seconds from the start to the first answer.
@@ -98,17 +106,14 @@ impl FirstPing {
     /// When there is none.
     pub fn wait(self, interrupt: &Interrupt) -> Result<f64> {
         let said = self
-            .0
+            .pings
             .finish(FIRST_ANSWER, interrupt)
             .context("no ping was answered")?;
-        let times = said
-            .lines()
-            .map(str::parse)
-            .collect::<Result<Vec<f64>, _>>()?;
-        let [start, end] = times[..] else {
-            bail!("date said {said}")
-        };
-        Ok(end - start)
+        let end: f64 = said
+            .trim()
+            .parse()
+            .with_context(|| format!("date said {said}"))?;
+        Ok(end - self.start.duration_since(UNIX_EPOCH)?.as_secs_f64())
     }
 }
 

@@ -51,12 +51,16 @@ fn head(text: &mut String, record: &Record) {
     );
     line!(
         text,
-        "- {}; TCP {} on both sides; {} s per TCP test, {} s per UDP test",
+        "- {}; TCP {} on both sides; {} s per TCP test, {} s per UDP test, {} pings",
         machine.iperf3,
         machine.congestion_control,
         record.tcp_seconds,
-        record.udp_seconds
+        record.udp_seconds,
+        record.pings
     );
+    if let Some(revision) = &record.revision {
+        line!(text, "- Tombolo at commit {revision}");
+    }
     line!(
         text,
         "- {:.0} % of the cores were busy with other work just before the run",
