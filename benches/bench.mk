@@ -1,18 +1,24 @@
 # The benchmark suite; see benches/README.md. Included by the Makefile in the root, whose variables it uses.
 
-.PHONY: bench bench-quick bench-peers bench-suite bench-tools
+.PHONY: bench bench-quick bench-micro bench-peers bench-suite bench-tools
 
 BENCH_PEERS := $(CARGO_TARGET_DIR)/bench-peers
 # More options of the suite, as in: make bench BENCH_ARGS="--rounds 3 --peers raw,tombolo,nebula"
 BENCH_ARGS ?=
 BENCH = $(SUDO) $(CARGO_TARGET_DIR)/debug/bench --peers-dir $(BENCH_PEERS) --binaries $(CARGO_TARGET_DIR)/release --results benches/results
 
-bench: build-release bench-suite bench-peers ## Tombolo beside eight other overlays on this machine, about 90 minutes
+bench: build-release bench-suite bench-peers ## Tombolo beside eight other overlays on this machine, under an hour
 	$(BENCH) $(BENCH_ARGS)
 
 bench-quick: build-release bench-suite bench-tools ## the same with the fastest others and fewer figures, under 3 minutes
 	benches/fetch-peers.sh $(BENCH_PEERS) wireguard-tools wireguard-go boringtun
 	$(BENCH) --quick $(BENCH_ARGS)
+
+bench-micro: ## every stage of a packet's way alone: benches/results/micro.md, also into benches/PROFILE.md
+	$(call need,cargo:cargo cc:gcc)
+	$(CARGO) bench --locked --package tombolo-benches --bench micro -- --quiet $(BENCH_ARGS)
+	@sed -i -e '/<!-- micro -->/,/<!-- end of micro -->/{//!d}' -e '/<!-- micro -->/r benches/results/micro.md' benches/PROFILE.md
+	@cat benches/results/micro.md
 
 bench-peers: bench-tools
 	benches/fetch-peers.sh $(BENCH_PEERS)
