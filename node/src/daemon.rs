@@ -270,6 +270,7 @@ impl Daemon {
                 Event::SessionDown { network, peer } => {
                     tracing::debug!(%network, %peer, "Session down")
                 }
+                Event::Gossip { .. } | Event::Seen { .. } => {}
             }
         }
         // The table first: a peer may answer a datagram faster than the next line runs.

@@ -18,6 +18,7 @@
 //! | [`signed`] | signatures over documents: the only way to a trusted document |
 //! | [`config`] | the documents: keyring, network, member certificate, revocation, endpoints |
 //! | [`control`] | messages between node and controller |
+//! | [`gossip`] | messages between members, about documents |
 //! | [`api`] | JSON of the web API |
 
 pub mod address;
@@ -25,6 +26,7 @@ pub mod api;
 pub mod config;
 pub mod control;
 pub mod frame;
+pub mod gossip;
 pub mod id;
 pub mod ip;
 pub mod key;

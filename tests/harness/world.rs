@@ -16,12 +16,15 @@ use tombolo_engine::{
     fib::{Fib, NetworkSlot},
     forward::{Inbound, Outbound},
     lane::REKEY_AFTER_FRAMES,
-    membership::Directory,
+    membership::{Announcement, Directory},
 };
 use tombolo_proto::{
+    config::EndpointAnnouncement,
     frame::{LANE_HEADER, LANE_TAG},
-    id::NetworkId,
+    gossip::Gossiped,
+    id::{NetworkId, UnixSeconds},
     key::{IdentityKey, Seed},
+    signed::Signed,
 };
 
 use crate::{
@@ -68,8 +71,11 @@ pub struct Node {
     asleep_since: Option<Instant>,
     noise: FakeNoise,
     slots: BTreeMap<NetworkId, NetworkSlot>,
+    /// Whether it does nothing about what peers tell it of the network.
+    pub ignores_peers: bool,
     /// What it has on disk.
     directories: Vec<Directory>,
+    announcements: BTreeMap<(NetworkId, IdentityKey), Announcement>,
     places: Vec<(IdentityKey, SocketAddr)>,
 }
 
@@ -84,11 +90,88 @@ impl Node {
         clock.now() - self.slept
     }
 
+    /// What it has on disk of the first network.
+    #[must_use]
+    pub fn directory(&self) -> Option<&Directory> {
+        self.directories.first()
+    }
+
     /// Sets what its wall clock shows to handshakes (of the fake kind).
     pub fn set_handshake_clock(&self, value: u64) {
         self.noise
             .clock
             .store(value, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+/// What the daemon does with what peers bring: verify, keep on disk, act.
+impl Node {
+    fn take_gossip(
+        &mut self,
+        network: NetworkId,
+        peer: IdentityKey,
+        documents: Vec<Gossiped>,
+        wall: UnixSeconds,
+        now: Instant,
+    ) {
+        let Some(directory) = self
+            .directories
+            .iter_mut()
+            .find(|directory| directory.network() == network)
+        else {
+            return;
+        };
+        let brought = directory.accept_brought(documents);
+        if brought.accepted.changed {
+            self.engine
+                .set_gossiped_directory(directory, peer, wall, now);
+        }
+        for (identity, announcement) in brought.announcements {
+            self.take_announcement(network, identity, announcement, Some(peer), now);
+        }
+    }
+
+    fn take_announcement(
+        &mut self,
+        network: NetworkId,
+        identity: IdentityKey,
+        announcement: Announcement,
+        from: Option<IdentityKey>,
+        now: Instant,
+    ) {
+        let key = (network, identity);
+        let is_newer = from.is_none()
+            || self
+                .announcements
+                .get(&key)
+                .is_none_or(|(held, _)| held.sequence < announcement.0.sequence);
+        if !is_newer {
+            return;
+        }
+        self.announcements.insert(key, announcement.clone());
+        if identity != self.identity() {
+            let endpoints = announcement.0.endpoints.clone();
+            self.engine.set_endpoints(network, identity, endpoints, now);
+        }
+        self.engine
+            .set_announcement(network, identity, announcement, from, now);
+    }
+
+    fn announce(
+        &mut self,
+        network: NetworkId,
+        endpoints: Vec<SocketAddr>,
+        clock: &Clock,
+        now: Instant,
+    ) {
+        let document = EndpointAnnouncement {
+            endpoints,
+            home: None,
+            sequence: clock.wall().0 * 1_000 + u64::from(clock.elapsed().subsec_millis()),
+        };
+        let signed = Signed::sign(&document, network.into(), &self.seed.identity());
+        let identity = self.identity();
+        self.take_announcement(network, identity, (document, signed), None, now);
     }
 }
 
@@ -102,6 +185,7 @@ pub struct World {
     handshake: Handshake,
     timing: Timing,
     aes: bool,
+    gossip: bool,
     post_quantum: bool,
     rekey_after_frames: u64,
     authorities: Vec<Authority>,
@@ -120,6 +204,7 @@ impl World {
             handshake,
             timing: Timing::default(),
             aes: true,
+            gossip: false,
             post_quantum: true,
             rekey_after_frames: REKEY_AFTER_FRAMES,
             authorities: vec![Authority::new(1)],
@@ -138,12 +223,25 @@ impl World {
         count: u8,
     ) -> Self {
         let mut world = Self::new(handshake, conditions, seed);
-        for number in 1..=count {
-            world.start(Name(number));
-            world.authorise(Name(number));
-        }
-        world.publish();
+        world.add_members(count);
         world
+    }
+
+    /// The same, with gossip on.
+    #[must_use]
+    pub fn with_gossip(handshake: Handshake, conditions: Conditions, seed: u64, count: u8) -> Self {
+        let mut world = Self::new(handshake, conditions, seed);
+        world.gossip = true;
+        world.add_members(count);
+        world
+    }
+
+    fn add_members(&mut self, count: u8) {
+        for number in 1..=count {
+            self.start(Name(number));
+            self.authorise(Name(number));
+        }
+        self.publish();
     }
 
     /// Other ages of keys, for nodes that start from now on.
@@ -231,6 +329,9 @@ impl World {
             Handshake::Real => Engine::new(settings, rng),
             Handshake::Fake => Engine::with_noise(settings, rng, Box::new(noise.clone())),
         };
+        if self.gossip {
+            engine.enable_gossip();
+        }
         let seed = Seed::from_bytes([name.0; 32]);
         let identity = seed.identity().public();
         let mut slots = BTreeMap::new();
@@ -264,7 +365,9 @@ impl World {
                 asleep_since: None,
                 noise,
                 slots,
+                ignores_peers: false,
                 directories: Vec::new(),
+                announcements: BTreeMap::new(),
                 places: Vec::new(),
             },
         };
@@ -329,7 +432,8 @@ impl World {
         }
     }
 
-    fn publish_to(&mut self, name: Name) {
+    /// Tells one node, if it listens.
+    pub fn publish_to(&mut self, name: Name) {
         let places = self
             .nodes
             .values()
@@ -360,6 +464,19 @@ impl World {
                     .set_endpoints(directory.network(), *identity, vec![*place], now);
             }
         }
+        let announcements = node.announcements.clone();
+        for ((network, identity), announcement) in announcements {
+            node.take_announcement(network, identity, announcement, None, now);
+        }
+        self.settle(name);
+    }
+
+    /// Moves a node to another UDP address; its host tells it that addresses have changed.
+    pub fn move_to(&mut self, name: Name, address: SocketAddr) {
+        let now = self.node(name).now(&self.clock);
+        let node = self.node_mut(name);
+        node.address = address;
+        node.engine.host_moved(now);
         self.settle(name);
     }
 
@@ -512,22 +629,39 @@ impl World {
     /// Sends what the engine has to send and publishes what it has to publish.
     fn settle(&mut self, name: Name) {
         let now = self.clock.now();
+        let wall = self.clock.wall();
         let node = self.nodes.get_mut(&name).expect("a node of that name");
-        while let Some(transmit) = node.engine.poll_transmit() {
-            self.net.send(
-                Delivery {
-                    from: node.address,
-                    to: transmit.to,
-                    payload: transmit.payload,
-                },
-                now,
-            );
-        }
-        while let Some(event) = node.engine.poll_event() {
-            if event == Event::FibChanged {
-                node.fib = node.engine.fib();
-            } else {
-                node.events.push(event);
+        loop {
+            while let Some(transmit) = node.engine.poll_transmit() {
+                self.net.send(
+                    Delivery {
+                        from: node.address,
+                        to: transmit.to,
+                        payload: transmit.payload,
+                    },
+                    now,
+                );
+            }
+            let Some(event) = node.engine.poll_event() else {
+                return;
+            };
+            let local = node.now(&self.clock);
+            match event {
+                Event::FibChanged => node.fib = node.engine.fib(),
+                Event::Gossip {
+                    network,
+                    peer,
+                    documents,
+                } if !node.ignores_peers => {
+                    node.take_gossip(network, peer, documents, wall, local);
+                }
+                Event::Seen { network, endpoints } => {
+                    node.announce(network, endpoints, &self.clock, local);
+                }
+                Event::SessionUp { .. }
+                | Event::SessionDown { .. }
+                | Event::EndpointChanged { .. }
+                | Event::Gossip { .. } => node.events.push(event),
             }
         }
     }

@@ -3,6 +3,7 @@
 mod changes;
 mod first_packet;
 mod forged;
+mod gossip;
 mod hostile;
 mod idle;
 mod jumps;

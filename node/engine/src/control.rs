@@ -12,9 +12,10 @@
 //! ```
 //!
 //! Peers that dial have a deadline each. Peers with a session are looked at together, four times a second while anything
-//! flows and twice a second otherwise; without sessions and attempts the engine sleeps for ever.
+//! flows and twice a second otherwise; without sessions, attempts and gossip the engine sleeps for ever.
 
 mod effects;
+mod gossip;
 mod network;
 mod punts;
 mod settings;
@@ -38,6 +39,7 @@ use crate::{
     counters::{Counters, PeerCounters},
     fib::{Fib, NetworkSlot, PeerSlot},
     gate::Gate,
+    gossip::Gossip,
     handshake::Parties,
     membership::Directory,
     peer::{Identity, Peer, Portrait},
@@ -80,6 +82,8 @@ pub struct Engine {
     next_tick: Option<Instant>,
     outbox: Outbox,
     fib: Arc<Fib>,
+    /// Whether networks that are added gossip.
+    gossips: bool,
 }
 
 impl Engine {
@@ -111,6 +115,7 @@ impl Engine {
             next_tick: None,
             outbox: Outbox::default(),
             fib: Arc::default(),
+            gossips: false,
         }
     }
 
@@ -129,12 +134,9 @@ impl Engine {
         let slot = NetworkSlot(
             u16::try_from(self.networks.len()).expect("nobody joins 65,536 networks in one run"),
         );
-        self.networks.push(Some(Network::new(
-            network,
-            identity,
-            transport,
-            self.noise.as_ref(),
-        )));
+        let mut entry = Network::new(network, identity, transport, self.noise.as_ref());
+        entry.gossip = self.gossips.then(|| Gossip::new(identity));
+        self.networks.push(Some(entry));
         self.by_id.insert(network, slot);
         self.outbox.fib_is_stale = true;
         slot
@@ -161,6 +163,16 @@ impl Engine {
     /// Takes a newer directory. Peers are the members that count, while this node is one of them; members that are gone
     /// are cut off at once.
     pub fn set_directory(&mut self, directory: &Directory, wall: UnixSeconds, now: Instant) {
+        self.take_directory(directory, None, wall, now);
+    }
+
+    fn take_directory(
+        &mut self,
+        directory: &Directory,
+        from: Option<IdentityKey>,
+        wall: UnixSeconds,
+        now: Instant,
+    ) {
         let Some(&slot) = self.by_id.get(&directory.network()) else {
             return;
         };
@@ -189,6 +201,9 @@ impl Engine {
             network.rebuild_ownership(directory, wall);
         }
         self.outbox.fib_is_stale = true;
+        self.with_gossip(slot, now, |gossip, rng| {
+            gossip.set_directory(directory, from, wall, rng, now);
+        });
     }
 
     fn add_peer(
@@ -262,6 +277,9 @@ impl Engine {
             return;
         };
         network.announce(peer, endpoints.clone());
+        if let Some(gossip) = network.gossip.as_mut().filter(|_| !endpoints.is_empty()) {
+            gossip.set_known(peer);
+        }
         if let Some(&slot) = network.by_identity.get(&peer) {
             self.with_peer(slot, now, |peer, context| {
                 peer.set_candidates(endpoints, context, now)
@@ -287,7 +305,9 @@ impl Engine {
     pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
         let dialing = self.deadlines.first().map(|(at, _)| (*at, "handshake"));
         let tick = self.next_tick.map(|at| (at, "sessions"));
-        dialing.into_iter().chain(tick).min_by_key(|(at, _)| *at)
+        let gossip = self.gossip_due().map(|at| (at, "gossip"));
+        let due = dialing.into_iter().chain(tick).chain(gossip);
+        due.min_by_key(|(at, _)| *at)
     }
 
     /// Does what is due.
@@ -300,6 +320,7 @@ impl Engine {
         if self.next_tick.is_some_and(|at| at <= now) {
             self.tick(now);
         }
+        self.handle_gossip_timeout(now);
     }
 
     fn tick(&mut self, now: Instant) {
@@ -418,7 +439,10 @@ impl Engine {
             indices: &mut self.indices,
             outbox: &mut self.outbox,
         };
+        let name = (peer.id.network, peer.id.identity);
+        let before = peer.path().map(|path| path.to);
         act(peer, &mut context);
+        let after = peer.path().map(|path| path.to);
         let deadline = peer.poll_timeout();
         if peer.has_lanes() {
             self.with_lanes.insert(slot);
@@ -428,6 +452,9 @@ impl Engine {
             self.with_lanes.remove(&slot);
         }
         self.reschedule(slot, deadline);
+        if before != after {
+            self.path_changed(name, before, after, now);
+        }
     }
 
     fn reschedule(&mut self, slot: PeerSlot, deadline: Option<Instant>) {

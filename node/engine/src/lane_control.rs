@@ -2,10 +2,10 @@
 //! versions may say more.
 
 use serde::{Deserialize, Serialize};
-use tombolo_proto::wire;
+use tombolo_proto::{gossip::GossipMessage, wire};
 
 /// A message on a lane.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LaneMessage {
     /// Asks for a [`Self::Pong`] to where this came from: measures the way, proves an address, confirms a lane.
     Ping {
@@ -17,13 +17,15 @@ pub enum LaneMessage {
         /// That of the ping.
         id: u64,
     },
+    /// About the network's documents.
+    Gossip(GossipMessage),
 }
 
 impl LaneMessage {
     /// The bytes to seal.
     #[must_use]
-    pub fn encode(self) -> Vec<u8> {
-        wire::encode(&self)
+    pub fn encode(&self) -> Vec<u8> {
+        wire::encode(self)
     }
 
     /// The inverse of [`Self::encode`]; `None` for whatever this version does not know.
@@ -49,7 +51,7 @@ mod tests {
 
     #[test]
     fn unknown_kinds_and_junk_are_ignored() {
-        for junk in [&[2, 0][..], &[0], &[], &[0, 1, 0], &[0x80]] {
+        for junk in [&[3, 0][..], &[2, 9], &[0], &[], &[0, 1, 0], &[0x80]] {
             assert_eq!(LaneMessage::decode(junk), None);
         }
     }

@@ -24,6 +24,7 @@
 //! | `gate` | how much strangers may make this node work |
 //! | [`lane_control`] | what peers say to each other on a lane |
 //! | [`membership`] | which documents count |
+//! | `gossip` | how documents spread among members |
 //! | [`reconcile`] | what the host is to look like |
 //! | [`backoff`] | when to try again |
 
@@ -33,6 +34,7 @@ pub mod counters;
 pub mod fib;
 pub mod forward;
 mod gate;
+mod gossip;
 pub mod handshake;
 pub mod lane;
 pub mod lane_control;

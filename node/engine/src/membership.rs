@@ -4,13 +4,15 @@
 //! were verified along that chain, and of each kind only the newest by (epoch, revision). It is a plain value: the shell
 //! clones it, lets it accept what arrived, writes it to disk, and only then acts on it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use tombolo_proto::{
     config::{
-        CLOCK_TOLERANCE_SECONDS, DirectoryEntry, Keyring, MemberCert, NetworkDoc, Revocation,
+        CLOCK_TOLERANCE_SECONDS, DirectoryEntry, EndpointAnnouncement, Keyring, MemberCert,
+        NetworkDoc, Revocation,
     },
+    gossip::Gossiped,
     id::{NetworkId, Revision, UnixSeconds, Version},
     key::IdentityKey,
     signed::{Document, Signed, VerifyError},
@@ -44,15 +46,28 @@ pub struct Accepted {
     pub refused: Vec<Refused>,
 }
 
-/// Verified documents of one network.
+/// A member's word on where it can be reached, as it said it and as it was signed.
+pub type Announcement = (EndpointAnnouncement, Signed<EndpointAnnouncement>);
+
+/// What became of documents that a peer has brought.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[must_use]
+pub struct Brought {
+    /// The directory.
+    pub accepted: Accepted,
+    /// Announcements of members that verify, whether new or not.
+    pub announcements: Vec<(IdentityKey, Announcement)>,
+}
+
+/// Verified documents of one network. Clones share the documents.
 #[derive(Debug, Clone)]
 pub struct Directory {
     network: NetworkId,
     root: IdentityKey,
     keyring: Held<Keyring>,
     doc: Option<Held<NetworkDoc>>,
-    members: BTreeMap<IdentityKey, Held<MemberCert>>,
-    revocations: BTreeMap<IdentityKey, Held<Revocation>>,
+    members: BTreeMap<IdentityKey, Arc<Held<MemberCert>>>,
+    revocations: BTreeMap<IdentityKey, Arc<Held<Revocation>>>,
     have: Version,
 }
 
@@ -100,6 +115,61 @@ impl Directory {
         accepted
     }
 
+    /// Takes what a peer has brought, by the same rules as what a controller says. A keyring that begins a new epoch is
+    /// left to controllers: until they have said everything anew, nobody would be a member.
+    pub fn accept_brought(&mut self, documents: Vec<Gossiped>) -> Brought {
+        let mut brought = Brought::default();
+        for document in documents {
+            let outcome = match document {
+                Gossiped::Keyring(signed) => self.accept_keyring_of_this_epoch(signed),
+                Gossiped::Entry(entry) => self.accept_entry(entry),
+                Gossiped::Endpoints {
+                    identity,
+                    announcement,
+                } => self
+                    .verified_announcement(identity, announcement)
+                    .map(|it| {
+                        brought.announcements.extend(it.map(|it| (identity, it)));
+                        false
+                    }),
+            };
+            match outcome {
+                Ok(changed) => brought.accepted.changed |= changed,
+                Err(refused) => brought.accepted.refused.push(refused),
+            }
+        }
+        brought
+    }
+
+    fn accept_keyring_of_this_epoch(&mut self, signed: Signed<Keyring>) -> Result<bool, Refused> {
+        let candidate = verified_keyring(self.network, self.root, signed)?;
+        if candidate.version().epoch != self.keyring.version().epoch {
+            return Ok(false);
+        }
+        let newer = supersedes(&candidate, Some(&self.keyring))?;
+        if newer {
+            self.keyring = candidate;
+        }
+        Ok(newer)
+    }
+
+    /// `None` if it is nobody's who is certified.
+    pub fn verified_announcement(
+        &self,
+        identity: IdentityKey,
+        signed: Signed<EndpointAnnouncement>,
+    ) -> Result<Option<Announcement>, Refused> {
+        let is_member = self
+            .members
+            .get(&identity)
+            .is_some_and(|held| self.is_in_force(&held.document));
+        if !is_member {
+            return Ok(None);
+        }
+        let document = signed.verify(self.network.into(), |signer| *signer == identity)?;
+        Ok(Some((document, signed)))
+    }
+
     fn accept_entry(&mut self, entry: DirectoryEntry) -> Result<bool, Refused> {
         match entry {
             DirectoryEntry::Network(signed) => {
@@ -112,9 +182,15 @@ impl Directory {
             }
             DirectoryEntry::Member(signed) => {
                 let candidate = self.verified(signed)?;
-                let newer = supersedes(&candidate, self.members.get(&candidate.document.identity))?;
+                let newer = supersedes(
+                    &candidate,
+                    self.members
+                        .get(&candidate.document.identity)
+                        .map(Arc::as_ref),
+                )?;
                 if newer {
-                    self.members.insert(candidate.document.identity, candidate);
+                    self.members
+                        .insert(candidate.document.identity, Arc::new(candidate));
                 }
                 Ok(newer)
             }
@@ -122,11 +198,13 @@ impl Directory {
                 let candidate = self.verified(signed)?;
                 let newer = supersedes(
                     &candidate,
-                    self.revocations.get(&candidate.document.identity),
+                    self.revocations
+                        .get(&candidate.document.identity)
+                        .map(Arc::as_ref),
                 )?;
                 if newer {
                     self.revocations
-                        .insert(candidate.document.identity, candidate);
+                        .insert(candidate.document.identity, Arc::new(candidate));
                 }
                 Ok(newer)
             }
@@ -195,13 +273,76 @@ impl Directory {
     }
 
     fn counts(&self, cert: &MemberCert, wall: UnixSeconds) -> bool {
+        self.is_in_force(cert) && wall.0 <= cert.not_after.0.saturating_add(CLOCK_TOLERANCE_SECONDS)
+    }
+
+    /// Of this epoch and above the floor, whether expired or not.
+    fn is_in_force(&self, cert: &MemberCert) -> bool {
         let floor = self
             .revocations
             .get(&cert.identity)
             .map_or(Revision(0), |held| held.document.serial_floor);
-        cert.version.epoch == self.keyring.version().epoch
-            && cert.version.revision > floor
-            && wall.0 <= cert.not_after.0.saturating_add(CLOCK_TOLERANCE_SECONDS)
+        cert.version.epoch == self.keyring.version().epoch && cert.version.revision > floor
+    }
+
+    /// Whether a revocation is why this identity is no member.
+    #[must_use]
+    pub fn is_revoked(&self, identity: &IdentityKey) -> bool {
+        self.revocations.contains_key(identity)
+            && !self
+                .members
+                .get(identity)
+                .is_some_and(|held| self.is_in_force(&held.document))
+    }
+
+    // For gossip: what there is to tell others, with the bytes that prove it.
+
+    /// Version of the keyring.
+    #[must_use]
+    pub fn keyring_version(&self) -> Version {
+        self.keyring.version()
+    }
+
+    /// The keyring as the root key signed it.
+    #[must_use]
+    pub const fn signed_keyring(&self) -> &Signed<Keyring> {
+        &self.keyring.signed
+    }
+
+    /// The network's document as it was signed.
+    #[must_use]
+    pub fn signed_doc(&self) -> Option<&Signed<NetworkDoc>> {
+        self.doc.as_ref().map(|held| &held.signed)
+    }
+
+    /// Certificates above the floor, with their serials, ordered by identity key. Two nodes that hold the same
+    /// documents agree on this, whatever their clocks say.
+    pub fn certs_in_force(&self) -> impl Iterator<Item = (&IdentityKey, Revision)> {
+        self.members
+            .iter()
+            .filter(|(_, held)| self.is_in_force(&held.document))
+            .map(|(identity, held)| (identity, held.version().revision))
+    }
+
+    /// Revocations of this epoch, with their revisions, ordered by identity key.
+    pub fn revocations(&self) -> impl Iterator<Item = (&IdentityKey, Revision)> {
+        let epoch = self.keyring.version().epoch;
+        self.revocations
+            .iter()
+            .filter(move |(_, held)| held.version().epoch == epoch)
+            .map(|(identity, held)| (identity, held.version().revision))
+    }
+
+    /// A member's certificate as it was signed.
+    #[must_use]
+    pub fn signed_cert(&self, identity: &IdentityKey) -> Option<&Signed<MemberCert>> {
+        Some(&self.members.get(identity)?.signed)
+    }
+
+    /// A member's revocation as it was signed.
+    #[must_use]
+    pub fn signed_revocation(&self, identity: &IdentityKey) -> Option<&Signed<Revocation>> {
+        Some(&self.revocations.get(identity)?.signed)
     }
 
     /// The form on disk: signed documents only, so that reading it back verifies everything again.

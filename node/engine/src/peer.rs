@@ -16,6 +16,7 @@
 //! go to it is asked and then dialled anew ([`watch`]); its old lanes stay open meanwhile, in case it was only the path.
 
 mod dialing;
+mod gossip;
 mod lane_set;
 mod negotiate;
 mod upkeep;
@@ -102,6 +103,8 @@ pub(crate) struct Peer {
     negotiated_at: Option<Instant>,
     initiation_accepted_at: Option<Instant>,
     recreated_at: Option<Instant>,
+    /// Whether the session is to stay although nothing flows.
+    is_kept: bool,
 }
 
 impl Peer {
@@ -130,6 +133,7 @@ impl Peer {
             negotiated_at: None,
             initiation_accepted_at: None,
             recreated_at: None,
+            is_kept: false,
         }
     }
 

@@ -8,6 +8,7 @@ use std::{
 
 use rand::{Rng as _, rngs::StdRng};
 use tombolo_proto::{
+    gossip::{GossipMessage, Gossiped},
     id::{LaneIndex, NetworkId},
     key::IdentityKey,
 };
@@ -61,6 +62,23 @@ pub enum Event {
         /// Where the peer is, authenticated.
         endpoint: SocketAddr,
     },
+    /// A peer sent documents. Verify them, keep on disk what is new, and only then give the outcome to
+    /// [`super::Engine::set_gossiped_directory`] and [`super::Engine::set_announcement`].
+    Gossip {
+        /// Which network.
+        network: NetworkId,
+        /// Which peer.
+        peer: IdentityKey,
+        /// Unverified.
+        documents: Vec<Gossiped>,
+    },
+    /// Peers see this node at other addresses than before.
+    Seen {
+        /// Which network.
+        network: NetworkId,
+        /// Where they see it; at least two agree, if there are two.
+        endpoints: Vec<SocketAddr>,
+    },
 }
 
 /// Waits to be polled.
@@ -68,6 +86,8 @@ pub enum Event {
 pub(crate) struct Outbox {
     pub(crate) transmits: VecDeque<Transmit>,
     pub(crate) events: VecDeque<Event>,
+    /// Messages that peers have sent, and where they came from.
+    pub(crate) gossip: VecDeque<(PeerSlot, GossipMessage, SocketAddr)>,
     /// Whether the published snapshot is out of date.
     pub(crate) fib_is_stale: bool,
 }

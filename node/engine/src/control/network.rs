@@ -14,6 +14,7 @@ use tombolo_proto::{
 
 use crate::{
     fib::PeerSlot,
+    gossip::Gossip,
     membership::Directory,
     ownership::Ownership,
     session::{Door, Noise},
@@ -33,6 +34,8 @@ pub(crate) struct Network {
     pub(crate) by_identity: BTreeMap<IdentityKey, PeerSlot>,
     pub(crate) by_transport: BTreeMap<TransportKey, PeerSlot>,
     announced: BTreeMap<IdentityKey, Vec<SocketAddr>>,
+    /// While gossip is on.
+    pub(crate) gossip: Option<Gossip>,
 }
 
 /// What a newer directory means for the peers of a network.
@@ -67,6 +70,7 @@ impl Network {
             by_identity: BTreeMap::new(),
             by_transport: BTreeMap::new(),
             announced: BTreeMap::new(),
+            gossip: None,
         }
     }
 

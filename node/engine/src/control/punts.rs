@@ -24,9 +24,12 @@ impl Engine {
                 lane,
                 from,
                 message,
-            } => self.with_lane_owner(lane, now, |peer, context| {
-                peer.handle_control(lane, from, &message, context, now);
-            }),
+            } => {
+                self.with_lane_owner(lane, now, |peer, context| {
+                    peer.handle_control(lane, from, &message, context, now);
+                });
+                self.hand_out_gossip(now);
+            }
             Punt::Confirmed { lane, from } => self.with_lane_owner(lane, now, |peer, context| {
                 peer.handle_confirmed(lane, from, context, now);
             }),

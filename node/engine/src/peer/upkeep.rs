@@ -36,10 +36,14 @@ impl Peer {
         self.handle_confirmed(lane, from, context, now);
         match LaneMessage::decode(message) {
             Some(LaneMessage::Ping { id }) => {
-                self.send_control(LaneMessage::Pong { id }, Some(lane), from, context);
+                self.send_control(&LaneMessage::Pong { id }, Some(lane), from, context);
                 self.handle_roamed(from, context, now);
             }
             Some(LaneMessage::Pong { id }) => self.handle_pong(id, context, now),
+            Some(LaneMessage::Gossip(message)) => {
+                self.handle_gossip(message, from, context);
+                self.handle_roamed(from, context, now);
+            }
             None => self.counters.dropped.count(DropReason::UnknownMessage),
         }
     }
@@ -77,13 +81,13 @@ impl Peer {
     fn ping(&mut self, to: SocketAddr, context: &mut Context<'_>, now: Instant) {
         let id = context.rng.random();
         self.watch.ping_sent(id, to, now);
-        self.send_control(LaneMessage::Ping { id }, None, to, context);
+        self.send_control(&LaneMessage::Ping { id }, None, to, context);
     }
 
     /// Seals with `lane`, or with the one in use.
-    fn send_control(
+    pub(super) fn send_control(
         &self,
-        message: LaneMessage,
+        message: &LaneMessage,
         lane: Option<LaneIndex>,
         to: SocketAddr,
         context: &mut Context<'_>,
@@ -129,7 +133,7 @@ impl Peer {
             Verdict::Lost => self.handle_lost(index, unproven_since.is_some(), context, now),
         }
         let is_due = is_worn || self.rekey_at.is_some_and(|at| now >= at);
-        if observed.data_flows && is_due && self.dialing.is_none() {
+        if (observed.data_flows || self.is_kept) && is_due && self.dialing.is_none() {
             self.dial(context, now);
         }
         observed.data_flows

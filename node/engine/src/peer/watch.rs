@@ -170,6 +170,11 @@ impl Watch {
         Verdict::Ask
     }
 
+    /// Something was sent that the peer answers: silence from now on counts against it.
+    pub(crate) fn expect(&mut self, now: Instant) {
+        self.silent_since.get_or_insert(now);
+    }
+
     /// Takes note of a ping that is about to be sent.
     pub(crate) fn ping_sent(&mut self, id: u64, to: SocketAddr, now: Instant) {
         if self.outstanding.len() >= MAX_OUTSTANDING {

@@ -1,0 +1,206 @@
+//! Gossip, carried out: the machine of each network says what to send and whom to keep in touch with, peers do it.
+
+use std::{net::SocketAddr, time::Instant};
+
+use tombolo_proto::{
+    id::{NetworkId, UnixSeconds},
+    key::IdentityKey,
+};
+
+use super::{Engine, Event};
+use crate::{
+    fib::{NetworkSlot, PeerSlot},
+    gossip::{Gossip, Output},
+    membership::{Announcement, Directory},
+};
+
+impl Engine {
+    /// Turns gossip on, for networks that are added from now on. Without it, what does not talk costs nothing, and
+    /// nothing is heard of changes but from controllers.
+    pub const fn enable_gossip(&mut self) {
+        self.gossips = true;
+    }
+
+    /// Takes a newer directory that `peer` has brought, once it is on disk.
+    pub fn set_gossiped_directory(
+        &mut self,
+        directory: &Directory,
+        peer: IdentityKey,
+        wall: UnixSeconds,
+        now: Instant,
+    ) {
+        self.take_directory(directory, Some(peer), wall, now);
+    }
+
+    /// Takes a member's announcement that its signature proves, to be passed on. `from` is the peer that brought it, if
+    /// it was a peer. Where the member is to be called is said by [`Self::set_endpoints`].
+    pub fn set_announcement(
+        &mut self,
+        network: NetworkId,
+        identity: IdentityKey,
+        announcement: Announcement,
+        from: Option<IdentityKey>,
+        now: Instant,
+    ) {
+        let (document, signed) = announcement;
+        self.with_gossip_of(network, now, |gossip, rng| {
+            gossip.set_announcement(identity, document.sequence, signed, from, rng, now);
+        });
+    }
+
+    /// Whether this node can be reached at an address that no translation hides: others prefer such neighbours.
+    pub fn set_public(&mut self, public: bool) {
+        for network in self.networks.iter_mut().flatten() {
+            if let Some(gossip) = &mut network.gossip {
+                gossip.set_public(public);
+            }
+        }
+    }
+
+    /// The addresses of this host have changed: peers are told, and tell where they see this node.
+    pub fn host_moved(&mut self, now: Instant) {
+        let networks: Vec<NetworkId> = self.by_id.keys().copied().collect();
+        for network in networks {
+            self.with_gossip_of(network, now, |gossip, _| gossip.handle_host_moved(now));
+        }
+    }
+
+    fn with_gossip_of(
+        &mut self,
+        network: NetworkId,
+        now: Instant,
+        act: impl FnOnce(&mut Gossip, &mut rand::rngs::StdRng),
+    ) {
+        if let Some(&slot) = self.by_id.get(&network) {
+            self.with_gossip(slot, now, act);
+        }
+    }
+
+    /// Lets a network's gossip act, and does what it says.
+    pub(super) fn with_gossip(
+        &mut self,
+        slot: NetworkSlot,
+        now: Instant,
+        act: impl FnOnce(&mut Gossip, &mut rand::rngs::StdRng),
+    ) {
+        let network = self
+            .networks
+            .get_mut(usize::from(slot.0))
+            .and_then(Option::as_mut);
+        let Some(gossip) = network.and_then(|network| network.gossip.as_mut()) else {
+            return;
+        };
+        act(gossip, &mut self.rng);
+        self.carry_out(slot, now);
+    }
+
+    fn carry_out(&mut self, slot: NetworkSlot, now: Instant) {
+        loop {
+            let Some(network) = self.network_mut(slot) else {
+                return;
+            };
+            let Some(output) = network.gossip.as_mut().and_then(Gossip::poll_output) else {
+                return;
+            };
+            let id = network.id;
+            let peer_slot = |key: &IdentityKey| network.by_identity.get(key).copied();
+            match output {
+                Output::Send {
+                    to,
+                    message,
+                    expects_answer,
+                } => {
+                    if let Some(peer) = peer_slot(&to) {
+                        self.with_peer(peer, now, |peer, context| {
+                            peer.send_gossip(message, expects_answer, context, now);
+                        });
+                    }
+                }
+                Output::Received { from, documents } => {
+                    self.outbox.events.push_back(Event::Gossip {
+                        network: id,
+                        peer: from,
+                        documents,
+                    });
+                }
+                Output::Keep(key) => {
+                    if let Some(peer) = peer_slot(&key) {
+                        self.with_peer(peer, now, |peer, context| peer.keep(context, now));
+                    }
+                }
+                Output::LetGo(key) => {
+                    if let Some(peer) = peer_slot(&key).and_then(|peer| self.peer_mut(peer)) {
+                        peer.let_go();
+                    }
+                }
+                Output::Seen(endpoints) => {
+                    self.outbox.events.push_back(Event::Seen {
+                        network: id,
+                        endpoints,
+                    });
+                }
+            }
+        }
+    }
+
+    /// Gives gossip what peers have sent. Called after whatever may have brought messages.
+    pub(super) fn hand_out_gossip(&mut self, now: Instant) {
+        while let Some((peer, message, from)) = self.outbox.gossip.pop_front() {
+            if let Some((network, key)) = self.name_of(peer) {
+                self.with_gossip(network, now, |gossip, rng| {
+                    gossip.handle_message(key, message, from, rng, now);
+                });
+            }
+        }
+    }
+
+    /// Tells gossip that a peer's session came, went, or is elsewhere.
+    pub(super) fn path_changed(
+        &mut self,
+        peer: (NetworkSlot, IdentityKey),
+        before: Option<SocketAddr>,
+        after: Option<SocketAddr>,
+        now: Instant,
+    ) {
+        let (network, key) = peer;
+        self.with_gossip(network, now, |gossip, rng| match (before, after) {
+            (None, Some(_)) => gossip.handle_session_up(key, rng, now),
+            (Some(_), None) => gossip.handle_session_down(&key, now),
+            (Some(before), Some(after)) if before != after => gossip.handle_peer_moved(key, after),
+            (Some(_), Some(_)) | (None, None) => {}
+        });
+    }
+
+    /// When gossip about some network wants to act.
+    pub(super) fn gossip_due(&self) -> Option<Instant> {
+        self.networks
+            .iter()
+            .flatten()
+            .filter_map(|network| network.gossip.as_ref()?.poll_timeout())
+            .min()
+    }
+
+    pub(super) fn handle_gossip_timeout(&mut self, now: Instant) {
+        let due: Vec<NetworkSlot> = self
+            .by_id
+            .values()
+            .copied()
+            .filter(|slot| {
+                let gossip = self
+                    .network(*slot)
+                    .and_then(|network| network.gossip.as_ref());
+                gossip
+                    .and_then(Gossip::poll_timeout)
+                    .is_some_and(|at| at <= now)
+            })
+            .collect();
+        for slot in due {
+            self.with_gossip(slot, now, |gossip, rng| gossip.handle_timeout(rng, now));
+        }
+    }
+
+    fn name_of(&self, peer: PeerSlot) -> Option<(NetworkSlot, IdentityKey)> {
+        let id = &self.peer(peer)?.id;
+        Some((id.network, id.identity))
+    }
+}

@@ -1,0 +1,657 @@
+//! How documents spread among members without a controller, in one network.
+//!
+//! A node keeps sessions to a few standing neighbours ([`neighbours`]). It compares what it holds with each of them every
+//! half minute, and with any peer when a session comes up, by a digest of a hundred bytes. Where digests differ, the
+//! side that may lack something asks: first which buckets differ, then which documents in them, then for those that are
+//! newer than its own. So ten thousand members cost no more than what is missing.
+//!
+//! What is new to this node, from a controller or from a peer, it sends to three peers at once, and tells all standing
+//! neighbours its new digest, again every second until they agree or have had their chances. Only a change of what this
+//! node itself holds makes it send: what comes a second time goes nowhere, so there are no loops.
+//!
+//! Nothing received is believed here. Documents come out as [`Output::Received`]; the shell verifies them, keeps them on
+//! disk and gives the outcome back by [`Gossip::set_directory`] and [`Gossip::set_announcement`]. Everything a peer can
+//! make this node do has a budget per peer, answers and signatures to check alike.
+
+mod catalogue;
+mod neighbours;
+mod parts;
+mod peers;
+mod pull;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use rand::{Rng as _, rngs::StdRng, seq::IteratorRandom as _};
+use tombolo_proto::{
+    config::{DirectoryEntry, EndpointAnnouncement},
+    gossip::{Digest, GossipMessage, Gossiped, Root, Shelf},
+    id::{UnixSeconds, Version},
+    key::IdentityKey,
+    signed::Signed,
+};
+
+use crate::membership::Directory;
+use catalogue::Catalogue;
+use neighbours::{Change, Neighbours, Reach};
+use peers::Peer;
+
+/// Between comparisons with a standing neighbour.
+const COMPARE_EVERY: Duration = Duration::from_secs(30);
+/// Comparisons are spread by this part of the pause, so that nodes that start together do not stay in step.
+const SPREAD: u32 = 5;
+/// Peers that get what is new at once: with three, all but a twentieth of a large network have it after a few steps, and
+/// digests reach the rest.
+const FAN_OUT: usize = 3;
+/// More than this is not sent unasked: digests go out, and whoever lacks something asks for it.
+const MAX_UNASKED: usize = 16;
+/// A digest that should change something is repeated after this, and this many times.
+const REPEAT_AFTER: Duration = Duration::from_secs(1);
+const REPEATS: u8 = 4;
+/// What is not a removal waits so long at most before it is passed on: often a controller tells everybody meanwhile.
+const MAX_WAIT: Duration = Duration::from_millis(400);
+/// A difference that lasts this long is worth a question; what a peer has at first contact is asked for at once.
+const PULL_GRACE: Duration = Duration::from_millis(300);
+/// Between looks at the choice of neighbours.
+const REVIEW_EVERY: Duration = Duration::from_secs(5);
+/// Other sessions that are told when this node has moved.
+const MAX_TOLD: usize = 32;
+/// Places where peers see this node that are passed on.
+const MAX_SEEN: usize = 4;
+
+/// What the machine wants done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Output {
+    /// Send this to a peer that has a session; `expects_answer` if silence means that the peer is gone.
+    Send {
+        to: IdentityKey,
+        message: GossipMessage,
+        expects_answer: bool,
+    },
+    /// Verify, keep, act.
+    Received {
+        from: IdentityKey,
+        documents: Vec<Gossiped>,
+    },
+    /// Keep a session with this peer, also when idle.
+    Keep(IdentityKey),
+    /// No more.
+    LetGo(IdentityKey),
+    /// Peers see this node at other addresses than before.
+    Seen(Vec<SocketAddr>),
+}
+
+/// An announcement that its maker signed.
+#[derive(Debug, Clone)]
+struct Announced {
+    sequence: u64,
+    signed: Signed<EndpointAnnouncement>,
+}
+
+/// Documents that are new here and have not been passed on.
+#[derive(Debug, Default)]
+struct News {
+    documents: BTreeSet<(Shelf, IdentityKey)>,
+    roots: BTreeSet<Root>,
+    /// Whoever told us needs no telling.
+    from: BTreeSet<IdentityKey>,
+    due: Option<Instant>,
+}
+
+/// Gossip about one network.
+#[derive(Debug)]
+pub(crate) struct Gossip {
+    directory: Option<Directory>,
+    announcements: BTreeMap<IdentityKey, Announced>,
+    catalogue: Catalogue,
+    peers: BTreeMap<IdentityKey, Peer>,
+    neighbours: Neighbours,
+    /// Members that said that they can be reached from everywhere.
+    public: BTreeSet<IdentityKey>,
+    /// Members of which some endpoint is known.
+    known: BTreeSet<IdentityKey>,
+    i_am_public: bool,
+    seen: Vec<SocketAddr>,
+    news: News,
+    review_at: Option<Instant>,
+    /// The earliest of all that is due; kept because it is asked for far more often than it changes.
+    next: Option<Instant>,
+    outbox: VecDeque<Output>,
+}
+
+impl Gossip {
+    pub(crate) fn new(me: IdentityKey) -> Self {
+        Self {
+            directory: None,
+            announcements: BTreeMap::new(),
+            catalogue: Catalogue::default(),
+            peers: BTreeMap::new(),
+            neighbours: Neighbours::new(me),
+            public: BTreeSet::new(),
+            known: BTreeSet::new(),
+            i_am_public: false,
+            seen: Vec::new(),
+            news: News::default(),
+            review_at: None,
+            next: None,
+            outbox: VecDeque::new(),
+        }
+    }
+
+    pub(crate) fn poll_output(&mut self) -> Option<Output> {
+        self.outbox.pop_front()
+    }
+
+    /// Members with whom a session is kept.
+    pub(crate) fn is_standing(&self, peer: &IdentityKey) -> bool {
+        self.neighbours.is_kept(peer)
+    }
+
+    // What this node holds.
+
+    /// Takes what the shell holds now. `from` is the peer it came from, if it came from a peer.
+    pub(crate) fn set_directory(
+        &mut self,
+        directory: &Directory,
+        from: Option<IdentityKey>,
+        wall: UnixSeconds,
+        rng: &mut StdRng,
+        now: Instant,
+    ) {
+        let roots = self.directory.as_ref().map(versions);
+        self.directory = Some(directory.clone());
+        let members = directory.members(wall).map(|cert| &cert.identity);
+        self.neighbours.set_members(members);
+        let mut newer: Vec<(Shelf, IdentityKey)> = Vec::new();
+        let revocations = directory
+            .revocations()
+            .map(|(key, revision)| (*key, revision.0));
+        let revoked = self
+            .catalogue
+            .stock_mut(Shelf::Revocations)
+            .set(revocations.collect());
+        newer.extend(revoked.into_iter().map(|key| (Shelf::Revocations, key)));
+        let certs: BTreeMap<IdentityKey, u64> = directory
+            .certs_in_force()
+            .map(|(key, revision)| (*key, revision.0))
+            .collect();
+        self.public.retain(|key| certs.contains_key(key));
+        self.known.retain(|key| certs.contains_key(key));
+        self.announcements.retain(|key, _| certs.contains_key(key));
+        let certified = self.catalogue.stock_mut(Shelf::Members).set(certs);
+        newer.extend(certified.into_iter().map(|key| (Shelf::Members, key)));
+        let announced = self
+            .announcements
+            .iter()
+            .map(|(key, held)| (*key, held.sequence));
+        let _ = self
+            .catalogue
+            .stock_mut(Shelf::Endpoints)
+            .set(announced.collect());
+        match roots {
+            // From the disk: others will see in the digest what of it is new to them.
+            None => self.review_at = Some(now),
+            Some(before) => {
+                let roots = newer_roots(before, versions(directory));
+                if !newer.is_empty() || !roots.is_empty() {
+                    self.review_at = Some(now);
+                    let is_urgent = !roots.is_empty();
+                    self.news.roots.extend(roots);
+                    self.pass_on(newer, is_urgent, from, rng, now);
+                }
+            }
+        }
+        self.schedule();
+    }
+
+    /// Takes an announcement that verified. `from` is the peer it came from, if it came from a peer.
+    pub(crate) fn set_announcement(
+        &mut self,
+        identity: IdentityKey,
+        sequence: u64,
+        signed: Signed<EndpointAnnouncement>,
+        from: Option<IdentityKey>,
+        rng: &mut StdRng,
+        now: Instant,
+    ) {
+        let is_member = self
+            .catalogue
+            .stock(Shelf::Members)
+            .order(&identity)
+            .is_some();
+        let is_newer = self
+            .announcements
+            .get(&identity)
+            .is_none_or(|held| held.sequence < sequence);
+        if !is_member || !is_newer {
+            return;
+        }
+        self.announcements
+            .insert(identity, Announced { sequence, signed });
+        self.catalogue
+            .stock_mut(Shelf::Endpoints)
+            .put(identity, sequence);
+        self.set_known(identity);
+        self.pass_on(vec![(Shelf::Endpoints, identity)], false, from, rng, now);
+        self.schedule();
+    }
+
+    /// Some endpoint of a member is known.
+    pub(crate) fn set_known(&mut self, identity: IdentityKey) {
+        self.known.insert(identity);
+    }
+
+    /// Whether this node can be reached at an address that no translation hides.
+    pub(crate) const fn set_public(&mut self, public: bool) {
+        self.i_am_public = public;
+    }
+
+    // Sessions.
+
+    pub(crate) fn handle_session_up(&mut self, peer: IdentityKey, rng: &mut StdRng, now: Instant) {
+        self.peers
+            .insert(peer, Peer::new(now + spread(COMPARE_EVERY, rng)));
+        self.known.insert(peer);
+        self.send_digest(peer, None, true);
+        self.review_at = Some(now);
+        self.schedule();
+    }
+
+    pub(crate) fn handle_session_down(&mut self, peer: &IdentityKey, now: Instant) {
+        if self.peers.remove(peer).is_some() {
+            self.review_at = Some(now);
+            self.count_seen();
+            self.schedule();
+        }
+    }
+
+    /// A peer is reached at `endpoint` now: it may want to know that it is seen there.
+    pub(crate) fn handle_peer_moved(&mut self, peer: IdentityKey, endpoint: SocketAddr) {
+        if self.peers.contains_key(&peer) {
+            self.send_digest(peer, Some(endpoint), false);
+        }
+    }
+
+    /// The addresses of this host have changed: whoever has a session hears from us, and answers where it sees us.
+    pub(crate) fn handle_host_moved(&mut self, now: Instant) {
+        self.neighbours.forgive();
+        self.review_at = Some(now);
+        let others = self
+            .peers
+            .keys()
+            .filter(|key| !self.is_standing(key))
+            .take(MAX_TOLD);
+        let standing = self.peers.keys().filter(|key| self.is_standing(key));
+        let told: Vec<IdentityKey> = standing.chain(others).copied().collect();
+        for peer in told {
+            if let Some(entry) = self.peers.get_mut(&peer) {
+                entry.hurry(REPEATS, now + REPEAT_AFTER);
+            }
+            self.send_digest(peer, None, true);
+        }
+        self.schedule();
+    }
+
+    // Messages.
+
+    /// Takes a message of a peer that has a session. `from` is where it came from.
+    pub(crate) fn handle_message(
+        &mut self,
+        peer: IdentityKey,
+        message: GossipMessage,
+        from: SocketAddr,
+        rng: &mut StdRng,
+        now: Instant,
+    ) {
+        match message {
+            GossipMessage::Digest(digest) => self.handle_digest(peer, &digest, from, now),
+            GossipMessage::Compare { shelf, buckets } => {
+                self.handle_compare(peer, shelf, &buckets, rng, now);
+            }
+            GossipMessage::Listing { shelf, lines, .. } => {
+                self.handle_listing(peer, shelf, &lines, now);
+            }
+            GossipMessage::Want { shelf, keys } => self.handle_want(peer, shelf, &keys, rng, now),
+            GossipMessage::WantRoot(root) => {
+                let document = self.root(root);
+                self.answer(peer, document.into_iter().collect(), rng, now);
+            }
+            GossipMessage::Documents(documents) => self.receive(peer, documents, now),
+            GossipMessage::Part {
+                document,
+                index,
+                count,
+                bytes,
+            } => {
+                let whole = self
+                    .peers
+                    .get_mut(&peer)
+                    .and_then(|entry| entry.assemble(document, index, count, bytes));
+                if let Some(document) = whole {
+                    self.receive(peer, vec![document], now);
+                }
+            }
+        }
+        self.schedule();
+    }
+
+    fn handle_digest(
+        &mut self,
+        peer: IdentityKey,
+        digest: &Digest,
+        from: SocketAddr,
+        now: Instant,
+    ) {
+        let Some(entry) = self.peers.get_mut(&peer) else {
+            return;
+        };
+        if !entry.may_ask(now) {
+            return;
+        }
+        let is_first = entry.digest.replace(*digest).is_none();
+        if !is_first {
+            // What a controller has told both is under way to the later one: give it a moment.
+            entry.pull_not_before(now + PULL_GRACE);
+        }
+        entry.seen = digest.seen.or(entry.seen);
+        entry.is_fan = digest.standing;
+        let was_public = self.public.contains(&peer);
+        if digest.public != was_public {
+            if digest.public {
+                self.public.insert(peer);
+            } else {
+                self.public.remove(&peer);
+            }
+            self.review_at = Some(now);
+        }
+        if digest.ask {
+            self.send_digest(peer, Some(from), false);
+        }
+        self.count_seen();
+        self.pull(peer, now);
+    }
+
+    /// Hands documents to the shell, as many as this peer may have checked.
+    fn receive(&mut self, peer: IdentityKey, mut documents: Vec<Gossiped>, now: Instant) {
+        let Some(entry) = self.peers.get_mut(&peer) else {
+            return;
+        };
+        documents
+            .retain(|document| !is_held(self.directory.as_ref(), &self.announcements, document));
+        documents.retain(|_| entry.may_have_checked(now));
+        if !documents.is_empty() {
+            self.outbox.push_back(Output::Received {
+                from: peer,
+                documents,
+            });
+        }
+    }
+
+    // Time.
+
+    pub(crate) const fn poll_timeout(&self) -> Option<Instant> {
+        self.next
+    }
+
+    fn schedule(&mut self) {
+        let peers = self.peers.iter().filter_map(|(key, peer)| {
+            let is_due = peer.is_hurried() || self.is_standing(key);
+            let compare = is_due.then_some(peer.compare_at);
+            [compare, peer.pull_at].into_iter().flatten().min()
+        });
+        self.next = [self.review_at, self.news.due]
+            .into_iter()
+            .flatten()
+            .chain(peers)
+            .min();
+    }
+
+    pub(crate) fn handle_timeout(&mut self, rng: &mut StdRng, now: Instant) {
+        if self.review_at.is_some_and(|at| at <= now) {
+            self.review(now);
+        }
+        if self.news.due.is_some_and(|at| at <= now) {
+            self.fan_out(rng, now);
+        }
+        let due: Vec<IdentityKey> = self
+            .peers
+            .iter()
+            .filter(|(key, peer)| {
+                peer.compare_at <= now && (peer.is_hurried() || self.is_standing(key))
+            })
+            .map(|(key, _)| *key)
+            .collect();
+        for peer in due {
+            self.compare_again(peer, rng, now);
+        }
+        let pulling: Vec<IdentityKey> = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| peer.pull_at.is_some_and(|at| at <= now))
+            .map(|(key, _)| *key)
+            .collect();
+        for peer in pulling {
+            self.pull(peer, now);
+        }
+        self.schedule();
+    }
+
+    fn compare_again(&mut self, peer: IdentityKey, rng: &mut StdRng, now: Instant) {
+        let agrees = self.agrees(&peer);
+        let Some(entry) = self.peers.get_mut(&peer) else {
+            return;
+        };
+        let is_repetition = entry.is_hurried();
+        entry.calm(agrees);
+        entry.compare_at = if entry.is_hurried() {
+            now + REPEAT_AFTER
+        } else {
+            now + spread(COMPARE_EVERY, rng)
+        };
+        // Whoever has meanwhile said that it holds the same needs no repetition.
+        if !(is_repetition && agrees) {
+            self.send_digest(peer, None, true);
+        }
+    }
+
+    fn review(&mut self, now: Instant) {
+        let reach = |key: &IdentityKey| {
+            if self.public.contains(key) {
+                Reach::Public
+            } else if self.known.contains(key) {
+                Reach::Known
+            } else {
+                Reach::Unknown
+            }
+        };
+        let peers = &self.peers;
+        let changes = self
+            .neighbours
+            .review(|key| peers.contains_key(key), reach, now);
+        self.review_at = if changes.is_empty() {
+            self.neighbours.next_review(now)
+        } else {
+            Some(now + REVIEW_EVERY)
+        };
+        for change in changes {
+            self.outbox.push_back(match change {
+                Change::Keep(key) => {
+                    // Tells a peer that has a session already that it is one of the standing neighbours now.
+                    if let Some(entry) = self.peers.get_mut(&key) {
+                        entry.compare_at = now;
+                    }
+                    Output::Keep(key)
+                }
+                Change::LetGo(key) => Output::LetGo(key),
+            });
+        }
+    }
+
+    // News.
+
+    /// Takes note of what is to be passed on: removals and roots at once, the rest a moment later.
+    fn pass_on(
+        &mut self,
+        documents: Vec<(Shelf, IdentityKey)>,
+        is_urgent: bool,
+        from: Option<IdentityKey>,
+        rng: &mut StdRng,
+        now: Instant,
+    ) {
+        if let Some(entry) = from.and_then(|from| self.peers.get_mut(&from)) {
+            entry.was_useful();
+        }
+        let is_urgent = is_urgent
+            || documents
+                .iter()
+                .any(|(shelf, _)| *shelf == Shelf::Revocations);
+        self.news.documents.extend(documents);
+        self.news.from.extend(from);
+        let due = if is_urgent {
+            now
+        } else {
+            now + rng.random_range(MAX_WAIT / 4..=MAX_WAIT)
+        };
+        self.news.due = Some(self.news.due.map_or(due, |earlier| earlier.min(due)));
+    }
+
+    fn fan_out(&mut self, rng: &mut StdRng, now: Instant) {
+        let news = std::mem::take(&mut self.news);
+        let ignorant = self
+            .peers
+            .keys()
+            .filter(|key| !news.from.contains(*key) && !self.agrees(key))
+            .copied();
+        let chosen = ignorant.choose_multiple(rng, FAN_OUT);
+        let count = news.documents.len() + news.roots.len();
+        if count <= MAX_UNASKED {
+            for peer in chosen {
+                let roots = news.roots.iter().filter_map(|root| self.root(*root));
+                let documents = news
+                    .documents
+                    .iter()
+                    .filter_map(|(shelf, key)| self.document(*shelf, key));
+                let documents: Vec<Gossiped> = roots.chain(documents).collect();
+                self.answer(peer, documents, rng, now);
+            }
+        }
+        let told: Vec<IdentityKey> = self
+            .peers
+            .iter()
+            .filter(|(key, peer)| peer.is_fan || self.is_standing(key))
+            .map(|(key, _)| *key)
+            .collect();
+        for peer in told {
+            if let Some(entry) = self.peers.get_mut(&peer) {
+                // Many at once would be a burst; the first is due now.
+                entry.hurry(
+                    REPEATS,
+                    now + rng.random_range(Duration::ZERO..=MAX_WAIT / 4),
+                );
+            }
+        }
+    }
+
+    fn send_digest(&mut self, peer: IdentityKey, seen: Option<SocketAddr>, ask: bool) {
+        let Some(directory) = &self.directory else {
+            return;
+        };
+        let (keyring, network) = versions(directory);
+        let digest = Digest {
+            keyring,
+            network,
+            shelves: self.catalogue.digests(),
+            seen,
+            public: self.i_am_public,
+            standing: self.is_standing(&peer),
+            ask,
+        };
+        self.outbox.push_back(Output::Send {
+            to: peer,
+            message: GossipMessage::Digest(digest),
+            expects_answer: ask,
+        });
+    }
+
+    /// Whether the last digest of a peer says that it holds what we hold.
+    fn agrees(&self, peer: &IdentityKey) -> bool {
+        let theirs = self.peers.get(peer).and_then(|peer| peer.digest.as_ref());
+        theirs
+            .zip(self.directory.as_ref())
+            .is_some_and(|(theirs, directory)| {
+                (theirs.keyring, theirs.network) == versions(directory)
+                    && theirs.shelves == self.catalogue.digests()
+            })
+    }
+
+    // Where peers see this node.
+
+    /// An address counts if two peers name it, or the only one that names any.
+    fn count_seen(&mut self) {
+        let mut votes: BTreeMap<SocketAddr, usize> = BTreeMap::new();
+        for seen in self.peers.values().filter_map(|peer| peer.seen) {
+            *votes.entry(seen).or_default() += 1;
+        }
+        let voters: usize = votes.values().sum();
+        if voters == 0 {
+            return;
+        }
+        let mut counted: Vec<(usize, SocketAddr)> = votes
+            .into_iter()
+            .filter(|(_, count)| *count >= 2 || voters == 1)
+            .map(|(seen, count)| (count, seen))
+            .collect();
+        counted.sort_by_key(|(count, seen)| (std::cmp::Reverse(*count), *seen));
+        let seen: Vec<SocketAddr> = counted
+            .into_iter()
+            .map(|(_, seen)| seen)
+            .take(MAX_SEEN)
+            .collect();
+        if seen != self.seen && !seen.is_empty() {
+            self.seen.clone_from(&seen);
+            self.outbox.push_back(Output::Seen(seen));
+        }
+    }
+}
+
+/// Versions of keyring and network document.
+fn versions(directory: &Directory) -> (Version, Version) {
+    let network = directory.doc().map(|doc| doc.version).unwrap_or_default();
+    (directory.keyring_version(), network)
+}
+
+fn newer_roots(before: (Version, Version), after: (Version, Version)) -> BTreeSet<Root> {
+    let keyring = (after.0 > before.0).then_some(Root::Keyring);
+    let network = (after.1 > before.1).then_some(Root::Network);
+    keyring.into_iter().chain(network).collect()
+}
+
+/// Whether exactly this is here already: what comes from several sides is verified once.
+fn is_held(
+    directory: Option<&Directory>,
+    announcements: &BTreeMap<IdentityKey, Announced>,
+    document: &Gossiped,
+) -> bool {
+    let Some(directory) = directory else {
+        return false;
+    };
+    match document {
+        Gossiped::Keyring(signed) => signed == directory.signed_keyring(),
+        Gossiped::Entry(DirectoryEntry::Network(signed)) => directory.signed_doc() == Some(signed),
+        // Whose they are stands in the body, which nobody has verified yet.
+        Gossiped::Entry(DirectoryEntry::Member(_) | DirectoryEntry::Revocation(_)) => false,
+        Gossiped::Endpoints {
+            identity,
+            announcement,
+        } => announcements
+            .get(identity)
+            .is_some_and(|held| held.signed == *announcement),
+    }
+}
+
+fn spread(pause: Duration, rng: &mut StdRng) -> Duration {
+    pause - rng.random_range(Duration::ZERO..=pause / SPREAD)
+}
