@@ -3,6 +3,7 @@
 use std::num::NonZeroU16;
 
 use tombolo_engine::offload::{
+    checksum::Sum,
     segment::Segmenter,
     virtio::{Gso, GsoKind, PartialChecksum, VirtioHeader},
 };
@@ -17,7 +18,7 @@ pub(crate) const SEGMENTS: usize = 48;
 pub(crate) const SYN: u8 = 0x02;
 const ACK: u8 = 0x10;
 
-/// A packet of so many bytes in all, without a checksum of TCP.
+/// A packet of so many bytes in all. In the checksum of TCP stands the sum of the pseudo-header, as if it were left to do.
 pub(crate) fn tcp(source: [u8; 4], destination: [u8; 4], length: usize, flags: u8) -> Vec<u8> {
     let mut packet = vec![0x45, 0];
     packet.extend((length as u16).to_be_bytes());
@@ -51,6 +52,10 @@ pub(crate) fn tcp(source: [u8; 4], destination: [u8; 4], length: usize, flags: u
         packet.extend([2, 4, 0x05, 0xb4, 1, 1, 1, 1, 1, 1, 1, 1]);
     }
     packet.extend((packet.len()..length).map(|at| at as u8));
+    let checksum = Sum::of(&packet[..20]).checksum();
+    packet[10..12].copy_from_slice(&checksum.to_be_bytes());
+    let pseudo = Sum::of(&packet[12..20]).word(6).word((length - 20) as u16);
+    packet[36..38].copy_from_slice(&pseudo.fold().to_be_bytes());
     packet
 }
 

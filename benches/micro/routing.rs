@@ -13,6 +13,7 @@ use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use tombolo_engine::{
     control::{Engine, Event, Settings, Timing},
     fib::PeerSlot,
+    lane::REKEY_AFTER_FRAMES,
     membership::Directory,
     ownership::Ownership,
 };
@@ -75,6 +76,8 @@ fn snapshots(stages: &mut Stages) {
         let settings = Settings {
             timing: Timing::default(),
             aes: true,
+            rekey_after_frames: REKEY_AFTER_FRAMES,
+            post_quantum: true,
         };
         let mut engine = Engine::new(settings, StdRng::seed_from_u64(1));
         let secret = seed.transport(network, 0);
