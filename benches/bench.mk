@@ -1,6 +1,6 @@
 # The benchmark suite; see benches/README.md. Included by the Makefile in the root, whose variables it uses.
 
-.PHONY: bench bench-quick bench-micro bench-peers bench-suite bench-tools
+.PHONY: bench bench-quick bench-micro bench-profile bench-peers bench-suite bench-tools
 
 BENCH_PEERS := $(CARGO_TARGET_DIR)/bench-peers
 # More options of the suite, as in: make bench BENCH_ARGS="--rounds 3 --peers raw,tombolo,nebula"
@@ -19,6 +19,10 @@ bench-micro: ## every stage of a packet's way alone: benches/results/micro.md, a
 	$(CARGO) bench --locked --package tombolo-benches --bench micro -- --quiet $(BENCH_ARGS)
 	@sed -i -e '/<!-- micro -->/,/<!-- end of micro -->/{//!d}' -e '/<!-- micro -->/r benches/results/micro.md' benches/PROFILE.md
 	@cat benches/results/micro.md
+
+bench-profile: build-release bench-suite ## one TCP flow between two nodes under perf: benches/results/profile.md
+	$(call need,perf:linux-perf)
+	$(BENCH) --profile --tcp-seconds 5 $(BENCH_ARGS)
 
 bench-peers: bench-tools
 	benches/fetch-peers.sh $(BENCH_PEERS)

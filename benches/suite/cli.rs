@@ -41,6 +41,9 @@ pub struct Cli {
     /// Name of the files of the results; `full` or `quick` unless given
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
+    /// Instead of measuring: one TCP flow between two ends of the first of --peers (Tombolo) under perf
+    #[arg(long, conflicts_with = "render")]
+    pub profile: bool,
     /// Measure nothing: make table and plots anew from the JSON of an earlier run
     #[arg(long)]
     pub render: bool,

@@ -26,6 +26,7 @@ pub mod peer;
 mod peers;
 pub mod plan;
 pub mod process;
+mod profile;
 mod progress;
 pub mod record;
 pub mod report;

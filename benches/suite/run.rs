@@ -11,6 +11,7 @@ use crate::{
     peer::{self, Peer},
     plan::{Placement, Plan},
     process::Interrupt,
+    profile,
     progress::Progress,
     record::{PeerRecord, Record},
     report,
@@ -37,6 +38,9 @@ pub fn run(cli: &Cli) -> Result<()> {
         interrupt: Interrupt::on_signals()?,
     };
     lab::remove_leftovers();
+    if cli.profile {
+        return profile::run(profiled(cli, &plan)?, &plan, &settings, &cli.results);
+    }
     let mut record = Record {
         name,
         date: machine::now(),
@@ -113,6 +117,15 @@ fn plan(cli: &Cli) -> Result<Plan> {
             .retain(|variant| variant.placement == Placement::Free);
     }
     Ok(plan)
+}
+
+/// The first peer that was asked for, or Tombolo.
+fn profiled(cli: &Cli, plan: &Plan) -> Result<&'static dyn Peer> {
+    plan.peers
+        .iter()
+        .copied()
+        .find(|peer| !cli.peers.is_empty() || peer.name() == Record::TOMBOLO)
+        .context("no peer to profile")
 }
 
 fn introduce(peer: &dyn Peer, settings: &Settings) -> PeerRecord {
