@@ -5,6 +5,7 @@
 //! out: datagrams to send, a forwarding table to publish, sessions that came or went.
 
 mod boot;
+mod gossip;
 mod host_keeper;
 mod joining;
 mod lifecycle;
@@ -196,11 +197,13 @@ impl Daemon {
         loop {
             self.settle().await;
             let engine_due = self.engine.poll_timeout().map(|(at, _)| at);
+            let gossip_due = self.gossip_due();
             tokio::select! {
                 biased;
                 _ = terminate.recv() => return Ok(()),
                 _ = interrupt.recv() => return Ok(()),
                 () = until(engine_due) => self.engine.handle_timeout(Instant::now()),
+                () = until(gossip_due) => self.take_gossip(Instant::now()),
                 Some((authority, event)) = self.inputs.sync.recv() => self.handle_sync(authority, event),
                 Some(asked) = self.inputs.requests.recv() => self.handle_request(asked),
                 Some(caller) = self.inputs.callers.recv() => self.handle_caller(caller),
@@ -270,7 +273,12 @@ impl Daemon {
                 Event::SessionDown { network, peer } => {
                     tracing::debug!(%network, %peer, "Session down")
                 }
-                Event::Gossip { .. } | Event::Seen { .. } => {}
+                Event::Gossip {
+                    network,
+                    peer,
+                    documents,
+                } => self.peer_brought(network, peer, documents),
+                Event::Seen { network, endpoints } => self.seen_by_peers(network, endpoints),
             }
         }
         // The table first: a peer may answer a datagram faster than the next line runs.

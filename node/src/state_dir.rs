@@ -8,6 +8,7 @@
 //!     settings.0 settings.1       how the network was joined: pinned key, controllers, interface, permissions
 //!     directory.0 directory.1     its signed documents
 //!     endpoints.0 endpoints.1     where its members were last reached
+//!     announcements.0 announcements.1   what its members last said of where they are, to be passed on
 //! ```
 //!
 //! Each pair is two generations of one file: see [`generations`].
@@ -17,6 +18,7 @@ pub mod identity;
 pub mod settings;
 
 use std::{
+    collections::BTreeMap,
     fs::{self, DirBuilder, File, OpenOptions},
     io,
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
@@ -29,10 +31,13 @@ use rustix::{
     fs::{FlockOperation, flock},
     io::Errno,
 };
-use tombolo_engine::membership::Directory;
+use tombolo_engine::membership::{Announcement, Directory};
 use tombolo_proto::{
+    config::EndpointAnnouncement,
     id::{NetworkId, NodeId},
     key::{IdentityKey, Seed},
+    signed::Signed,
+    wire,
 };
 
 use generations::Generations;
@@ -170,9 +175,39 @@ impl NetworkFiles {
             .map_err(|error| explain(&self.dir, &error))
     }
 
+    /// What members last said of where they are, as far as it verifies. A damaged file counts as none.
+    #[must_use]
+    pub fn announcements(&self, directory: &Directory) -> BTreeMap<IdentityKey, Announcement> {
+        let bytes = self.file("announcements").load().ok().flatten();
+        let stored: Vec<(IdentityKey, Signed<EndpointAnnouncement>)> = bytes
+            .and_then(|bytes| wire::decode_unbounded(&bytes).ok())
+            .unwrap_or_default();
+        stored
+            .into_iter()
+            .filter_map(|(member, signed)| {
+                let verified = directory.verified_announcement(member, signed).ok()??;
+                Some((member, verified))
+            })
+            .collect()
+    }
+
+    /// Keeps what members last said of where they are.
+    pub fn store_announcements(
+        &self,
+        announcements: &BTreeMap<IdentityKey, Announcement>,
+    ) -> anyhow::Result<()> {
+        let stored: Vec<(IdentityKey, Signed<EndpointAnnouncement>)> = announcements
+            .iter()
+            .map(|(member, (_, signed))| (*member, signed.clone()))
+            .collect();
+        self.file("announcements")
+            .store(&wire::encode(&stored))
+            .map_err(|error| explain(&self.dir, &error))
+    }
+
     /// Forgets everything that a member knows and others should not: directory and endpoints.
     pub fn forget_members(&self) -> anyhow::Result<()> {
-        for name in ["directory", "endpoints"] {
+        for name in ["directory", "endpoints", "announcements"] {
             self.file(name)
                 .remove()
                 .map_err(|error| explain(&self.dir, &error))?;

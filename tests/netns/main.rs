@@ -6,6 +6,7 @@
 mod bad_input;
 mod bench;
 mod containers;
+mod gossip;
 mod install;
 mod isolation;
 mod joining;

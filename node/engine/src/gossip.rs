@@ -59,6 +59,8 @@ const PULL_GRACE: Duration = Duration::from_millis(300);
 const REVIEW_EVERY: Duration = Duration::from_secs(5);
 /// Other sessions that are told when this node has moved.
 const MAX_TOLD: usize = 32;
+/// Announcements kept, those of members to come included: as many as a large network has members.
+const MAX_ANNOUNCED: usize = 16_384;
 /// Places where peers see this node that are passed on.
 const MAX_SEEN: usize = 4;
 
@@ -180,17 +182,16 @@ impl Gossip {
             .collect();
         self.public.retain(|key| certs.contains_key(key));
         self.known.retain(|key| certs.contains_key(key));
-        self.announcements.retain(|key, _| certs.contains_key(key));
-        let certified = self.catalogue.stock_mut(Shelf::Members).set(certs);
-        newer.extend(certified.into_iter().map(|key| (Shelf::Members, key)));
-        let announced = self
+        let announced: BTreeMap<IdentityKey, u64> = self
             .announcements
             .iter()
-            .map(|(key, held)| (*key, held.sequence));
-        let _ = self
-            .catalogue
-            .stock_mut(Shelf::Endpoints)
-            .set(announced.collect());
+            .filter(|(key, _)| certs.contains_key(key))
+            .map(|(key, held)| (*key, held.sequence))
+            .collect();
+        let certified = self.catalogue.stock_mut(Shelf::Members).set(certs);
+        newer.extend(certified.into_iter().map(|key| (Shelf::Members, key)));
+        let announced = self.catalogue.stock_mut(Shelf::Endpoints).set(announced);
+        newer.extend(announced.into_iter().map(|key| (Shelf::Endpoints, key)));
         match roots {
             // From the disk: others will see in the digest what of it is new to them.
             None => self.review_at = Some(now),
@@ -226,11 +227,17 @@ impl Gossip {
             .announcements
             .get(&identity)
             .is_none_or(|held| held.sequence < sequence);
-        if !is_member || !is_newer {
+        let has_room =
+            self.announcements.len() < MAX_ANNOUNCED || self.announcements.contains_key(&identity);
+        if !is_newer || !has_room {
             return;
         }
         self.announcements
             .insert(identity, Announced { sequence, signed });
+        // Whose certificate is still to come is told of when it has.
+        if !is_member {
+            return;
+        }
         self.catalogue
             .stock_mut(Shelf::Endpoints)
             .put(identity, sequence);

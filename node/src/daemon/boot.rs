@@ -48,7 +48,7 @@ impl Daemon {
         let udp = Arc::new(UdpSockets::bind(config.port)?);
         check_privileges()?;
         let rng = StdRng::from_rng(&mut OsRng.unwrap_err());
-        let engine = Engine::new(
+        let mut engine = Engine::new(
             Settings {
                 timing: timing(&config.file.session),
                 aes: has_aes() && config.file.crypto.aes,
@@ -57,6 +57,7 @@ impl Daemon {
             },
             rng,
         );
+        engine.enable_gossip();
         let (punt_sender, punts) = mpsc::channel(PUNT_QUEUE);
         let dataplane = Dataplane::start(Arc::clone(&udp), engine.fib(), punt_sender)
             .context("Failed to start the forwarding threads")?;
@@ -163,9 +164,14 @@ fn restored(
         .with_context(|| format!("Network {id}: its settings are damaged"))?;
     let directory = settings.root.and_then(|root| files.directory(root));
     let endpoints = files.endpoints();
+    let announcements = directory
+        .as_ref()
+        .map(|directory| files.announcements(directory))
+        .unwrap_or_default();
     let mut network = Network::new(id, files, settings, link);
     network.directory = directory;
     network.endpoints = endpoints;
+    network.announcements = announcements;
     Ok(network)
 }
 

@@ -96,6 +96,7 @@ impl Daemon {
             self.engine.set_endpoints(id, *peer, endpoints.clone(), now);
         }
         tracing::info!(network = %id, interface = %network.link, "Member of the network");
+        self.hand_over_announcements(id, now);
     }
 
     /// Takes the network off this host: sessions, interface, addresses, routes.

@@ -2,12 +2,13 @@
 
 use std::{
     collections::BTreeMap,
+    net::SocketAddr,
     time::{Duration, Instant},
 };
 
 use tombolo_engine::{
     fib::NetworkSlot,
-    membership::Directory,
+    membership::{Announcement, Directory},
     reconcile::{LinkName, NetworkPlan},
 };
 use tombolo_proto::{
@@ -18,6 +19,7 @@ use tombolo_proto::{
     link::HostPort,
 };
 
+use super::gossip::Waiting;
 use crate::{
     report::NetworkStatus,
     state_dir::{
@@ -44,8 +46,12 @@ pub(super) struct Network {
     /// Present while this node is a member and its TUN is up.
     pub(super) slot: Option<NetworkSlot>,
     pub(super) endpoints: PeerEndpoints,
-    /// Order of the announcements seen, per peer.
-    pub(super) sequences: BTreeMap<IdentityKey, u64>,
+    /// What members last said of where they are, this node included.
+    pub(super) announcements: BTreeMap<IdentityKey, Announcement>,
+    /// Where peers see this node.
+    pub(super) seen: Vec<SocketAddr>,
+    /// What peers have brought and nobody has looked at.
+    pub(super) waiting: Waiting,
     pub(super) clashes: Vec<String>,
     pub(super) clashes_told: Vec<String>,
     /// Why no controller could be used.
@@ -56,11 +62,14 @@ pub(super) struct Network {
     pub(super) trusted_on_first_use: bool,
     pub(super) unsaved: Unsaved,
     endpoints_saved: Option<Instant>,
+    announcements_saved: Option<Instant>,
 }
 
 /// Endpoints are saved at once, so that a crash right after the first contact loses nothing, but not more often than this:
 /// in a large network they come in bursts.
 const ENDPOINTS_SAVED_EVERY: Duration = Duration::from_secs(1);
+/// Announcements serve others; what this node needs of them is among the endpoints.
+const ANNOUNCEMENTS_SAVED_EVERY: Duration = Duration::from_secs(10);
 
 /// What the disk does not have yet.
 #[derive(Debug, Default)]
@@ -68,6 +77,7 @@ pub(super) struct Unsaved {
     pub(super) settings: bool,
     pub(super) directory: bool,
     pub(super) endpoints: bool,
+    pub(super) announcements: bool,
 }
 
 impl Network {
@@ -88,7 +98,9 @@ impl Network {
             ask_again: None,
             slot: None,
             endpoints: PeerEndpoints::default(),
-            sequences: BTreeMap::new(),
+            announcements: BTreeMap::new(),
+            seen: Vec::new(),
+            waiting: Waiting::default(),
             clashes: Vec::new(),
             clashes_told: Vec::new(),
             sync_problem: None,
@@ -96,6 +108,7 @@ impl Network {
             trusted_on_first_use: false,
             unsaved: Unsaved::default(),
             endpoints_saved: None,
+            announcements_saved: None,
         }
     }
 
@@ -181,6 +194,15 @@ impl Network {
             self.files.store_endpoints(&self.endpoints)?;
             self.unsaved.endpoints = false;
             self.endpoints_saved = Some(Instant::now());
+        }
+        let now = Instant::now();
+        let recently = self
+            .announcements_saved
+            .is_some_and(|at| now.duration_since(at) < ANNOUNCEMENTS_SAVED_EVERY);
+        if self.unsaved.announcements && !recently {
+            self.files.store_announcements(&self.announcements)?;
+            self.unsaved.announcements = false;
+            self.announcements_saved = Some(now);
         }
         Ok(())
     }

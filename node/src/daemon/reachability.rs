@@ -2,7 +2,7 @@
 
 use std::{
     net::SocketAddr,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use rand::Rng as _;
@@ -50,6 +50,7 @@ impl Daemon {
     pub(super) fn host_moved(&mut self, now: Instant) {
         self.reflexive.ask_soon();
         self.ask_reflexive(now);
+        self.engine.host_moved(now);
         for authority in self.authorities.values() {
             if authority.connected.is_none() {
                 authority.link.want(|wanted| wanted.nudges += 1);
@@ -108,79 +109,64 @@ impl Daemon {
                 endpoints.push(seen);
             }
         }
+        for seen in self.networks.values().flat_map(|network| &network.seen) {
+            if !endpoints.contains(seen) {
+                endpoints.push(*seen);
+            }
+        }
         endpoints.truncate(MAX_ENDPOINTS);
         endpoints
     }
 
-    fn announce_everywhere(&mut self, now: Instant) {
+    pub(super) fn announce_everywhere(&mut self, now: Instant) {
         let ids: Vec<NetworkId> = self.networks.keys().copied().collect();
         for id in ids {
             self.announce(id, now);
         }
     }
 
-    /// Tells the controller of one network where this node is.
+    /// Tells the peers and the controller of one network where this node is.
     pub(super) fn announce(&mut self, id: NetworkId, now: Instant) {
         let endpoints = self.own_endpoints(now);
-        let Some(network) = self.networks.get_mut(&id) else {
-            return;
-        };
-        let Some(authority) = self.authorities.get(&id.authority()) else {
-            return;
-        };
-        let Some(connected) = &authority.connected else {
-            return;
-        };
-        if endpoints.is_empty() {
+        let is_member = self
+            .networks
+            .get(&id)
+            .is_some_and(|network| network.slot.is_some());
+        let home = self
+            .authorities
+            .get(&id.authority())
+            .and_then(|authority| Some(authority.connected.as_ref()?.replica));
+        if endpoints.is_empty() || !(is_member || home.is_some()) {
             return;
         }
-        let milliseconds = SystemTime::UNIX_EPOCH
-            .elapsed()
-            .map_or(0, |since| since.as_millis() as u64);
-        network.endpoints.announced = milliseconds.max(network.endpoints.announced + 1);
-        network.unsaved.endpoints = true;
-        let announcement = EndpointAnnouncement {
-            endpoints,
-            home: Some(connected.replica),
-            sequence: network.endpoints.announced,
+        self.engine.set_public(self.is_public(&endpoints));
+        let Some(announcement) = self.own_announcement(id, endpoints, home) else {
+            return;
         };
-        let announcement = Signed::sign(&announcement, id.into(), &self.seed.identity());
-        authority.link.send(ToController::Announce {
-            network: id,
-            announcement,
-        });
+        if home.is_some()
+            && let Some(authority) = self.authorities.get(&id.authority())
+        {
+            authority.link.send(ToController::Announce {
+                network: id,
+                announcement,
+            });
+        }
     }
 
-    /// Takes a peer's own word on where it can be reached.
+    /// Takes a peer's own word on where it can be reached, from a controller.
     pub(super) fn peer_announced(
         &mut self,
         id: NetworkId,
         peer: IdentityKey,
         announcement: &Signed<EndpointAnnouncement>,
     ) {
-        let Some(network) = self.networks.get_mut(&id) else {
-            return;
-        };
         let Ok(announced) = announcement.verify(id.into(), |signer| *signer == peer) else {
             tracing::debug!(network = %id, %peer, "Refused an endpoint announcement");
             return;
         };
-        let newest = network.sequences.entry(peer).or_default();
-        if announced.sequence <= *newest || peer == self.me {
-            return;
+        if peer != self.me {
+            self.take_announcement(id, peer, (announced, announcement.clone()), None);
         }
-        *newest = announced.sequence;
-        if network.endpoints.announced_by(peer, announced.endpoints) {
-            network.unsaved.endpoints = true;
-        }
-        let endpoints = network
-            .endpoints
-            .peers
-            .get(&peer)
-            .cloned()
-            .unwrap_or_default();
-        self.engine
-            .set_endpoints(id, peer, endpoints, Instant::now());
     }
 
     /// Remembers where a peer was heard, for the next start.

@@ -8,9 +8,10 @@ use tombolo_proto::{
     config::DirectoryEntry,
     control::Standing,
     id::{NetworkId, Version},
+    key::IdentityKey,
 };
 
-use super::{Daemon, wall};
+use super::{Daemon, gossip::Waiting, wall};
 
 /// When a controller would not take a request, or knew no such network, the node asks again this much later.
 const ASK_AGAIN: Duration = Duration::from_secs(15);
@@ -70,7 +71,6 @@ impl Daemon {
         upto: Version,
         more: bool,
     ) {
-        let me = self.me;
         let Some(network) = self.networks.get_mut(&id) else {
             return;
         };
@@ -90,7 +90,21 @@ impl Daemon {
             return;
         }
         directory.set_have(upto);
+        self.adopt(id, directory, None);
+    }
+
+    /// Keeps a newer directory, then acts on it. `from` is the peer that brought what is new in it, if it was a peer.
+    pub(super) fn adopt(&mut self, id: NetworkId, directory: Directory, from: Option<IdentityKey>) {
+        let me = self.me;
+        let Some(network) = self.networks.get_mut(&id) else {
+            return;
+        };
         let was_member = network.membership(&me, wall()).is_some();
+        let controllers = &directory.keyring().endpoints;
+        if network.settings.known_controllers != *controllers {
+            network.settings.known_controllers.clone_from(controllers);
+            network.unsaved.settings = true;
+        }
         network.directory = Some(directory);
         network.unsaved.directory = true;
         if was_member && network.membership(&me, wall()).is_none() {
@@ -105,6 +119,16 @@ impl Daemon {
             .is_some_and(|network| network.settings.denied.is_some())
         {
             self.forget_members(id);
+        }
+        if let Some(peer) = from
+            && let Some(directory) = self
+                .networks
+                .get(&id)
+                .filter(|network| network.slot.is_some())
+                .and_then(|network| network.directory.as_ref())
+        {
+            self.engine
+                .set_gossiped_directory(directory, peer, wall(), Instant::now());
         }
         self.refresh_membership(id);
     }
@@ -122,8 +146,11 @@ impl Daemon {
             Directory::new(id, connected.root, connected.keyring.clone()).ok()
         });
         network.endpoints.peers.clear();
+        network.announcements.clear();
+        network.waiting = Waiting::default();
         network.incoming = None;
         network.unsaved.endpoints = false;
+        network.unsaved.announcements = false;
         network.unsaved.directory = false;
         if let Err(error) = network.files.forget_members() {
             tracing::warn!(network = %id, "Failed to forget its members: {error:#}");
