@@ -334,3 +334,5 @@ impl Agreement<'_> {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vectors;

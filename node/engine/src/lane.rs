@@ -269,3 +269,5 @@ pub fn framed(payload: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vectors;

@@ -74,6 +74,34 @@ fn a_key_stops_at_its_limit_in_both_directions() {
 }
 
 #[test]
+fn a_key_seals_as_many_frames_as_it_may_each_of_which_opens_and_not_one_more() {
+    let (a, b) = two_ends(Aead::Aes256Gcm);
+    // All of them with the full number of repetitions, and otherwise the last ones.
+    let last: u64 = if std::env::var_os("TOMBOLO_TEST_FULL").is_some() {
+        REJECT_AFTER_FRAMES
+    } else {
+        20_000
+    };
+    a.next.0.store(REJECT_AFTER_FRAMES - last, Relaxed);
+    let mut frame = framed(b"payload");
+
+    for counter in REJECT_AFTER_FRAMES - last..REJECT_AFTER_FRAMES {
+        frame[LANE_HEADER..].fill(7);
+        assert_eq!(a.seal(LANE_DATA, &mut frame), Ok(()));
+        assert_eq!(counter_of(&frame), counter);
+        assert!(open(&b, &mut frame).is_ok());
+    }
+
+    let untouched = framed(b"payload");
+    for _ in 0..1000 {
+        let mut frame = untouched.clone();
+        assert_eq!(a.seal(LANE_DATA, &mut frame), Err(DropReason::Exhausted));
+        assert_eq!(frame, untouched);
+        assert!(a.reserve(1).is_err());
+    }
+}
+
+#[test]
 fn counters_are_reserved_for_a_whole_burst_or_not_at_all() {
     let (a, b) = two_ends(Aead::Aes256Gcm);
     let mut burst = a.reserve(2).expect("a fresh lane");
@@ -181,7 +209,7 @@ fn counter_of(frame: &[u8]) -> u64 {
     LaneHeader::decode(frame).expect("a lane frame").counter
 }
 
-fn two_ends(aead: Aead) -> (Lane, Lane) {
+pub(super) fn two_ends(aead: Aead) -> (Lane, Lane) {
     let (one, other) = ([1; 32], [2; 32]);
     let a = LaneKeys {
         seal: one,
