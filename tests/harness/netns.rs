@@ -17,6 +17,7 @@
 use std::{
     fs::{self, File},
     net::{Ipv4Addr, Ipv6Addr},
+    os::fd::AsFd as _,
     path::{Path, PathBuf},
     process::Command,
     sync::{
@@ -26,6 +27,7 @@ use std::{
 };
 
 use ipnet::{Ipv4Net, Ipv6Net};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::process::{Process, Said, announce, wait_for};
 
@@ -277,6 +279,22 @@ impl Namespace {
     #[track_caller]
     pub fn shell(&self, script: &str) -> String {
         Said::by(self.command("sh").args(["-ec", script])).ok()
+    }
+
+    /// Runs a piece of the test in here, on a thread of its own: the sockets it makes belong to this namespace for ever.
+    ///
+    /// # Panics
+    /// When `work` does.
+    pub fn within<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        let entrance = File::open(Path::new(NAMESPACES).join(&self.name)).expect("it exists");
+        std::thread::scope(|scope| {
+            let inside = scope.spawn(|| {
+                move_into_link_name_space(entrance.as_fd(), Some(LinkNameSpaceType::Network))
+                    .expect("root may enter");
+                work()
+            });
+            inside.join().expect("the work does not panic")
+        })
     }
 
     /// Sets a kernel variable of this namespace.

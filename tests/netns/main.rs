@@ -11,6 +11,7 @@ mod install;
 mod isolation;
 mod joining;
 mod laboratory;
+mod lanes;
 mod leaving;
 mod mtu;
 mod privacy;

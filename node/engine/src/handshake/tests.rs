@@ -199,7 +199,7 @@ fn answers_to_other_offers_unwanted_ciphers_and_weak_keys_are_refused() {
         },
         Answer {
             ephemeral: [0; 32],
-            ..genuine.clone()
+            ..genuine
         },
     ] {
         assert!(offered.accept(&answer, &a).is_none(), "{answer:?}");
