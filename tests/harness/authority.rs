@@ -34,7 +34,7 @@ impl Authority {
     pub fn new(number: u8) -> Self {
         let network =
             NetworkId::from_bits(0x8056_c2e2_1c00_0000 | u64::from(number)).expect("a network id");
-        let root = Seed::from_bytes([0xa0; 32]).identity();
+        let root = root_key();
         let replica = Seed::from_bytes([0xa1; 32]).identity();
         let keyring = Keyring {
             version: Version::first_epoch(1),
@@ -69,6 +69,12 @@ impl Authority {
         self.accept(DirectoryEntry::Network(signed));
     }
 
+    /// The root key.
+    #[must_use]
+    pub fn root() -> IdentityKey {
+        root_key().public()
+    }
+
     /// Which network.
     #[must_use]
     pub const fn network(&self) -> NetworkId {
@@ -88,7 +94,14 @@ impl Authority {
     }
 
     /// Makes `seed` a member with an IPv4 address and a /80, or one again after a revocation.
-    pub fn authorise(&mut self, seed: &Seed, number: u8, address: IpAddr, wall: UnixSeconds) {
+    pub fn authorise(
+        &mut self,
+        seed: &Seed,
+        number: impl Into<u32>,
+        address: IpAddr,
+        wall: UnixSeconds,
+    ) {
+        let number = number.into();
         let identity = seed.identity().public();
         let node = NodeId::new(0x10_0000_0000 + u64::from(number)).expect("a node address");
         let plane = sixplane::node_address(self.network, node);
@@ -175,4 +188,8 @@ impl Authority {
         let accepted = self.directory.accept(vec![entry]);
         assert!(accepted.refused.is_empty(), "{:?}", accepted.refused);
     }
+}
+
+fn root_key() -> IdentitySecret {
+    Seed::from_bytes([0xa0; 32]).identity()
 }

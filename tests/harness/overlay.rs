@@ -311,6 +311,15 @@ impl Node {
         });
     }
 
+    /// The daemon's process id.
+    ///
+    /// # Panics
+    /// When it does not run.
+    #[must_use]
+    pub fn pid(&self) -> rustix::process::Pid {
+        self.daemon.as_ref().expect("the daemon runs").pid()
+    }
+
     /// SIGKILL.
     ///
     /// # Panics

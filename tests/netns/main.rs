@@ -17,4 +17,5 @@ mod mtu;
 mod privacy;
 mod rekey;
 mod revocation;
+mod scale;
 mod survival;
