@@ -15,9 +15,11 @@
 
 mod catalogue;
 mod neighbours;
+mod news;
 mod parts;
 mod peers;
 mod pull;
+mod seen;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -25,10 +27,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rand::{Rng as _, rngs::StdRng, seq::IteratorRandom as _};
+use rand::{Rng as _, rngs::StdRng};
 use tombolo_proto::{
     config::{DirectoryEntry, EndpointAnnouncement},
-    gossip::{Digest, GossipMessage, Gossiped, Root, Shelf},
+    gossip::{Digest, GossipMessage, Gossiped, Shelf},
     id::{UnixSeconds, Version},
     key::IdentityKey,
     signed::Signed,
@@ -37,22 +39,16 @@ use tombolo_proto::{
 use crate::membership::Directory;
 use catalogue::Catalogue;
 use neighbours::{Change, Neighbours, Reach};
+use news::{News, newer_roots};
 use peers::Peer;
 
 /// Between comparisons with a standing neighbour.
 const COMPARE_EVERY: Duration = Duration::from_secs(30);
 /// Comparisons are spread by this part of the pause, so that nodes that start together do not stay in step.
 const SPREAD: u32 = 5;
-/// Peers that get what is new at once: with three, all but a twentieth of a large network have it after a few steps, and
-/// digests reach the rest.
-const FAN_OUT: usize = 3;
-/// More than this is not sent unasked: digests go out, and whoever lacks something asks for it.
-const MAX_UNASKED: usize = 16;
 /// A digest that should change something is repeated after this, and this many times.
 const REPEAT_AFTER: Duration = Duration::from_secs(1);
 const REPEATS: u8 = 4;
-/// What is not a removal waits so long at most before it is passed on: often a controller tells everybody meanwhile.
-const MAX_WAIT: Duration = Duration::from_millis(400);
 /// A difference that lasts this long is worth a question; what a peer has at first contact is asked for at once.
 const PULL_GRACE: Duration = Duration::from_millis(300);
 /// Between looks at the choice of neighbours.
@@ -61,8 +57,6 @@ const REVIEW_EVERY: Duration = Duration::from_secs(5);
 const MAX_TOLD: usize = 32;
 /// Announcements kept, those of members to come included: as many as a large network has members.
 const MAX_ANNOUNCED: usize = 16_384;
-/// Places where peers see this node that are passed on.
-const MAX_SEEN: usize = 4;
 
 /// What the machine wants done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,16 +85,6 @@ pub(crate) enum Output {
 struct Announced {
     sequence: u64,
     signed: Signed<EndpointAnnouncement>,
-}
-
-/// Documents that are new here and have not been passed on.
-#[derive(Debug, Default)]
-struct News {
-    documents: BTreeSet<(Shelf, IdentityKey)>,
-    roots: BTreeSet<Root>,
-    /// Whoever told us needs no telling.
-    from: BTreeSet<IdentityKey>,
-    due: Option<Instant>,
 }
 
 /// Gossip about one network.
@@ -497,70 +481,7 @@ impl Gossip {
         }
     }
 
-    // News.
-
-    /// Takes note of what is to be passed on: removals and roots at once, the rest a moment later.
-    fn pass_on(
-        &mut self,
-        documents: Vec<(Shelf, IdentityKey)>,
-        is_urgent: bool,
-        from: Option<IdentityKey>,
-        rng: &mut StdRng,
-        now: Instant,
-    ) {
-        if let Some(entry) = from.and_then(|from| self.peers.get_mut(&from)) {
-            entry.was_useful();
-        }
-        let is_urgent = is_urgent
-            || documents
-                .iter()
-                .any(|(shelf, _)| *shelf == Shelf::Revocations);
-        self.news.documents.extend(documents);
-        self.news.from.extend(from);
-        let due = if is_urgent {
-            now
-        } else {
-            now + rng.random_range(MAX_WAIT / 4..=MAX_WAIT)
-        };
-        self.news.due = Some(self.news.due.map_or(due, |earlier| earlier.min(due)));
-    }
-
-    fn fan_out(&mut self, rng: &mut StdRng, now: Instant) {
-        let news = std::mem::take(&mut self.news);
-        let ignorant = self
-            .peers
-            .keys()
-            .filter(|key| !news.from.contains(*key) && !self.agrees(key))
-            .copied();
-        let chosen = ignorant.choose_multiple(rng, FAN_OUT);
-        let count = news.documents.len() + news.roots.len();
-        if count <= MAX_UNASKED {
-            for peer in chosen {
-                let roots = news.roots.iter().filter_map(|root| self.root(*root));
-                let documents = news
-                    .documents
-                    .iter()
-                    .filter_map(|(shelf, key)| self.document(*shelf, key));
-                let documents: Vec<Gossiped> = roots.chain(documents).collect();
-                self.answer(peer, documents, rng, now);
-            }
-        }
-        let told: Vec<IdentityKey> = self
-            .peers
-            .iter()
-            .filter(|(key, peer)| peer.is_fan || self.is_standing(key))
-            .map(|(key, _)| *key)
-            .collect();
-        for peer in told {
-            if let Some(entry) = self.peers.get_mut(&peer) {
-                // Many at once would be a burst; the first is due now.
-                entry.hurry(
-                    REPEATS,
-                    now + rng.random_range(Duration::ZERO..=MAX_WAIT / 4),
-                );
-            }
-        }
-    }
+    // Digests.
 
     fn send_digest(&mut self, peer: IdentityKey, seen: Option<SocketAddr>, ask: bool) {
         let Some(directory) = &self.directory else {
@@ -593,47 +514,12 @@ impl Gossip {
                     && theirs.shelves == self.catalogue.digests()
             })
     }
-
-    // Where peers see this node.
-
-    /// An address counts if two peers name it, or the only one that names any.
-    fn count_seen(&mut self) {
-        let mut votes: BTreeMap<SocketAddr, usize> = BTreeMap::new();
-        for seen in self.peers.values().filter_map(|peer| peer.seen) {
-            *votes.entry(seen).or_default() += 1;
-        }
-        let voters: usize = votes.values().sum();
-        if voters == 0 {
-            return;
-        }
-        let mut counted: Vec<(usize, SocketAddr)> = votes
-            .into_iter()
-            .filter(|(_, count)| *count >= 2 || voters == 1)
-            .map(|(seen, count)| (count, seen))
-            .collect();
-        counted.sort_by_key(|(count, seen)| (std::cmp::Reverse(*count), *seen));
-        let seen: Vec<SocketAddr> = counted
-            .into_iter()
-            .map(|(_, seen)| seen)
-            .take(MAX_SEEN)
-            .collect();
-        if seen != self.seen && !seen.is_empty() {
-            self.seen.clone_from(&seen);
-            self.outbox.push_back(Output::Seen(seen));
-        }
-    }
 }
 
 /// Versions of keyring and network document.
 fn versions(directory: &Directory) -> (Version, Version) {
     let network = directory.doc().map(|doc| doc.version).unwrap_or_default();
     (directory.keyring_version(), network)
-}
-
-fn newer_roots(before: (Version, Version), after: (Version, Version)) -> BTreeSet<Root> {
-    let keyring = (after.0 > before.0).then_some(Root::Keyring);
-    let network = (after.1 > before.1).then_some(Root::Network);
-    keyring.into_iter().chain(network).collect()
 }
 
 /// Whether exactly this is here already: what comes from several sides is verified once.
@@ -662,3 +548,6 @@ fn is_held(
 fn spread(pause: Duration, rng: &mut StdRng) -> Duration {
     pause - rng.random_range(Duration::ZERO..=pause / SPREAD)
 }
+
+#[cfg(test)]
+mod tests;

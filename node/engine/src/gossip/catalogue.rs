@@ -105,11 +105,6 @@ impl Stock {
         self.hashes.concat()
     }
 
-    #[cfg(test)]
-    pub(super) const fn orders(&self) -> &BTreeMap<IdentityKey, u64> {
-        &self.orders
-    }
-
     /// Buckets whose hash is another than in `theirs`; `None` if that is no list of hashes.
     pub(super) fn differing(&self, theirs: &[u8]) -> Option<Vec<u8>> {
         let (theirs, rest) = theirs.as_chunks::<BUCKET_HASH>();
