@@ -80,6 +80,11 @@ impl Lab {
         [&self.a, &self.b].into_iter()
     }
 
+    /// Whether the peer runs in daemons, whose cost can be seen, and not in the kernel.
+    pub fn has_daemons(&self) -> bool {
+        self.sides().any(|side| !side.daemons().is_empty())
+    }
+
     /// Looks at every daemon of the peer.
     ///
     /// # Errors

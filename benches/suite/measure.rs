@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, ensure};
 use crate::{
     figure::{Figure, UdpLoad},
     lab::Lab,
-    peer::{Overlay, Role},
+    peer::Overlay,
     plan::{Plan, Task},
     process::Interrupt,
 };
@@ -46,19 +46,14 @@ impl<'a> Bench<'a> {
     ///
     /// # Errors
     /// When it does not start.
-    pub fn new(
-        lab: &'a Lab,
-        overlay: &'a Overlay,
-        role: Role,
-        interrupt: &'a Interrupt,
-    ) -> Result<Self> {
+    pub fn new(lab: &'a Lab, overlay: &'a Overlay, interrupt: &'a Interrupt) -> Result<Self> {
         let server = Server::start(&lab.b, interrupt)?;
         Ok(Self {
             lab,
             overlay,
             interrupt,
             server,
-            has_daemons: role != Role::Reference,
+            has_daemons: lab.has_daemons(),
         })
     }
 

@@ -42,7 +42,7 @@ pub(crate) fn run(peer: &dyn Peer, plan: &Plan, settings: &Settings, results: &P
         peer.up(side)?;
     }
     let overlay = peer.overlay(&lab)?;
-    let mut bench = Bench::new(&lab, &overlay, peer.role(), &settings.interrupt)?;
+    let mut bench = Bench::new(&lab, &overlay, &settings.interrupt)?;
     settings.interrupt.wait_for("an answer", PATIENCE, || {
         Ok(lab
             .a

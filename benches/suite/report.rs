@@ -1,4 +1,4 @@
-//! What a reader sees: JSON with everything, a table in Markdown, one plot as SVG and PNG.
+//! What a reader sees: JSON with everything, a table in Markdown, plots as SVG and PNG.
 
 mod plot;
 mod table;
@@ -34,14 +34,19 @@ const SCALE: f32 = 2.0;
 /// When the disk refuses.
 pub fn write(record: &Record, results: &Path) -> Result<()> {
     fs::create_dir_all(results).with_context(|| format!("Failed to make {}", results.display()))?;
-    let file = |extension| results.join(format!("{}.{extension}", record.name));
+    let file = |extension: &str| results.join(format!("{}.{extension}", record.name));
     let summary = Summary::of(record);
-    let svg = plot::svg(record, &summary);
     fs::write(file("json"), serde_json::to_string_pretty(record)? + "\n")?;
     fs::write(file("md"), table::markdown(record, &summary))?;
-    fs::write(file("svg"), &svg)?;
-    write_png(&svg, &file("png"))?;
-    println!("results: {}", file("{json,md,svg,png}").display());
+    for (panels, middle) in [(&plot::ALL[..], ""), (&plot::HEADLINE[..], "headline.")] {
+        let svg = plot::svg(record, &summary, panels);
+        fs::write(file(&format!("{middle}svg")), &svg)?;
+        write_png(&svg, &file(&format!("{middle}png")))?;
+    }
+    println!(
+        "results: {}",
+        file("{json,md,svg,png,headline.svg,headline.png}").display()
+    );
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use crate::{
     figure::Figure,
     lab::{Lab, Settings, Side},
     measure::{Bench, Found, ping::FirstPing},
-    peer::{Peer, Role},
+    peer::Peer,
     plan::{Plan, Task, Variant},
     record::{Failure, Record, Sample},
     report,
@@ -50,10 +50,10 @@ impl Session<'_> {
         self.peer.up(&lab.b).context("Failed to bring up side B")?;
         let seconds = first.wait(interrupt)?;
         self.describe(lab, &overlay.device)?;
-        if self.peer.role() != Role::Reference {
+        if lab.has_daemons() {
             self.found(vec![(Figure::FirstPing, seconds)]);
         }
-        let mut bench = Bench::new(lab, &overlay, self.peer.role(), interrupt)?;
+        let mut bench = Bench::new(lab, &overlay, interrupt)?;
         self.found(bench.memory(Figure::MemoryBefore)?);
         bench.warm_up(self.plan).context("Failed to warm up")?;
         for task in self.plan.tasks(self.variant) {

@@ -25,12 +25,16 @@ const FONT: &str = "DejaVu Sans, Verdana, Arial, sans-serif";
 const TOMBOLO: &str = "#0b7285";
 const OTHERS: &str = "#adb5bd";
 
-const PANELS: [(Figure, Offloads, &str); 6] = [
+/// A figure, with which offloads of the link, under which title.
+pub(super) type Panel = (Figure, Offloads, &'static str);
+
+/// What a reader of the front page wants to know.
+pub(super) const HEADLINE: [Panel; 4] = [
     (Figure::Tcp, Offloads::AsCreated, "One TCP flow"),
     (
-        Figure::Tcp,
-        Offloads::Off,
-        "One TCP flow, offloads of the link off",
+        Figure::DaemonCpuPerGbit,
+        Offloads::AsCreated,
+        "Daemon CPU per Gbit of TCP, both ends",
     ),
     (
         Figure::UdpRate(UdpLoad::SMALL_OVERLOAD),
@@ -38,20 +42,28 @@ const PANELS: [(Figure, Offloads, &str); 6] = [
         "64-byte packets received at overload",
     ),
     (
-        Figure::DaemonCpuPerPacket(UdpLoad::SMALL_30K),
-        Offloads::AsCreated,
-        "Daemon CPU per 64-byte packet, both ends",
-    ),
-    (
-        Figure::DaemonCpuPerGbit,
-        Offloads::AsCreated,
-        "Daemon CPU per Gbit of TCP, both ends",
-    ),
-    (
         Figure::PingLoaded(Statistic::P99),
         Offloads::AsCreated,
         "Ping beside a TCP flow, p99",
     ),
+];
+
+/// What tells most.
+pub(super) const ALL: [Panel; 6] = [
+    HEADLINE[0],
+    (
+        Figure::Tcp,
+        Offloads::Off,
+        "One TCP flow, offloads of the link off",
+    ),
+    HEADLINE[1],
+    (
+        Figure::DaemonCpuPerPacket(UdpLoad::SMALL_30K),
+        Offloads::AsCreated,
+        "Daemon CPU per 64-byte packet, both ends",
+    ),
+    HEADLINE[2],
+    HEADLINE[3],
 ];
 
 /// Writing to a string cannot fail.
@@ -61,7 +73,7 @@ macro_rules! draw {
     };
 }
 
-pub(super) fn svg(record: &Record, summary: &Summary) -> String {
+pub(super) fn svg(record: &Record, summary: &Summary, panels: &[Panel]) -> String {
     let placement = [Placement::Pinned, Placement::Free]
         .into_iter()
         .find(|placement| {
@@ -77,7 +89,7 @@ pub(super) fn svg(record: &Record, summary: &Summary) -> String {
         .filter(|peer| peer.role != Role::Reference)
         .collect();
     let panel_height = PANEL_HEAD + ROW * overlays.len() as f64 + 14.0;
-    let height = HEAD + panel_height * PANELS.len().div_ceil(COLUMNS) as f64;
+    let height = HEAD + panel_height * panels.len().div_ceil(COLUMNS) as f64;
     let mut svg = String::new();
     draw!(
         svg,
@@ -109,7 +121,7 @@ pub(super) fn svg(record: &Record, summary: &Summary) -> String {
         r##"<text x="20" y="51" font-size="12" fill="#868e96">{}</text>"##,
         escaped(&caption)
     );
-    for (index, (figure, offloads, title)) in PANELS.into_iter().enumerate() {
+    for (index, (figure, offloads, title)) in panels.iter().copied().enumerate() {
         let (x, y) = (
             (index % COLUMNS) as f64 * PANEL_WIDTH,
             HEAD + (index / COLUMNS) as f64 * panel_height,
