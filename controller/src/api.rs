@@ -27,9 +27,11 @@ mod events;
 mod extract;
 mod health;
 mod join_tokens;
+mod keyring;
 mod members;
 mod metrics;
 mod networks;
+mod outage;
 mod page;
 mod problem;
 mod routes;
@@ -102,6 +104,8 @@ pub fn router(state: ApiState) -> Router {
         .routes(routes!(join_tokens::remove))
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::remove))
+        .routes(routes!(keyring::show, keyring::replace))
+        .routes(routes!(keyring::draft))
         .routes(routes!(audit::list))
         .routes(routes!(status::show))
         .routes(routes!(events::stream))
@@ -132,6 +136,10 @@ pub fn router(state: ApiState) -> Router {
         .layer(middleware::from_fn_with_state(
             state.clone(),
             auth::require_credential,
+        ))
+        .layer(middleware::from_fn_with_state(
+            state.clone(),
+            outage::survive,
         ))
         .layer(middleware::from_fn(extract::read_body))
         .layer(CatchPanicLayer::custom(|_| {

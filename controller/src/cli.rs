@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use tombolo_proto::link::HostPort;
+use tombolo_proto::{key::IdentityKey, link::HostPort};
 
 /// Runs and manages a Tombolo controller.
 #[derive(Debug, Parser)]
@@ -64,6 +64,9 @@ pub enum Verb {
     /// Create, list and delete join tokens
     #[command(subcommand)]
     JoinToken(JoinTokenVerb),
+    /// Show and change which replicas may sign
+    #[command(subcommand)]
+    Keyring(KeyringVerb),
     /// Print a shell completion script
     Completions {
         /// For which shell
@@ -81,7 +84,7 @@ pub enum Verb {
 #[derive(Debug, Args)]
 pub struct Serve {
     /// The store [default: store.sqlite in the state directory]
-    #[arg(long, value_name = "sqlite:PATH")]
+    #[arg(long, value_name = "sqlite:PATH|postgres://…")]
     pub store: Option<String>,
     /// Where to serve the web API [default: 127.0.0.1:9792]
     #[arg(long, value_name = "ADDR")]
@@ -276,6 +279,42 @@ pub enum RouteVerb {
         /// Route id, or network id or name and route id
         #[arg(value_name = "[NETWORK] ID", num_args = 1..=2, required = true)]
         route: Vec<String>,
+    },
+}
+
+/// `controller keyring`
+#[derive(Debug, Subcommand)]
+pub enum KeyringVerb {
+    /// Show the keyring and every replica that registered
+    Show,
+    /// Let replicas sign that wait for it; needs the root key
+    Add {
+        /// Key of the replica, as it says itself and `keyring show` tells
+        #[arg(
+            required_unless_present = "all_pending",
+            conflicts_with = "all_pending"
+        )]
+        key: Option<IdentityKey>,
+        /// Every replica that waits
+        #[arg(long)]
+        all_pending: bool,
+        /// Where the root key is [default: authority.key in the state directory]
+        #[arg(long, value_name = "FILE")]
+        root_key: Option<PathBuf>,
+    },
+    /// Make everything void that a replica ever signed, and sign it anew with another; needs the root key
+    Revoke {
+        /// Key of the replica
+        key: IdentityKey,
+        /// Where the root key is [default: authority.key in the state directory]
+        #[arg(long, value_name = "FILE")]
+        root_key: Option<PathBuf>,
+    },
+    /// Move the root key out of the state directory, to a stick say
+    MoveRoot {
+        /// Where to; must not be there yet
+        #[arg(value_name = "FILE")]
+        to: PathBuf,
     },
 }
 

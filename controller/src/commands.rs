@@ -12,6 +12,7 @@ use crate::{
 mod client;
 mod failure;
 mod join_token;
+mod keyring;
 mod manual;
 mod member;
 mod network;
@@ -68,6 +69,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Verb::Route(verb) => route::run(verb, &client()?, &out),
         Verb::Token(verb) => token::run(verb, &client()?, &out),
         Verb::JoinToken(verb) => join_token::run(verb, &client()?, &out),
+        Verb::Keyring(verb) => keyring::run(verb, &cli.global, &file()?, &out),
         Verb::Completions { shell } => manual::completions(*shell),
         Verb::Man { dir } => manual::pages(dir.as_deref()),
     }

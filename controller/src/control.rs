@@ -36,6 +36,8 @@ pub(crate) enum Close {
     Failed,
     /// The node said hello and then nothing.
     Silent,
+    /// The keyring changed: connect again, the greeting holds the new one.
+    Keyring,
 }
 
 impl Close {
@@ -49,6 +51,7 @@ impl Close {
             Self::NoAddress => 6,
             Self::Failed => 7,
             Self::Silent => 8,
+            Self::Keyring => 9,
         })
     }
 
@@ -62,6 +65,7 @@ impl Close {
             Self::NoAddress => "this key has no node address",
             Self::Failed => "the controller failed",
             Self::Silent => "nothing was said after the hello",
+            Self::Keyring => "the keyring changed",
         }
     }
 }
@@ -114,6 +118,10 @@ impl Shared {
             signer,
             addresses: AddressCheck::default(),
         }
+    }
+
+    fn replica(&self) -> tombolo_proto::key::IdentityKey {
+        self.signer.replica().public()
     }
 }
 
@@ -181,6 +189,11 @@ fn accept(
     shared: &Arc<Shared>,
     connections: &mut JoinSet<()>,
 ) {
+    // No node would believe a replica that the keyring does not name.
+    if !shared.signer.is_admitted() {
+        incoming.refuse();
+        return;
+    }
     let source = incoming.remote_address().ip();
     match limits.admit(source, incoming.remote_address_validated()) {
         Admission::Refuse => incoming.refuse(),

@@ -18,7 +18,7 @@ use crate::{
     state_dir::{StateDir, StateError},
     stop::{self, Stop, Stopper},
     store::{Actor, CommitError, OpenError, Store, StoreError, StoreUrl},
-    token,
+    token, watch,
 };
 
 /// How often certificates that need renewal are looked for.
@@ -94,9 +94,12 @@ impl Controller {
         } else {
             config.advertise
         };
-        let signer = Arc::new(authority::establish(&state_dir, &store, endpoints).await?);
+        let established = authority::establish(&state_dir, &store, &endpoints).await?;
+        let signer = Arc::new(established.signer);
         let control = Control::from_socket(control_socket, signer.replica())?;
-        ensure_admin_token(&state_dir, &store).await?;
+        if established.has_root {
+            ensure_admin_token(&state_dir, &store).await?;
+        }
 
         let registry = Arc::new(Registry::default());
         let networks = Arc::new(Networks::new(
@@ -104,6 +107,9 @@ impl Controller {
             Arc::clone(&signer),
             Arc::clone(&registry),
         ));
+        // Before anybody connects: what others do from now on is told to whoever is there.
+        networks.catch_up().await?;
+        store.remember_tokens().await?;
         let (stopper, stop) = stop::pair();
         let state = ApiState {
             store: store.clone(),
@@ -135,6 +141,11 @@ impl Controller {
                     }
                 }
             }),
+            tokio::spawn(watch::run(
+                store.clone(),
+                Arc::clone(&networks),
+                stop.clone(),
+            )),
             tokio::spawn(upkeep(networks, stop)),
         ];
         Ok(Self {
@@ -169,8 +180,14 @@ impl Controller {
 
     /// Where nodes are told to find this controller.
     #[must_use]
-    pub fn endpoints(&self) -> &[HostPort] {
-        &self.state.signer.keyring().endpoints
+    pub fn endpoints(&self) -> Vec<HostPort> {
+        self.state.signer.held().keyring.endpoints.clone()
+    }
+
+    /// Whether the keyring names this replica: until it does, it serves no nodes and changes nothing.
+    #[must_use]
+    pub fn is_admitted(&self) -> bool {
+        self.state.signer.is_admitted()
     }
 
     /// What the web API works with.
@@ -232,7 +249,7 @@ async fn ensure_admin_token(state: &StateDir, store: &Store) -> Result<(), Start
     let minted = token::mint();
     state.write_admin_token(&minted.token)?;
     let scopes = ["admin".to_owned()];
-    store
+    let added = store
         .add_token(
             &minted.id,
             &minted.hash,
@@ -241,6 +258,10 @@ async fn ensure_admin_token(state: &StateDir, store: &Store) -> Result<(), Start
             None,
             &Actor::Controller,
         )
-        .await?;
-    Ok(())
+        .await;
+    match added {
+        // A replica that holds the root key as well was faster: its token works everywhere.
+        Err(CommitError::NameTaken) => Ok(state.remove_admin_token()?),
+        added => Ok(added?),
+    }
 }

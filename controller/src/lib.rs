@@ -9,7 +9,8 @@
 //! | [`controller`] | starting and stopping the whole |
 //! | [`config`] | what it is started with: flags, environment, file |
 //! | [`networks`] | load, decide, sign, commit, publish; again on conflict |
-//! | [`store`] | the SQLite file |
+//! | [`store`] | the database |
+//! | `watch` | what other replicas change, and whether the store is there |
 //! | [`api`] | the web API |
 //! | `control` | QUIC connections of nodes |
 //! | `relay` | STUN |
@@ -18,6 +19,7 @@
 pub mod api;
 mod auth;
 mod authority;
+mod blobs;
 pub mod cli;
 pub mod commands;
 pub mod config;
@@ -34,5 +36,6 @@ mod stop;
 pub mod store;
 mod telemetry;
 mod token;
+mod watch;
 
 pub use controller::{Controller, StartError};

@@ -1,6 +1,6 @@
 //! Changing networks: load, decide, sign, commit, publish; and again from the start if somebody else was faster.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use dashmap::DashMap;
 use tokio::sync::Mutex;
@@ -16,19 +16,24 @@ use tombolo_domain::{
 use tombolo_proto::{
     config::DirectoryEntry,
     control::Standing,
-    id::{NetworkId, Revision, UnixSeconds, Version},
+    id::{Epoch, NetworkId, UnixSeconds, Version},
     key::IdentityKey,
     link::JoinLink,
 };
 
 use crate::{
+    blobs::Blobs,
     publish::{Committed, Push, Registry},
     signer::Signer,
     store::{Actor, Commit, CommitError, Loaded, SignedDocument, Store, StoreError, TokenClaim},
 };
 
+mod following;
+
 /// Somebody else winning this often in a row means something is wrong.
-const ATTEMPTS: usize = 16;
+const ATTEMPTS: usize = 64;
+/// Longest pause before another attempt: replicas that collide shall not do so again.
+const PAUSE_MILLISECONDS: u64 = 20;
 /// A request that nobody decided on for a week is forgotten.
 const REQUEST_LIFETIME_SECONDS: u64 = 7 * 24 * 3600;
 
@@ -50,6 +55,11 @@ pub enum ChangeError {
     /// A join token is unknown, used up or expired.
     #[error("the join token is unknown, expired or used up: ask for a new one")]
     Token,
+    /// This replica may not sign.
+    #[error(
+        "this replica is not in the keyring: admit it with `controller keyring add`, or ask another one"
+    )]
+    NotAdmitted,
     /// Others kept changing the network.
     #[error("the network is being changed by many at once: try again")]
     Busy,
@@ -89,6 +99,11 @@ pub struct Networks {
     registry: Arc<Registry>,
     loaded: DashMap<NetworkId, Arc<Loaded>>,
     writers: DashMap<NetworkId, Arc<Mutex<()>>>,
+    /// What the nodes that follow a network here were told last.
+    told: DashMap<NetworkId, Arc<Loaded>>,
+    /// The newest announcement that they were told.
+    announced: DashMap<(NetworkId, IdentityKey), u64>,
+    blobs: Blobs,
 }
 
 impl Networks {
@@ -99,11 +114,24 @@ impl Networks {
             registry,
             loaded: DashMap::new(),
             writers: DashMap::new(),
+            told: DashMap::new(),
+            announced: DashMap::new(),
+            blobs: Blobs::default(),
         }
     }
 
-    /// A network as the store holds it now.
+    /// A network as the store holds it now; while the store is unreachable, as it was last known.
     pub(crate) async fn load(&self, id: NetworkId) -> Result<Option<Arc<Loaded>>, StoreError> {
+        match self.load_fresh(id).await {
+            Err(error) if error.is_outage() => {
+                self.store.health().suspect(&error);
+                Ok(self.loaded.get(&id).map(|known| Arc::clone(&known)))
+            }
+            answered => answered,
+        }
+    }
+
+    async fn load_fresh(&self, id: NetworkId) -> Result<Option<Arc<Loaded>>, StoreError> {
         let Some(sequence) = self.store.sequence(id).await? else {
             self.loaded.remove(&id);
             self.writers.remove(&id);
@@ -133,15 +161,17 @@ impl Networks {
         actor: &Actor,
     ) -> Result<Network, ChangeError> {
         for _ in 0..ATTEMPTS {
+            let epoch = self.may_sign()?;
             let number = rand::random_range(1..1 << 24);
             let id = NetworkId::new(self.signer.authority(), number)
                 .expect("1 to 2^24 - 1 is a network number");
             let blank = Network::new(id, settings.clone());
             let now = self.store.now().await?;
             let changes = decide(Command::Configure(SettingsPatch::default()), &blank, now)?;
-            let (after, documents) = self.prepare(&blank, &changes, now);
+            let (after, documents) = self.prepare(&blank, &changes, epoch, now);
             let commit = Commit {
                 after: &after,
+                epoch,
                 expected: None,
                 changes: &changes,
                 documents: &documents,
@@ -156,6 +186,7 @@ impl Networks {
                     return Ok(after);
                 }
                 Err(CommitError::Conflict) => {}
+                Err(CommitError::Epoch) => self.take_keyring().await?,
                 Err(error) => return Err(error.into()),
             }
         }
@@ -171,17 +202,26 @@ impl Networks {
     ) -> Result<Network, ChangeError> {
         let writer = Arc::clone(&self.writers.entry(id).or_default());
         let _turn = writer.lock().await;
-        for _ in 0..ATTEMPTS {
-            let loaded = self.get(id).await?;
+        for attempt in 0..ATTEMPTS {
+            if attempt > 0 {
+                let pause = rand::random_range(0..PAUSE_MILLISECONDS);
+                tokio::time::sleep(Duration::from_millis(pause)).await;
+            }
+            let epoch = self.may_sign()?;
+            let loaded = self
+                .load_fresh(id)
+                .await?
+                .ok_or(ChangeError::UnknownNetwork)?;
             let before = &loaded.network;
             let now = self.store.now().await?;
             let changes = decide(command(before, now)?, before, now)?;
             if changes.is_empty() {
                 return Ok(before.clone());
             }
-            let (after, documents) = self.prepare(before, &changes, now);
+            let (after, documents) = self.prepare(before, &changes, epoch, now);
             let commit = Commit {
                 after: &after,
+                epoch,
                 expected: Some(loaded.sequence),
                 changes: &changes,
                 documents: &documents,
@@ -192,17 +232,22 @@ impl Networks {
             };
             match self.store.commit(commit).await {
                 Ok(sequence) => {
-                    let kept = Loaded {
+                    let kept = Arc::new(Loaded {
                         network: after.clone(),
                         sequence,
-                    };
-                    self.loaded.insert(id, Arc::new(kept));
-                    self.publish(before, &after, &changes, documents, wish.answered);
+                    });
+                    self.loaded.insert(id, Arc::clone(&kept));
+                    self.publish(before, &after, &changes, (epoch, documents), wish.answered);
+                    // What others did before this and nobody here was told yet is still to be found.
+                    if let Some(mut told) = self.told.get_mut(&id)
+                        && told.sequence == loaded.sequence
+                    {
+                        *told = kept;
+                    }
                     return Ok(after);
                 }
-                Err(CommitError::Conflict) => {
-                    self.loaded.remove(&id);
-                }
+                Err(CommitError::Conflict) => {}
+                Err(CommitError::Epoch) => self.take_keyring().await?,
                 Err(error) => return Err(error.into()),
             }
         }
@@ -214,7 +259,7 @@ impl Networks {
         let writer = Arc::clone(&self.writers.entry(id).or_default());
         let _turn = writer.lock().await;
         let removed = self.store.remove_network(id, actor).await?;
-        self.loaded.remove(&id);
+        self.forget(id);
         if !removed {
             return Err(ChangeError::UnknownNetwork);
         }
@@ -226,6 +271,9 @@ impl Networks {
 
     /// Renews certificates and forgets what is too old, in every network.
     pub(crate) async fn upkeep(&self) -> Result<(), ChangeError> {
+        if !self.signer.is_admitted() {
+            return Ok(());
+        }
         let wish = || Wish::new(&Actor::Controller, "upkeep", String::new());
         let mut after = None;
         loop {
@@ -259,20 +307,30 @@ impl Networks {
         JoinLink {
             network,
             authority: self.signer.root().digest(),
-            controllers: self.signer.keyring().endpoints.clone(),
+            controllers: self.signer.held().keyring.endpoints.clone(),
             token,
         }
         .to_string()
+    }
+
+    /// The epoch to sign in, if this replica may.
+    fn may_sign(&self) -> Result<Epoch, ChangeError> {
+        if self.signer.is_admitted() {
+            Ok(self.signer.epoch())
+        } else {
+            Err(ChangeError::NotAdmitted)
+        }
     }
 
     fn prepare(
         &self,
         before: &Network,
         changes: &[Change],
+        epoch: Epoch,
         now: UnixSeconds,
     ) -> (Network, Vec<SignedDocument>) {
         let after = before.apply(changes);
-        let due = compile(before, &after, changes, self.signer.epoch(), now);
+        let due = compile(before, &after, changes, epoch, now);
         let documents = self.signer.sign(after.id(), &due);
         (after, documents)
     }
@@ -283,10 +341,11 @@ impl Networks {
         before: &Network,
         after: &Network,
         changes: &[Change],
-        documents: Vec<SignedDocument>,
+        (epoch, documents): (Epoch, Vec<SignedDocument>),
         answered: Option<IdentityKey>,
     ) {
         let network = after.id();
+        self.blobs.add(network, &documents);
         let concerned: BTreeSet<IdentityKey> = changes.iter().filter_map(concerned).collect();
         for identity in concerned {
             if Some(identity) == answered {
@@ -309,8 +368,14 @@ impl Networks {
             .collect();
         let committed = Arc::new(Committed {
             network,
-            previous: self.version(before.revision()),
-            version: self.version(after.revision()),
+            previous: Version {
+                epoch,
+                revision: before.revision(),
+            },
+            version: Version {
+                epoch,
+                revision: after.revision(),
+            },
             entries,
         });
         self.registry
@@ -318,19 +383,12 @@ impl Networks {
         self.registry
             .tell(network, Some(after.revision()), "changed");
     }
-
-    fn version(&self, revision: Revision) -> Version {
-        Version {
-            epoch: self.signer.epoch(),
-            revision,
-        }
-    }
 }
 
 impl From<CommitError> for ChangeError {
     fn from(error: CommitError) -> Self {
         match error {
-            CommitError::Conflict => Self::Busy,
+            CommitError::Conflict | CommitError::Epoch => Self::Busy,
             CommitError::NameTaken => Self::NameTaken,
             CommitError::Token => Self::Token,
             CommitError::Store(error) => Self::Store(error),

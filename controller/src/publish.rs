@@ -38,6 +38,8 @@ pub(crate) enum Push {
     Endpoints(NetworkId, IdentityKey, Signed<EndpointAnnouncement>),
     /// A newer connection of the same node took over.
     Superseded,
+    /// The keyring changed: connect again.
+    Keyring,
 }
 
 /// New documents of one commit.
@@ -146,14 +148,25 @@ impl Registry {
         });
     }
 
-    /// Tells every connection that follows the network.
-    pub(crate) fn publish(&self, network: NetworkId, push: &Push, except: Option<IdentityKey>) {
-        let followers: Vec<IdentityKey> = self
-            .subscribers
+    /// Who is connected and follows the network.
+    pub(crate) fn followers(&self, network: NetworkId) -> Vec<IdentityKey> {
+        self.subscribers
             .get(&network)
             .map(|subscribers| subscribers.iter().copied().collect())
-            .unwrap_or_default();
-        for identity in followers {
+            .unwrap_or_default()
+    }
+
+    /// Ends every connection: nodes come back and hear of the new keyring first.
+    pub(crate) fn disconnect_all(&self) {
+        let connected: Vec<IdentityKey> = self.nodes.iter().map(|node| *node.key()).collect();
+        for identity in connected {
+            self.push(&identity, Push::Keyring);
+        }
+    }
+
+    /// Tells every connection that follows the network.
+    pub(crate) fn publish(&self, network: NetworkId, push: &Push, except: Option<IdentityKey>) {
+        for identity in self.followers(network) {
             if Some(identity) != except {
                 self.push(&identity, push.clone());
             }

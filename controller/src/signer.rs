@@ -1,40 +1,48 @@
-//! Turns documents into signed blobs, before they are committed. Holds the replica's key; the root key signs keyrings
-//! only, when the controller starts.
+//! Turns documents into signed blobs, before they are committed. Holds the replica's key and the newest keyring; the root
+//! key is none of its business.
+
+use std::sync::{Arc, PoisonError, RwLock};
 
 use tombolo_domain::compile::Documents;
 use tombolo_proto::{
     config::{DirectoryEntry, Keyring},
-    id::{Epoch, NetworkId, NodeId},
+    id::{Epoch, NetworkId, NodeId, UnixSeconds},
     key::{IdentityKey, IdentitySecret},
-    signed::Signed,
+    signed::{Signed, VerifyError},
 };
 
 use crate::store::SignedDocument;
 
-/// This replica's key and the keyring it stands in.
+/// A keyring with the root key's signature.
+#[derive(Debug)]
+pub struct HeldKeyring {
+    /// What it says.
+    pub keyring: Keyring,
+    /// As nodes get it.
+    pub signed: Signed<Keyring>,
+}
+
+/// This replica's key and the newest keyring that it knows.
 #[derive(Debug)]
 pub struct Signer {
     authority: NodeId,
     root: IdentityKey,
     replica: IdentitySecret,
-    keyring: Keyring,
-    signed_keyring: Signed<Keyring>,
+    held: RwLock<Arc<HeldKeyring>>,
 }
 
 impl Signer {
-    pub(crate) const fn new(
+    pub(crate) fn new(
         authority: NodeId,
         root: IdentityKey,
         replica: IdentitySecret,
-        keyring: Keyring,
-        signed_keyring: Signed<Keyring>,
+        held: HeldKeyring,
     ) -> Self {
         Self {
             authority,
             root,
             replica,
-            keyring,
-            signed_keyring,
+            held: RwLock::new(Arc::new(held)),
         }
     }
 
@@ -56,22 +64,43 @@ impl Signer {
         &self.replica
     }
 
+    /// The newest keyring.
+    #[must_use]
+    pub fn held(&self) -> Arc<HeldKeyring> {
+        Arc::clone(&self.held.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// The epoch that documents are signed in.
     #[must_use]
-    pub const fn epoch(&self) -> Epoch {
-        self.keyring.version.epoch
+    pub fn epoch(&self) -> Epoch {
+        self.held().keyring.version.epoch
     }
 
-    /// The keyring.
+    /// Whether the newest keyring names this replica.
     #[must_use]
-    pub const fn keyring(&self) -> &Keyring {
-        &self.keyring
+    pub fn is_admitted(&self) -> bool {
+        self.held()
+            .keyring
+            .replicas
+            .contains(&self.replica.public())
     }
 
-    /// The keyring as nodes get it.
-    #[must_use]
-    pub const fn signed_keyring(&self) -> &Signed<Keyring> {
-        &self.signed_keyring
+    /// What a keyring says, if the root key signed it.
+    pub(crate) fn verify(&self, signed: &Signed<Keyring>) -> Result<Keyring, VerifyError> {
+        signed.verify(Keyring::scope(self.authority), |signer| {
+            *signer == self.root
+        })
+    }
+
+    /// Takes a keyring that is newer than the one held. Tells whether it was.
+    pub(crate) fn take(&self, signed: Signed<Keyring>) -> Result<bool, VerifyError> {
+        let keyring = self.verify(&signed)?;
+        let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
+        let is_newer = keyring.version > held.keyring.version;
+        if is_newer {
+            *held = Arc::new(HeldKeyring { keyring, signed });
+        }
+        Ok(is_newer)
     }
 
     /// Signs what a decision needs.
@@ -82,7 +111,7 @@ impl Signer {
         let own = documents.network.iter().map(|doc| SignedDocument {
             version: doc.version,
             identity: None,
-            issued_at: tombolo_proto::id::UnixSeconds(0),
+            issued_at: UnixSeconds(0),
             entry: DirectoryEntry::Network(Signed::sign(doc, scope, key)),
         });
         let certs = documents.certs.iter().map(|cert| SignedDocument {

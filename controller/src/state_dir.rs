@@ -58,6 +58,8 @@ pub(crate) struct StateDir {
 pub(crate) enum KeyFile {
     /// The authority's root key.
     Authority,
+    /// A root key that was found and is not yet known to be the store's.
+    Candidate,
     /// This replica's key.
     Replica,
 }
@@ -66,6 +68,7 @@ impl KeyFile {
     const fn name(self) -> &'static str {
         match self {
             Self::Authority => "authority.key",
+            Self::Candidate => "authority.key.candidate",
             Self::Replica => "replica.key",
         }
     }
@@ -122,6 +125,26 @@ impl StateDir {
         write_private(&self.path, file.name(), seed.expose())
     }
 
+    /// Removes a key, if it is there.
+    pub(crate) fn remove(&self, file: KeyFile) -> Result<(), StateError> {
+        self.remove_file(file.name())
+    }
+
+    /// Removes the admin token, if it is there.
+    pub(crate) fn remove_admin_token(&self) -> Result<(), StateError> {
+        self.remove_file(ADMIN_TOKEN)
+    }
+
+    fn remove_file(&self, name: &str) -> Result<(), StateError> {
+        let path = self.path.join(name);
+        match fs::remove_file(&path) {
+            Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
+                Err(StateError::Write { path, cause })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Where a key is, for messages.
     #[must_use]
     pub(crate) fn key_path(&self, file: KeyFile) -> PathBuf {
@@ -132,6 +155,12 @@ impl StateDir {
     pub(crate) fn write_admin_token(&self, token: &str) -> Result<(), StateError> {
         write_private(&self.path, ADMIN_TOKEN, format!("{token}\n").as_bytes())
     }
+}
+
+/// Where the verbs find the root key unless they are told otherwise.
+#[must_use]
+pub(crate) fn root_key_path(state_dir: &Path) -> PathBuf {
+    state_dir.join(KeyFile::Authority.name())
 }
 
 /// Where the verbs find the admin token unless they are told otherwise.

@@ -18,9 +18,11 @@ mod audit;
 mod authority;
 mod commit;
 mod directory;
+mod heads;
 mod health;
 mod networks;
 mod nodes;
+mod replicas;
 mod rows;
 mod tokens;
 mod url;
@@ -29,10 +31,12 @@ mod writing;
 pub use authority::StoredAuthority;
 pub use commit::{Actor, Commit, CommitError, SignedDocument, TokenClaim};
 pub use directory::DirectoryPart;
+pub(crate) use heads::CHANNEL;
 pub(crate) use health::Health;
 pub use networks::Loaded;
 pub use nodes::Presence;
 pub use rows::CorruptRow;
+use tokens::KnownTokens;
 pub use url::StoreUrl;
 
 /// Readers beside the one writer of a SQLite file; each is a thread.
@@ -88,6 +92,7 @@ pub struct Store {
     pool: AnyPool,
     url: StoreUrl,
     health: Health,
+    tokens: KnownTokens,
 }
 
 impl Store {
@@ -119,6 +124,7 @@ impl Store {
             pool,
             url: url.clone(),
             health: Health::default(),
+            tokens: KnownTokens::default(),
         })
     }
 
@@ -175,6 +181,15 @@ impl Store {
             StoreUrl::Postgres(_) => "BEGIN",
         })
         .await
+    }
+
+    /// Tells other replicas, when the transaction commits, that there is something new. A hint and no more: they look for
+    /// themselves what it is, and do so now and then without a hint.
+    async fn hint(&self, connection: &mut AnyConnection) -> Result<(), sqlx::Error> {
+        if matches!(self.url, StoreUrl::Postgres(_)) {
+            connection.execute(heads::HINT).await?;
+        }
+        Ok(())
     }
 
     async fn begin(

@@ -77,6 +77,22 @@ pub fn compile(
     documents
 }
 
+/// Every live document, for a new epoch: bodies as they were, the epoch apart. Revocations are not among them: they
+/// name certificates of epochs that are over.
+#[must_use]
+pub fn compile_all(network: &Network, epoch: Epoch) -> Documents {
+    let version = |revision| Version { epoch, revision };
+    Documents {
+        network: Some(network_doc(network, version(network.revision()))),
+        certs: network
+            .members()
+            .filter(|member| member.is_authorized())
+            .map(|member| member_cert(network, member, version(member.serial)))
+            .collect(),
+        revocations: Vec::new(),
+    }
+}
+
 fn network_doc(network: &Network, version: Version) -> NetworkDoc {
     let settings = network.settings();
     NetworkDoc {

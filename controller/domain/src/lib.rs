@@ -20,6 +20,7 @@ pub mod change;
 pub mod command;
 pub mod compile;
 pub mod decide;
+pub mod keyring;
 pub mod managed_route;
 pub mod member;
 pub mod name;

@@ -15,7 +15,8 @@ use tombolo_domain::{
 };
 use tombolo_proto::{
     api::{Member, MemberPatch, NewSubnet, Page, Route},
-    id::{NetworkId, NodeId},
+    id::{NetworkId, NodeId, UnixSeconds},
+    key::IdentityKey,
 };
 
 use super::{
@@ -27,7 +28,7 @@ use super::{
 use crate::{
     auth::{Admin, Reader},
     networks::{ChangeError, Wish},
-    store::Actor,
+    store::{Actor, Presence, StoreError},
 };
 
 /// Lists members and waiting requests.
@@ -205,12 +206,17 @@ async fn with_reports(
     network: NetworkId,
     mut members: Vec<Member>,
 ) -> Result<Vec<Member>, Problem> {
-    let presence = state.store.presence(network).await?;
-    let mut clashes = state.store.clashes(network).await?;
-    let now = state.store.now().await?;
+    let Some((presence, mut clashes, now)) = reports(state, network).await? else {
+        for member in &mut members {
+            member.online = state.registry.is_online(&member.identity);
+        }
+        return Ok(members);
+    };
     for member in &mut members {
-        member.online = state.registry.is_online(&member.identity);
-        if let Some(known) = presence.get(&member.identity) {
+        let known = presence.get(&member.identity);
+        member.online = state.registry.is_online(&member.identity)
+            || known.is_some_and(|known| known.is_connected);
+        if let Some(known) = known {
             member.version = Some(known.software.clone());
             member.last_seen = Some(if member.online {
                 now.0
@@ -221,4 +227,27 @@ async fn with_reports(
         member.clashes = clashes.remove(&member.identity).unwrap_or_default();
     }
     Ok(members)
+}
+
+type Reports = (
+    BTreeMap<IdentityKey, Presence>,
+    BTreeMap<IdentityKey, Vec<String>>,
+    UnixSeconds,
+);
+
+/// What nodes reported; none while the store is away.
+async fn reports(state: &ApiState, network: NetworkId) -> Result<Option<Reports>, Problem> {
+    let store = &state.store;
+    let read = async {
+        Ok((
+            store.presence(network).await?,
+            store.clashes(network).await?,
+            store.now().await?,
+        ))
+    };
+    match read.await {
+        Ok(reports) => Ok(Some(reports)),
+        Err(error) if StoreError::is_outage(&error) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }

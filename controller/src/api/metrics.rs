@@ -21,12 +21,22 @@ pub(super) async fn show(
         (
             "tombolo_networks",
             "Networks on this controller",
-            state.store.network_count().await?,
+            state.networks.count().await?,
         ),
         (
             "tombolo_connected_nodes",
             "Nodes connected now",
             state.registry.connected() as u64,
+        ),
+        (
+            "tombolo_store_unreachable_seconds",
+            "How long the store has not answered; 0 while it does",
+            super::outage::seconds(&state).unwrap_or_default(),
+        ),
+        (
+            "tombolo_admitted",
+            "Whether the keyring names this replica",
+            u64::from(state.signer.is_admitted()),
         ),
         (
             "tombolo_uptime_seconds",

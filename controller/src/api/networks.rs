@@ -31,8 +31,8 @@ pub(super) async fn list(
     paging: Paging,
 ) -> Result<axum::Json<Page<Network>>, Problem> {
     let ids = state
-        .store
-        .network_ids(paging.after_parsed()?, paging.fetch())
+        .networks
+        .ids(paging.after_parsed()?, paging.fetch())
         .await?;
     let mut items = Vec::new();
     for id in ids {

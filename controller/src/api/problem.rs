@@ -70,11 +70,18 @@ impl Problem {
     }
 
     fn store(error: &StoreError) -> Self {
-        tracing::error!(%error, "store failed");
+        // An outage is told once, when it begins.
+        if !error.is_outage() {
+            tracing::error!(%error, "store failed");
+        }
+        Self::unavailable()
+    }
+
+    pub(crate) fn unavailable() -> Self {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "store-unavailable",
-            "the store does not answer, nothing was changed: check its disk, then try again",
+            "the store does not answer: what is known can be read, changes are refused; check its server or its disk, then look whether a change that was under way was made, and try again",
         )
     }
 }
@@ -144,6 +151,11 @@ impl From<ChangeError> for Problem {
             ChangeError::NameTaken | ChangeError::Token => {
                 Self::new(StatusCode::CONFLICT, "conflict", error.to_string())
             }
+            ChangeError::NotAdmitted => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "not-admitted",
+                error.to_string(),
+            ),
             ChangeError::Busy => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", error.to_string())
             }

@@ -19,13 +19,17 @@ pub(super) async fn show(
         authority_key: signer.root(),
         replica_key: signer.replica().public(),
         endpoints: signer
-            .keyring()
+            .held()
+            .keyring
             .endpoints
             .iter()
             .map(ToString::to_string)
             .collect(),
-        networks: state.store.network_count().await?,
+        networks: state.networks.count().await?,
         connected_nodes: state.registry.connected() as u64,
+        admitted: signer.is_admitted(),
+        epoch: signer.epoch().0,
+        store_unreachable_seconds: super::outage::seconds(&state),
         uptime: state.started.elapsed().as_secs(),
     }))
 }

@@ -94,6 +94,18 @@ impl Client {
         self.answer(request.send_json(body))
     }
 
+    pub(super) fn put<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, Failure> {
+        let request = self
+            .agent
+            .put(self.at(path))
+            .header("Authorization", self.bearer());
+        self.answer(request.send_json(body))
+    }
+
     pub(super) fn delete(&self, path: &str) -> Result<(), Failure> {
         let request = self
             .agent

@@ -41,6 +41,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         relay = %controller.relay(),
         advertise = ?controller.endpoints(),
         admin_token = %token_path.display(),
+        admitted = controller.is_admitted(),
         "controller is ready"
     );
     // Without a service manager there is nobody to tell.

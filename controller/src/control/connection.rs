@@ -41,6 +41,14 @@ pub(super) async fn run(connection: &Connection, shared: &Arc<Shared>) {
     connection.close(close.code(), close.reason().as_bytes());
 }
 
+/// What a node reports is not worth its connection: while the store is away, it goes unrecorded.
+pub(super) fn ignore_outage<T: Default>(result: Result<T, StoreError>) -> Result<T, StoreError> {
+    match result {
+        Err(error) if error.is_outage() => Ok(T::default()),
+        result => result,
+    }
+}
+
 /// Why a connection ends.
 #[derive(Debug)]
 pub(super) enum End {
@@ -92,7 +100,12 @@ async fn serve(connection: &Connection, shared: &Arc<Shared>) -> Result<(), End>
         .await
         .map_err(|_| End::Close(Close::Silent))?
         .ok_or(End::Gone)?;
-    shared.store.saw(&identity, &software).await?;
+    ignore_outage(
+        shared
+            .store
+            .saw(&identity, &software, &shared.replica())
+            .await,
+    )?;
     let (place, mut pushes) = shared.registry.enter(identity);
     let mut session = Session {
         shared,
@@ -107,7 +120,7 @@ async fn serve(connection: &Connection, shared: &Arc<Shared>) -> Result<(), End>
     let ended = session.work(first, receive, &mut pushes, &software).await;
     session.send.finish().ok();
     drop(session);
-    shared.store.saw(&identity, &software).await?;
+    ignore_outage(shared.store.saw_off(&identity, &shared.replica()).await)?;
     tracing::debug!(%node, "node disconnected");
     ended
 }
@@ -135,7 +148,7 @@ async fn hello(
     let welcome = ToNode::Welcome {
         protocol,
         root: shared.signer.root(),
-        keyring: shared.signer.signed_keyring().clone(),
+        keyring: shared.signer.held().signed.clone(),
     };
     framing::write(&mut send, &welcome).await?;
     Ok((send, receive, software.chars().take(MAX_SOFTWARE).collect()))
@@ -202,7 +215,11 @@ impl Session<'_> {
                     Some(push) => self.forward(push).await,
                     None => Err(End::Close(Close::TooSlow)),
                 },
-                _ = presence.tick() => self.shared.store.saw(&self.identity, software).await.map_err(End::from),
+                _ = presence.tick() => {
+                    let replica = self.shared.replica();
+                    let saw = self.shared.store.saw(&self.identity, software, &replica).await;
+                    ignore_outage(saw).map_err(End::from)
+                }
             };
             if let Err(end) = step {
                 break Err(end);
@@ -227,6 +244,7 @@ impl Session<'_> {
     async fn forward(&mut self, push: Push) -> Result<(), End> {
         match push {
             Push::Superseded => Err(End::Close(Close::Superseded)),
+            Push::Keyring => Err(End::Close(Close::Keyring)),
             Push::Standing(network, standing) => {
                 if standing != Standing::Member {
                     self.following.remove(&network);
@@ -270,11 +288,10 @@ impl Session<'_> {
         network: NetworkId,
         have: Version,
     ) -> Result<bool, End> {
-        let epoch = self.shared.signer.epoch();
         let part = self
             .shared
-            .store
-            .directory(network, &self.identity, have, epoch)
+            .networks
+            .directory(network, &self.identity, have)
             .await?;
         let Some(part) = part else {
             self.following.remove(&network);

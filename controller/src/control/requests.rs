@@ -19,7 +19,7 @@ use tombolo_proto::{
 
 use super::{
     Close,
-    connection::{End, Session},
+    connection::{End, Session, ignore_outage},
 };
 use crate::{
     networks::{ChangeError, Wish, standing},
@@ -90,7 +90,8 @@ impl Session<'_> {
                     .map(|clash| clash.chars().take(MAX_CLASH_LENGTH).collect())
                     .collect();
                 let store = &self.shared.store;
-                Ok(store.put_clashes(network, &self.identity, &kept).await?)
+                let put = store.put_clashes(network, &self.identity, &kept).await;
+                Ok(ignore_outage(put)?)
             }
         }
     }
@@ -152,8 +153,15 @@ impl Session<'_> {
             Err(ChangeError::UnknownNetwork) => {
                 self.say_standing(network, Standing::NotFound).await
             }
+            // While the store is away, members stay what they are, and nobody becomes one.
+            Err(ChangeError::Store(error)) if error.is_outage() => {
+                match standing(&loaded.network, &self.identity) {
+                    Standing::Member => self.say_standing(network, Standing::Member).await,
+                    _ => self.say_standing(network, Standing::Busy).await,
+                }
+            }
             Err(ChangeError::Store(error)) => Err(error.into()),
-            Err(ChangeError::Busy | ChangeError::Stale) => {
+            Err(ChangeError::Busy | ChangeError::Stale | ChangeError::NotAdmitted) => {
                 self.say_standing(network, Standing::Busy).await
             }
             Err(ChangeError::Refused(refusal)) if refusal.kind() == RefusalKind::Busy => {
@@ -188,7 +196,8 @@ impl Session<'_> {
             };
             return self.say_standing(network, standing).await;
         }
-        for (identity, announcement) in self.shared.store.announcements(network).await? {
+        let announced = self.shared.store.announcements(network).await;
+        for (identity, announcement) in ignore_outage(announced)? {
             if identity != self.identity {
                 self.say(&ToNode::Endpoints {
                     network,
@@ -213,12 +222,23 @@ impl Session<'_> {
         if body.endpoints.len() > MAX_ENDPOINTS {
             return Err(End::Close(Close::Malformed));
         }
-        let newer = self
+        let stored = self
             .shared
             .store
             .put_announcement(network, &self.identity, body.sequence, &announcement)
-            .await?;
-        if newer {
+            .await;
+        let is_newer = match stored {
+            // Those who are connected here may still hear of it, if it is a member's.
+            Err(error) if error.is_outage() => {
+                let known = self.shared.networks.load(network).await?;
+                known.is_some_and(|known| {
+                    standing(&known.network, &self.identity) == Standing::Member
+                })
+            }
+            stored => stored?,
+        };
+        let networks = &self.shared.networks;
+        if is_newer && networks.is_news(network, self.identity, body.sequence) {
             let push = Push::Endpoints(network, self.identity, announcement);
             self.shared
                 .registry
@@ -269,7 +289,7 @@ impl Session<'_> {
             .await;
         match changed {
             Ok(after) => Ok(outcome(&after, self, target)),
-            Err(ChangeError::Store(error)) => Err(error.into()),
+            Err(ChangeError::Store(error)) if !error.is_outage() => Err(error.into()),
             Err(error) => Ok(RouteOutcome::Refused {
                 reason: error.to_string(),
             }),
@@ -289,7 +309,10 @@ impl Session<'_> {
         match left {
             // Its new standing is pushed, like that of a member that was deleted.
             Ok(_) => Ok(()),
-            Err(ChangeError::Store(error)) => Err(error.into()),
+            Err(ChangeError::Store(error)) if !error.is_outage() => Err(error.into()),
+            Err(ChangeError::Store(_) | ChangeError::NotAdmitted) => {
+                self.say_standing(network, Standing::Busy).await
+            }
             Err(ChangeError::UnknownNetwork) => {
                 self.say_standing(network, Standing::NotFound).await
             }

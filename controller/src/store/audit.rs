@@ -66,6 +66,7 @@ impl Store {
         if removed.rows_affected() == 1 {
             write(&mut transaction, actor, "network.delete", Some(network), "").await?;
         }
+        self.hint(&mut transaction).await?;
         transaction.commit().await?;
         Ok(removed.rows_affected() == 1)
     }

@@ -1,14 +1,19 @@
 //! The authority's public half and its keyring.
 
+use std::collections::BTreeSet;
+
+use tombolo_domain::network::Network;
 use tombolo_proto::{
     config::Keyring,
-    id::{Epoch, Revision, Version},
+    id::{Epoch, NetworkId, Revision, Version},
     key::IdentityKey,
     signed::Signed,
     wire,
 };
 
-use super::{Store, StoreError, rows};
+use super::{
+    Actor, CommitError, SignedDocument, Store, StoreError, audit, networks, rows, writing,
+};
 
 /// What the store knows of the authority.
 #[derive(Debug, Clone)]
@@ -57,21 +62,82 @@ impl Store {
         Ok(made.rows_affected() == 1)
     }
 
-    /// Replaces the keyring by a newer one. Tells whether it was newer.
+    /// Replaces the keyring by a newer one of the same epoch. Tells whether it was newer.
     pub async fn put_keyring(
         &self,
         version: Version,
         keyring: &Signed<Keyring>,
     ) -> Result<bool, StoreError> {
+        let mut transaction = self.write().await?;
         let updated = sqlx::query(
-            "UPDATE authority SET epoch = $1, revision = $2, keyring = $3
-             WHERE id = 1 AND (epoch < $1 OR (epoch = $1 AND revision < $2))",
+            "UPDATE authority SET revision = $2, keyring = $3
+             WHERE id = 1 AND epoch = $1 AND revision < $2",
         )
         .bind(rows::int(version.epoch.0))
         .bind(rows::int(version.revision.0))
         .bind(wire::encode(keyring))
-        .execute(&mut *self.connection().await?)
+        .execute(&mut *transaction)
         .await?;
+        self.hint(&mut transaction).await?;
+        transaction.commit().await?;
         Ok(updated.rows_affected() == 1)
+    }
+
+    /// Begins a new epoch: the keyring becomes `keyring`, `revoked` never comes back, and every live document is replaced
+    /// by the one that `sign` makes of it. All of it or nothing; false if another keyring was first.
+    pub async fn begin_epoch(
+        &self,
+        keyring: (&Keyring, &Signed<Keyring>),
+        revoked: &BTreeSet<IdentityKey>,
+        sign: impl Fn(&Network, Epoch) -> Vec<SignedDocument>,
+        actor: &Actor,
+    ) -> Result<bool, CommitError> {
+        let (keyring, signed) = keyring;
+        let epoch = keyring.version.epoch;
+        let mut transaction = self.write().await?;
+        // Whoever commits in the old epoch has finished now, or finds it over.
+        let updated = sqlx::query(
+            "UPDATE authority SET epoch = $1, revision = $2, keyring = $3 WHERE id = 1 AND epoch = $1 - 1",
+        )
+        .bind(rows::int(epoch.0))
+        .bind(rows::int(keyring.version.revision.0))
+        .bind(wire::encode(signed))
+        .execute(&mut *transaction)
+        .await?;
+        if updated.rows_affected() != 1 {
+            return Ok(false);
+        }
+        for key in revoked {
+            sqlx::query("UPDATE replicas SET revoked = 1 WHERE key = $1")
+                .bind(&key.0[..])
+                .execute(&mut *transaction)
+                .await?;
+        }
+        let ids = sqlx::query("SELECT id FROM networks ORDER BY id")
+            .fetch_all(&mut *transaction)
+            .await?;
+        for row in &ids {
+            let id: NetworkId = rows::parsed(row, "id").map_err(CommitError::from)?;
+            let Some(loaded) = networks::load_in(&mut transaction, id).await? else {
+                continue;
+            };
+            for statement in [
+                "DELETE FROM documents WHERE network = $1",
+                "UPDATE networks SET sequence = sequence + 1 WHERE id = $1",
+            ] {
+                sqlx::query(statement)
+                    .bind(rows::key(&id))
+                    .execute(&mut *transaction)
+                    .await?;
+            }
+            for document in sign(&loaded.network, epoch) {
+                writing::put_document(&mut transaction, &rows::key(&id), &document).await?;
+            }
+        }
+        let subject = format!("epoch {}", epoch.0);
+        audit::write(&mut transaction, actor, "keyring.revoke", None, &subject).await?;
+        self.hint(&mut transaction).await?;
+        transaction.commit().await?;
+        Ok(true)
     }
 }

@@ -6,11 +6,11 @@ use sqlx::AnyConnection;
 use tombolo_domain::{change::Change, network::Network};
 use tombolo_proto::{
     config::DirectoryEntry,
-    id::{NodeId, UnixSeconds, Version},
+    id::{Epoch, NodeId, UnixSeconds, Version},
     key::IdentityKey,
 };
 
-use super::{Store, StoreError, audit, rows, violates, writing};
+use super::{Store, StoreError, StoreUrl, audit, rows, violates, writing};
 
 /// Who does something, for the audit log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +60,8 @@ pub struct TokenClaim {
 pub struct Commit<'a> {
     /// The network afterwards.
     pub after: &'a Network,
+    /// The epoch that the documents were signed in.
+    pub epoch: Epoch,
     /// The sequence that the decision was made on; none for a new network.
     pub expected: Option<u64>,
     /// What changes.
@@ -82,6 +84,9 @@ pub enum CommitError {
     /// Somebody else wrote first: load and decide again.
     #[error("the network changed meanwhile")]
     Conflict,
+    /// The documents were signed in an epoch that is over: take the new keyring and sign again.
+    #[error("the keyring changed meanwhile")]
+    Epoch,
     /// Another network has this name.
     #[error("the name belongs to another network of this controller: choose another")]
     NameTaken,
@@ -118,6 +123,7 @@ impl Store {
     /// Writes all of it or nothing. Returns the new sequence.
     pub async fn commit(&self, commit: Commit<'_>) -> Result<u64, CommitError> {
         let mut transaction = self.write().await?;
+        self.hold_epoch(&mut transaction, commit.epoch).await?;
         let key = rows::key(&commit.after.id());
         let sequence = match commit.expected {
             None => writing::insert_network(&mut transaction, commit.after).await?,
@@ -140,8 +146,32 @@ impl Store {
             &commit.subject,
         )
         .await?;
+        self.hint(&mut transaction).await?;
         transaction.commit().await?;
         Ok(sequence)
+    }
+}
+
+impl Store {
+    /// Fails if `epoch` is over, and keeps it from ending before this transaction does.
+    async fn hold_epoch(
+        &self,
+        connection: &mut AnyConnection,
+        epoch: Epoch,
+    ) -> Result<(), CommitError> {
+        let query = match self.url() {
+            // There is one writer at a time anyway.
+            StoreUrl::Sqlite(_) => "SELECT id FROM authority WHERE id = 1 AND epoch = $1",
+            StoreUrl::Postgres(_) => {
+                "SELECT id FROM authority WHERE id = 1 AND epoch = $1 FOR SHARE"
+            }
+        };
+        sqlx::query(query)
+            .bind(rows::int(epoch.0))
+            .fetch_optional(connection)
+            .await?
+            .map(|_| ())
+            .ok_or(CommitError::Epoch)
     }
 }
 

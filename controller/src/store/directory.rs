@@ -75,11 +75,11 @@ impl Store {
     ) -> Result<bool, StoreError> {
         let mut transaction = self.write().await?;
         let kept = sqlx::query(
-            "INSERT INTO announcements (network, identity, sequence, announcement)
-             SELECT network, identity, $3, $4 FROM members
+            "INSERT INTO announcements (network, identity, sequence, announcement, stored_at)
+             SELECT network, identity, $3, $4, unixepoch() FROM members
              WHERE network = $1 AND identity = $2 AND state = 'authorized'
              ON CONFLICT (network, identity) DO UPDATE
-             SET sequence = excluded.sequence, announcement = excluded.announcement
+             SET sequence = excluded.sequence, announcement = excluded.announcement, stored_at = excluded.stored_at
              WHERE excluded.sequence > announcements.sequence",
         )
         .bind(rows::key(&network))
@@ -88,6 +88,7 @@ impl Store {
         .bind(wire::encode(announcement))
         .execute(&mut *transaction)
         .await?;
+        self.hint(&mut transaction).await?;
         transaction.commit().await?;
         Ok(kept.rows_affected() == 1)
     }

@@ -29,15 +29,7 @@ pub struct Loaded {
 impl Store {
     /// One network, whole.
     pub async fn load(&self, id: NetworkId) -> Result<Option<Loaded>, StoreError> {
-        let mut transaction = self.read().await?;
-        let row = sqlx::query(NETWORK)
-            .bind(rows::key(&id))
-            .fetch_optional(&mut *transaction)
-            .await?;
-        match row {
-            Some(row) => load_rest(&mut transaction, id, &row).await.map(Some),
-            None => Ok(None),
-        }
+        load_in(&mut *self.read().await?, id).await
     }
 
     /// The number of the last change, to tell whether a loaded network is still what the store holds.
@@ -69,6 +61,21 @@ impl Store {
             .fetch_one(&mut *self.connection().await?)
             .await?;
         Ok(u64::try_from(count).unwrap_or_default())
+    }
+}
+
+/// One network, as the transaction sees it.
+pub(super) async fn load_in(
+    connection: &mut AnyConnection,
+    id: NetworkId,
+) -> Result<Option<Loaded>, StoreError> {
+    let row = sqlx::query(NETWORK)
+        .bind(rows::key(&id))
+        .fetch_optional(&mut *connection)
+        .await?;
+    match row {
+        Some(row) => load_rest(connection, id, &row).await.map(Some),
+        None => Ok(None),
     }
 }
 

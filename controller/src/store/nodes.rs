@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use sqlx::Row as _;
 use tombolo_proto::{id::NetworkId, key::IdentityKey};
 
 use super::{Store, StoreError, rows};
@@ -13,17 +14,42 @@ pub struct Presence {
     pub software: String,
     /// When.
     pub last_seen: u64,
+    /// Whether it is connected to a replica that runs.
+    pub is_connected: bool,
 }
 
 impl Store {
-    /// Notes that a node is connected now.
-    pub async fn saw(&self, identity: &IdentityKey, software: &str) -> Result<(), StoreError> {
+    /// Notes that a node is connected to a replica now.
+    pub async fn saw(
+        &self,
+        identity: &IdentityKey,
+        software: &str,
+        home: &IdentityKey,
+    ) -> Result<(), StoreError> {
         sqlx::query(
-            "INSERT INTO presence (identity, software, last_seen) VALUES ($1, $2, unixepoch())
-             ON CONFLICT (identity) DO UPDATE SET software = excluded.software, last_seen = excluded.last_seen",
+            "INSERT INTO presence (identity, software, last_seen, home) VALUES ($1, $2, unixepoch(), $3)
+             ON CONFLICT (identity) DO UPDATE SET software = excluded.software, last_seen = excluded.last_seen,
+                 home = excluded.home",
         )
         .bind(&identity.0[..])
         .bind(software)
+        .bind(&home.0[..])
+        .execute(&mut *self.connection().await?)
+        .await?;
+        Ok(())
+    }
+
+    /// Notes that a node is not connected to a replica any more; it may be to another one.
+    pub async fn saw_off(
+        &self,
+        identity: &IdentityKey,
+        home: &IdentityKey,
+    ) -> Result<(), StoreError> {
+        sqlx::query(
+            "UPDATE presence SET home = NULL, last_seen = unixepoch() WHERE identity = $1 AND home = $2",
+        )
+        .bind(&identity.0[..])
+        .bind(&home.0[..])
         .execute(&mut *self.connection().await?)
         .await?;
         Ok(())
@@ -35,7 +61,10 @@ impl Store {
         network: NetworkId,
     ) -> Result<BTreeMap<IdentityKey, Presence>, StoreError> {
         let found = sqlx::query(
-            "SELECT * FROM presence WHERE identity IN (
+            "SELECT presence.identity, presence.software, presence.last_seen, replicas.key AS home
+             FROM presence
+             LEFT JOIN replicas ON replicas.key = presence.home AND replicas.last_seen > unixepoch() - 30
+             WHERE presence.identity IN (
                  SELECT identity FROM members WHERE network = $1
                  UNION SELECT identity FROM requests WHERE network = $1)",
         )
@@ -48,6 +77,7 @@ impl Store {
                 let presence = Presence {
                     software: rows::text(row, "software")?,
                     last_seen: rows::number(row, "last_seen")?,
+                    is_connected: row.try_get::<Option<Vec<u8>>, _>("home")?.is_some(),
                 };
                 Ok((IdentityKey(rows::bytes32(row, "identity")?), presence))
             })

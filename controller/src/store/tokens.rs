@@ -1,9 +1,15 @@
 //! API tokens and join tokens. Only SHA-256 hashes are kept.
 
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError, RwLock},
+    time::Instant,
+};
+
 use sqlx::any::AnyRow;
 use tombolo_proto::{
     api::{JoinToken, Token},
-    id::NetworkId,
+    id::{NetworkId, UnixSeconds},
 };
 
 use super::{Actor, CommitError, Store, StoreError, audit, rows, violates};
@@ -46,25 +52,44 @@ impl Store {
             }
         })?;
         audit::write(&mut transaction, actor, "token.create", None, name).await?;
+        self.hint(&mut transaction).await?;
         transaction.commit().await?;
         Ok(())
     }
 
-    /// The API token with this id, unless it has expired.
+    /// The API token with this id, unless it has expired. While the store is unreachable, as it was last seen there.
     pub(crate) async fn live_token(&self, id: &str) -> Result<Option<StoredToken>, StoreError> {
+        match self.stored_token(id).await {
+            Err(error) if error.is_outage() => {
+                self.health().suspect(&error);
+                Ok(self.tokens.get(id))
+            }
+            answered => answered,
+        }
+    }
+
+    async fn stored_token(&self, id: &str) -> Result<Option<StoredToken>, StoreError> {
         let row = sqlx::query(
             "SELECT * FROM api_tokens WHERE id = $1 AND (expires_at IS NULL OR expires_at > unixepoch())",
         )
         .bind(id)
         .fetch_optional(&mut *self.connection().await?)
         .await?;
-        row.map(|row| {
-            Ok(StoredToken {
-                hash: rows::bytes32(&row, "hash")?,
-                token: api_token(&row)?,
-            })
-        })
-        .transpose()
+        row.as_ref().map(stored).transpose()
+    }
+
+    /// Remembers every API token, for the time in which the store cannot be asked.
+    pub(crate) async fn remember_tokens(&self) -> Result<(), StoreError> {
+        let now = self.now().await?;
+        let found = sqlx::query("SELECT * FROM api_tokens")
+            .fetch_all(&mut *self.connection().await?)
+            .await?;
+        let tokens = found
+            .iter()
+            .map(|row| stored(row).map(|token| (token.token.id.clone(), token)))
+            .collect::<Result<_, _>>()?;
+        self.tokens.remember(tokens, now);
+        Ok(())
     }
 
     /// API tokens, in order of id, after the given one.
@@ -87,6 +112,7 @@ impl Store {
         if removed.rows_affected() == 1 {
             audit::write(&mut transaction, actor, "token.delete", None, id).await?;
         }
+        self.hint(&mut transaction).await?;
         transaction.commit().await?;
         Ok(removed.rows_affected() == 1)
     }
@@ -121,6 +147,7 @@ impl Store {
             id,
         )
         .await?;
+        self.hint(&mut transaction).await?;
         transaction.commit().await?;
         Ok(added.rows_affected() == 1)
     }
@@ -176,6 +203,7 @@ impl Store {
             )
             .await?;
         }
+        self.hint(&mut transaction).await?;
         transaction.commit().await?;
         Ok(removed.rows_affected() == 1)
     }
@@ -187,6 +215,44 @@ impl Store {
             .await?;
         Ok(())
     }
+}
+
+/// The API tokens as they were when the store last answered.
+#[derive(Debug, Clone, Default)]
+pub(super) struct KnownTokens(Arc<RwLock<Known>>);
+
+#[derive(Debug, Default)]
+struct Known {
+    tokens: HashMap<String, StoredToken>,
+    /// The database's time, and ours, of that answer: its clock goes on by ours.
+    at: Option<(UnixSeconds, Instant)>,
+}
+
+impl KnownTokens {
+    fn remember(&self, tokens: HashMap<String, StoredToken>, now: UnixSeconds) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Known {
+            tokens,
+            at: Some((now, Instant::now())),
+        };
+    }
+
+    fn get(&self, id: &str) -> Option<StoredToken> {
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let (then, since) = known.at?;
+        let now = then.0 + since.elapsed().as_secs();
+        known
+            .tokens
+            .get(id)
+            .filter(|stored| stored.token.expires_at.is_none_or(|end| end > now))
+            .cloned()
+    }
+}
+
+fn stored(row: &AnyRow) -> Result<StoredToken, StoreError> {
+    Ok(StoredToken {
+        hash: rows::bytes32(row, "hash")?,
+        token: api_token(row)?,
+    })
 }
 
 fn api_token(row: &AnyRow) -> Result<Token, StoreError> {

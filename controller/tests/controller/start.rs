@@ -82,22 +82,31 @@ async fn a_truncated_key_file_is_named_and_left_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_without_its_keys_is_refused() {
-    for (name, text) in [
-        ("authority.key", "is missing"),
-        ("replica.key", "is missing"),
-    ] {
-        let rig = Rig::start().await;
-        let Rig {
-            controller, state, ..
-        } = rig;
-        controller.shutdown().await;
-        std::fs::remove_file(state.path().join(name)).expect("it was there");
+async fn a_file_without_its_replica_key_is_refused() {
+    let rig = Rig::start().await;
+    let Rig {
+        controller, state, ..
+    } = rig;
+    controller.shutdown().await;
+    std::fs::remove_file(state.path().join("replica.key")).expect("it was there");
 
-        let line = refused(a_config(state.path())).await;
+    let line = refused(a_config(state.path())).await;
 
-        assert!(line.contains(name) && line.contains(text), "{line}");
-    }
+    assert!(
+        line.contains("replica.key") && line.contains("is missing"),
+        "{line}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_controller_serves_without_the_root_key() {
+    let rig = Rig::start().await;
+    let network = rig.home().await;
+    std::fs::remove_file(rig.state.path().join("authority.key")).expect("it was there");
+
+    let rig = rig.restart().await;
+
+    rig.member(network.id).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,0 +1,227 @@
+//! What other replicas did, and what is still served while the store is away.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use tombolo_proto::{
+    control::Standing,
+    id::{NetworkId, UnixSeconds, Version},
+    key::IdentityKey,
+};
+
+use super::{Networks, standing};
+use crate::{
+    publish::{Committed, Push},
+    store::{DirectoryPart, Loaded, StoreError},
+};
+
+impl Networks {
+    /// This replica's key.
+    pub(crate) fn replica(&self) -> IdentityKey {
+        self.signer.replica().public()
+    }
+
+    /// Takes the store's keyring if it is newer. Nodes come back at once and take it from the greeting.
+    pub(crate) async fn take_keyring(&self) -> Result<(), StoreError> {
+        let Some(stored) = self.store.authority().await? else {
+            return Ok(());
+        };
+        let (epoch, was_admitted) = (self.signer.epoch(), self.signer.is_admitted());
+        match self.signer.take(stored.keyring) {
+            Ok(false) => return Ok(()),
+            Ok(true) => {}
+            Err(error) => {
+                tracing::error!(%error, "the store holds a keyring that the root key did not sign: not taken");
+                return Ok(());
+            }
+        }
+        tracing::info!(version = ?stored.version, "took a new keyring");
+        match (was_admitted, self.signer.is_admitted()) {
+            (false, true) => tracing::info!("this replica is in the keyring now"),
+            (true, false) => {
+                tracing::error!("this replica was revoked: it signs and serves nodes no more");
+            }
+            _ => {}
+        }
+        if self.signer.epoch() > epoch {
+            self.blobs.forget_all();
+        }
+        self.registry.disconnect_all();
+        Ok(())
+    }
+
+    /// Tells the nodes that are connected here what other replicas changed.
+    pub(crate) async fn catch_up(&self) -> Result<(), StoreError> {
+        let heads = self.store.heads().await?;
+        for head in &heads {
+            let told = self
+                .told
+                .get(&head.network)
+                .map(|known| Arc::clone(known.value()));
+            if told
+                .as_ref()
+                .is_none_or(|told| told.sequence < head.sequence)
+            {
+                self.catch_up_with(head.network, told).await?;
+            }
+        }
+        let there: BTreeSet<NetworkId> = heads.iter().map(|head| head.network).collect();
+        let missing: Vec<NetworkId> = self
+            .told
+            .iter()
+            .map(|known| *known.key())
+            .filter(|network| !there.contains(network))
+            .collect();
+        for network in missing {
+            // It may be newer than the list.
+            if self.store.sequence(network).await?.is_none() {
+                self.forget(network);
+                self.registry
+                    .publish(network, &Push::Standing(network, Standing::NotFound), None);
+                self.registry.tell(network, None, "deleted");
+            }
+        }
+        Ok(())
+    }
+
+    async fn catch_up_with(
+        &self,
+        network: NetworkId,
+        told: Option<Arc<Loaded>>,
+    ) -> Result<(), StoreError> {
+        let epoch = self.signer.epoch();
+        let Some(now) = self.load_fresh(network).await? else {
+            return Ok(());
+        };
+        let version = |loaded: &Loaded| Version {
+            epoch,
+            revision: loaded.network.revision(),
+        };
+        let have = match told.as_deref() {
+            Some(told) if self.blobs.has(network) => version(told),
+            _ => Version::default(),
+        };
+        let documents = self.store.documents_above(network, have).await?;
+        self.blobs.add(network, &documents);
+        self.told.insert(network, Arc::clone(&now));
+        let Some(before) = told else {
+            return Ok(());
+        };
+        for identity in self.registry.followers(network) {
+            let standing = standing(&now.network, &identity);
+            if standing != self::standing(&before.network, &identity) {
+                self.registry
+                    .push(&identity, Push::Standing(network, standing));
+            }
+        }
+        if now.network.revision() == before.network.revision() {
+            self.registry
+                .tell(network, Some(now.network.revision()), "requests");
+            return Ok(());
+        }
+        let committed = Committed {
+            network,
+            previous: version(&before),
+            version: version(&now),
+            entries: documents
+                .into_iter()
+                .map(|document| document.entry)
+                .collect(),
+        };
+        self.registry
+            .publish(network, &Push::Directory(Arc::new(committed)), None);
+        self.registry
+            .tell(network, Some(now.network.revision()), "changed");
+        Ok(())
+    }
+
+    pub(super) fn forget(&self, network: NetworkId) {
+        self.loaded.remove(&network);
+        self.told.remove(&network);
+        self.blobs.forget(network);
+        self.announced.retain(|(of, _), _| *of != network);
+    }
+
+    /// Passes on announcements that other replicas took.
+    pub(crate) async fn take_announcements(&self, since: UnixSeconds) -> Result<(), StoreError> {
+        for announced in self.store.announced_since(since).await? {
+            let (network, identity) = (announced.network, announced.identity);
+            if self.is_news(network, identity, announced.sequence) {
+                let push = Push::Endpoints(network, identity, announced.announcement);
+                self.registry.publish(network, &push, Some(identity));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether nobody here was told this announcement yet; from now on somebody was.
+    pub(crate) fn is_news(&self, network: NetworkId, identity: IdentityKey, sequence: u64) -> bool {
+        let mut newest = self.announced.entry((network, identity)).or_default();
+        let is_news = sequence > *newest;
+        if is_news {
+            *newest = sequence;
+        }
+        is_news
+    }
+
+    /// Ids of networks, in order, after the given one; while the store is unreachable, of those that are known.
+    pub(crate) async fn ids(
+        &self,
+        after: Option<NetworkId>,
+        limit: u32,
+    ) -> Result<Vec<NetworkId>, StoreError> {
+        match self.store.network_ids(after, limit).await {
+            Err(error) if error.is_outage() => {
+                let mut known: Vec<NetworkId> = self
+                    .loaded
+                    .iter()
+                    .map(|loaded| *loaded.key())
+                    .filter(|id| after.is_none_or(|after| *id > after))
+                    .collect();
+                known.sort();
+                known.truncate(limit as usize);
+                Ok(known)
+            }
+            answered => answered,
+        }
+    }
+
+    /// How many networks there are, or are known of.
+    pub(crate) async fn count(&self) -> Result<u64, StoreError> {
+        match self.store.network_count().await {
+            Err(error) if error.is_outage() => Ok(self.loaded.len() as u64),
+            answered => answered,
+        }
+    }
+
+    /// Every document above `have`, for a member; none if `reader` is not an authorised member. While the store is
+    /// unreachable, the documents that were last seen in it.
+    pub(crate) async fn directory(
+        &self,
+        network: NetworkId,
+        reader: &IdentityKey,
+        have: Version,
+    ) -> Result<Option<DirectoryPart>, StoreError> {
+        let epoch = self.signer.epoch();
+        match self.store.directory(network, reader, have, epoch).await {
+            Err(error) if error.is_outage() => {
+                self.store.health().suspect(&error);
+                let known = self.loaded.get(&network).map(|known| Arc::clone(&known));
+                let Some(known) = known else {
+                    return Err(error);
+                };
+                let is_member = known
+                    .network
+                    .member(reader)
+                    .is_some_and(tombolo_domain::member::Member::is_authorized);
+                Ok(is_member.then(|| DirectoryPart {
+                    entries: self.blobs.above(network, have),
+                    upto: Version {
+                        epoch,
+                        revision: known.network.revision(),
+                    },
+                }))
+            }
+            answered => answered,
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Follows what other replicas do to the store, and whether it can be reached at all.
+//!
+//! PostgreSQL passes on hints the moment somebody commits. A hint says nothing and may be lost: whatever is new is found
+//! by looking, after a hint and every few seconds without one.
+
+use std::{sync::Arc, time::Duration};
+
+use sqlx::postgres::PgListener;
+use tokio::sync::Notify;
+use tombolo_proto::id::UnixSeconds;
+
+use crate::{
+    networks::Networks,
+    stop::Stop,
+    store::{CHANNEL, Store, StoreError, StoreUrl},
+};
+
+/// How long a change may stay unseen whose hint was lost.
+const POLL: Duration = Duration::from_secs(5);
+/// Hints that come close together cause one look.
+const GATHER: Duration = Duration::from_millis(20);
+/// A listener that lost its connection tries again after this.
+const LISTEN_AGAIN: Duration = Duration::from_secs(1);
+/// How often the store is asked whether it is there.
+const PROBE: Duration = Duration::from_millis(500);
+/// An answer that takes longer is none: together with the interval it keeps a refusal within two seconds.
+const PROBE_PATIENCE: Duration = Duration::from_millis(1200);
+/// Announcements are looked for this far back: a transaction becomes visible later than it began.
+const OVERLAP_SECONDS: u64 = 15;
+
+/// Follows the store until told to stop.
+pub(crate) async fn run(store: Store, networks: Arc<Networks>, stop: Stop) {
+    let hints = Arc::new(Notify::new());
+    tokio::join!(
+        listen(store.url().clone(), Arc::clone(&hints), stop.clone()),
+        probe(store.clone(), Arc::clone(&hints), stop.clone()),
+        follow(store, networks, hints, stop),
+    );
+}
+
+async fn follow(store: Store, networks: Arc<Networks>, hints: Arc<Notify>, mut stop: Stop) {
+    let mut due = tokio::time::interval(POLL);
+    due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut looked = UnixSeconds(0);
+    loop {
+        tokio::select! {
+            _ = due.tick() => {}
+            () = hints.notified() => tokio::time::sleep(GATHER).await,
+            () = stop.wait() => return,
+        }
+        match look(&store, &networks, looked).await {
+            Ok(now) => looked = now,
+            Err(error) if error.is_outage() => store.health().suspect(&error),
+            Err(error) => tracing::error!(%error, "could not look for changes, will try again"),
+        }
+    }
+}
+
+async fn look(
+    store: &Store,
+    networks: &Networks,
+    since: UnixSeconds,
+) -> Result<UnixSeconds, StoreError> {
+    let now = store.now().await?;
+    store.beat(&networks.replica()).await?;
+    networks.take_keyring().await?;
+    networks.catch_up().await?;
+    let overlapped = UnixSeconds(since.0.saturating_sub(OVERLAP_SECONDS));
+    networks.take_announcements(overlapped).await?;
+    store.remember_tokens().await?;
+    Ok(now)
+}
+
+/// Turns the hints of PostgreSQL into ours.
+async fn listen(url: StoreUrl, hints: Arc<Notify>, mut stop: Stop) {
+    let StoreUrl::Postgres(url) = url else { return };
+    loop {
+        tokio::select! {
+            () = receive(&url, &hints) => {}
+            () = stop.wait() => return,
+        }
+        tokio::select! {
+            () = tokio::time::sleep(LISTEN_AGAIN) => {}
+            () = stop.wait() => return,
+        }
+    }
+}
+
+async fn receive(url: &str, hints: &Notify) {
+    let Ok(mut listener) = PgListener::connect(url).await else {
+        return;
+    };
+    if listener.listen(CHANNEL).await.is_err() {
+        return;
+    }
+    // Whatever came before this listener did has to be looked for.
+    hints.notify_one();
+    // `try_recv` says when the connection was lost, and with it hints.
+    while let Ok(Some(_)) = listener.try_recv().await {
+        hints.notify_one();
+    }
+}
+
+/// Keeps knowing whether the store answers.
+async fn probe(store: Store, hints: Arc<Notify>, mut stop: Stop) {
+    let mut due = tokio::time::interval(PROBE);
+    due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = due.tick() => {}
+            () = stop.wait() => return,
+        }
+        let answers = tokio::time::timeout(PROBE_PATIENCE, store.is_ready()).await;
+        if !answers.unwrap_or(false) {
+            store.health().set_down();
+        } else if store.health().set_up() {
+            hints.notify_one();
+        }
+    }
+}
