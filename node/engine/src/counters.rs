@@ -61,6 +61,10 @@ drop_reasons! {
     QueueFull = "queue_full",
     /// The peer could not be reached while the packet was worth sending.
     Unreachable = "unreachable",
+    /// A super-packet whose headers do not fit what the kernel says about it.
+    BadSuperPacket = "bad_super_packet",
+    /// Marked for congestion on the way, and its endpoints do not do ECN (RFC 6040).
+    Congestion = "congestion",
     /// Writing to the TUN device failed.
     TunWrite = "tun_write",
     /// Sending on the UDP socket failed.
@@ -128,7 +132,11 @@ impl PeerCounters {
     }
 
     pub(crate) fn sent(&self, bytes: usize) {
-        self.tx_packets.fetch_add(1, Relaxed);
+        self.sent_run(1, bytes);
+    }
+
+    pub(crate) fn sent_run(&self, packets: usize, bytes: usize) {
+        self.tx_packets.fetch_add(packets as u64, Relaxed);
         self.tx_bytes.fetch_add(bytes as u64, Relaxed);
     }
 }

@@ -15,13 +15,13 @@ use std::{
 
 use tombolo_proto::{
     frame::{self, FrameKind, LANE_DATA, LANE_HEADER, LANE_OVERHEAD, LANE_TAG, LaneHeader},
-    id::LaneIndex,
+    id::{LaneIndex, Mtu},
     ip,
 };
 
 use crate::{
     counters::DropReason,
-    fib::{Fib, LaneEntry, NetworkSlot, PeerSlot},
+    fib::{Fib, LaneEntry, NetworkSlot, PeerSlot, SendPath},
     lane::Opened,
     mss,
 };
@@ -107,37 +107,107 @@ pub enum Punt {
     },
 }
 
+/// Where the packets of a flow go.
+#[derive(Debug)]
+pub struct Hop<'a> {
+    peer: PeerSlot,
+    path: Option<&'a SendPath>,
+    mtu: Mtu,
+}
+
+impl Hop<'_> {
+    /// Whose packets they are.
+    #[must_use]
+    pub const fn peer(&self) -> PeerSlot {
+        self.peer
+    }
+
+    /// The peer's endpoint; `None` while there is no lane, and the packets have to be punted.
+    #[must_use]
+    pub fn to(&self) -> Option<SocketAddr> {
+        self.path.map(|path| path.to)
+    }
+
+    /// Makes a packet fit the network before it is sealed: what a TCP SYN announces.
+    pub fn adapt(&self, packet: &mut [u8]) {
+        mss::clamp(packet, self.mtu);
+    }
+
+    /// Seals frames in place. Each is 16 bytes of room, the inner packet, and 16 bytes of room. Where there is no lane, or
+    /// its key may not seal that many more, it seals none, leaves them as they were and says `false`.
+    #[must_use]
+    pub fn seal<'f>(&self, frames: impl ExactSizeIterator<Item = &'f mut [u8]>) -> bool {
+        let packets = frames.len();
+        let Some(path) = self.path else {
+            return false;
+        };
+        let Ok(mut reserved) = u32::try_from(packets)
+            .map_err(|_| DropReason::Exhausted)
+            .and_then(|packets| path.lane.reserve(packets))
+        else {
+            return false;
+        };
+        let mut bytes = 0;
+        for frame in frames {
+            bytes += frame.len().saturating_sub(LANE_OVERHEAD);
+            if reserved.seal(LANE_DATA, frame).is_err() {
+                return false;
+            }
+        }
+        path.counters.sent_run(packets, bytes);
+        true
+    }
+
+    /// The packet of an unsealed frame, for the slow path.
+    #[must_use]
+    pub fn punt(&self, frame: &[u8]) -> Punt {
+        let end = frame.len().saturating_sub(LANE_TAG);
+        Punt::Packet {
+            peer: self.peer,
+            packet: frame.get(LANE_HEADER..end).unwrap_or_default().to_vec(),
+        }
+    }
+}
+
 impl Fib {
+    /// Where a packet goes, or a super-packet: its segments all go the same way. What goes nowhere is counted.
+    pub fn route(&self, network: NetworkSlot, packet: &[u8]) -> Result<Hop<'_>, DropReason> {
+        self.find_hop(network, packet)
+            .inspect_err(|reason| self.counters.count(*reason))
+    }
+
+    fn find_hop(&self, network: NetworkSlot, packet: &[u8]) -> Result<Hop<'_>, DropReason> {
+        let view = ip::view(packet).ok_or(DropReason::NotIp)?;
+        let ownership = self.ownership(network).ok_or(DropReason::NoRoute)?;
+        let peer = ownership
+            .next_hop(view.destination)
+            .ok_or(DropReason::NoRoute)?;
+        Ok(Hop {
+            peer,
+            path: self.path(peer),
+            mtu: ownership.mtu(),
+        })
+    }
+
     /// Routes and seals one packet. `frame` is 16 bytes of room, the inner packet, and 16 bytes of room.
     pub fn outbound(&self, network: NetworkSlot, frame: &mut [u8]) -> Outbound {
         let Some(packet) = payload_mut(frame) else {
-            return self.drop_outbound(DropReason::NotIp);
+            self.counters.count(DropReason::NotIp);
+            return Outbound::Drop(DropReason::NotIp);
         };
-        let Some(view) = ip::view(packet) else {
-            return self.drop_outbound(DropReason::NotIp);
+        let hop = match self.route(network, packet) {
+            Ok(hop) => hop,
+            Err(reason) => return Outbound::Drop(reason),
         };
-        let Some(ownership) = self.ownership(network) else {
-            return self.drop_outbound(DropReason::NoRoute);
-        };
-        let Some(peer) = ownership.next_hop(view.destination) else {
-            return self.drop_outbound(DropReason::NoRoute);
-        };
-        mss::clamp(packet, ownership.mtu());
-        let length = packet.len();
-        if let Some(path) = self.path(peer)
-            && path.lane.seal(LANE_DATA, frame).is_ok()
-        {
-            path.counters.sent(length);
-            return Outbound::Send { to: path.to, peer };
+        hop.adapt(packet);
+        match hop.to() {
+            Some(to) if hop.seal([&mut *frame].into_iter()) => Outbound::Send {
+                to,
+                peer: hop.peer(),
+            },
+            // No lane, or its key is used up: sealing that fails leaves the packet as it was.
+            _ => Outbound::Punt(hop.punt(frame)),
         }
-        // No lane, or its key is used up: sealing that fails leaves the packet as it was.
-        let packet = payload_mut(frame).map_or_else(Vec::new, |packet| packet.to_vec());
-        Outbound::Punt(Punt::Packet { peer, packet })
-    }
-
-    fn drop_outbound(&self, reason: DropReason) -> Outbound {
-        self.counters.count(reason);
-        Outbound::Drop(reason)
     }
 
     /// Takes one datagram. Lane frames are opened in place.

@@ -30,6 +30,7 @@ mod flow;
 mod group;
 mod headers;
 pub mod segment;
+pub mod spread;
 pub mod virtio;
 
 #[cfg(test)]

@@ -127,6 +127,12 @@ impl<'a> Segmenter<'a> {
         })
     }
 
+    /// Whether all frames have been written.
+    #[must_use]
+    pub const fn is_done(&self) -> bool {
+        self.is_done
+    }
+
     /// Bytes of every frame but the last, rooms included.
     #[must_use]
     pub fn frame_length(&self) -> usize {
