@@ -20,6 +20,11 @@
 //! [crypto]
 //! aes = true              # false: ChaCha20-Poly1305 even where the CPU has AES
 //! post_quantum = true     # false: keys of sessions are made with X25519 alone
+//!
+//! [forwarding]
+//! queues = 1              # forwarding threads per direction; without it one for every two cores
+//! tun_offload = "tcp-and-udp"   # or "tcp" or "none": super-packets exchanged with the kernel
+//! udp_gso = true          # send trains of datagrams in one call
 //! ```
 
 use std::{fs, io, net::SocketAddr, path::Path};
@@ -28,7 +33,7 @@ use anyhow::{Context as _, ensure};
 use serde::Deserialize;
 use tombolo_proto::link::HostPort;
 
-use crate::cli::CONFIG;
+use crate::{cli::CONFIG, io::tun_offload::TunOffload};
 
 /// What the file may say.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -50,6 +55,8 @@ pub struct ConfigFile {
     pub session: SessionSection,
     /// Choice of ciphers.
     pub crypto: CryptoSection,
+    /// How packets are moved.
+    pub forwarding: ForwardingSection,
 }
 
 /// `[host]`
@@ -114,6 +121,42 @@ impl Default for CryptoSection {
     }
 }
 
+/// `[forwarding]`. What the kernel lacks is done without, whatever stands here.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ForwardingSection {
+    /// Threads per direction, at most [`MAX_QUEUES`]; chosen by the number of cores if left out.
+    pub queues: Option<usize>,
+    /// Super-packets exchanged with the kernel over the TUN.
+    pub tun_offload: TunOffload,
+    /// Send trains of datagrams in one call.
+    pub udp_gso: bool,
+}
+
+/// Most queues that can be asked for. The kernel allows 256 per TUN; a packet's share of a core is spent long before.
+pub const MAX_QUEUES: usize = 16;
+
+impl Default for ForwardingSection {
+    fn default() -> Self {
+        Self {
+            queues: None,
+            tun_offload: TunOffload::default(),
+            udp_gso: true,
+        }
+    }
+}
+
+impl ForwardingSection {
+    /// One queue for every two cores: each has a thread per direction.
+    #[must_use]
+    pub fn queues(&self) -> usize {
+        self.queues.unwrap_or_else(|| {
+            let cores = std::thread::available_parallelism().map_or(1, usize::from);
+            (cores / 2).clamp(1, MAX_QUEUES)
+        })
+    }
+}
+
 impl ConfigFile {
     /// Reads the file. The default one may be missing; one that was asked for may not.
     pub fn load(path: &Path) -> anyhow::Result<Self> {
@@ -151,6 +194,10 @@ impl ConfigFile {
             session.rekey_after_seconds != Some(0),
             "session.rekey_after_seconds must not be 0"
         );
+        ensure!(
+            (1..=MAX_QUEUES).contains(&config.forwarding.queues.unwrap_or(1)),
+            "forwarding.queues must be between 1 and {MAX_QUEUES}"
+        );
         Ok(config)
     }
 }
@@ -177,7 +224,8 @@ mod tests {
     fn every_key_is_understood() {
         let text = "port = 1\nadvertise = [\"a:2\"]\nmetrics = \"127.0.0.1:3\"\ncontrollers = [\"b:4\"]\n\
                     [host]\nforwarding = false\nweak_host_rule = false\n\
-                    [session]\nrekey_after_seconds = 5\nreject_after_seconds = 8\n[crypto]\naes = false\npost_quantum = false\n";
+                    [session]\nrekey_after_seconds = 5\nreject_after_seconds = 8\n[crypto]\naes = false\npost_quantum = false\n\
+                    [forwarding]\nqueues = 2\ntun_offload = \"tcp\"\nudp_gso = false\n";
 
         let config = ConfigFile::parse(text).expect("valid");
 
@@ -186,7 +234,18 @@ mod tests {
             (Some(1), Some(5))
         );
         assert!(!config.crypto.aes && !config.crypto.post_quantum);
+        assert_eq!(config.forwarding.queues(), 2);
+        assert_eq!(config.forwarding.tun_offload, TunOffload::Tcp);
+        assert!(!config.forwarding.udp_gso);
         assert!(!config.host.forwarding && !config.host.weak_host_rule);
+    }
+
+    #[test]
+    fn queues_are_at_least_one_and_not_too_many() {
+        assert!(ConfigFile::default().forwarding.queues() >= 1);
+        for queues in [0, MAX_QUEUES + 1] {
+            assert!(ConfigFile::parse(&format!("[forwarding]\nqueues = {queues}\n")).is_err());
+        }
     }
 
     #[test]

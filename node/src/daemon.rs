@@ -34,6 +34,7 @@ use tokio::{
 use tombolo_engine::{
     control::{Engine, Event},
     forward::Punt,
+    offload::ecn::Ecn,
 };
 use tombolo_proto::{
     id::{NetworkId, NodeId, UnixSeconds},
@@ -291,11 +292,11 @@ impl Daemon {
     }
 
     fn send(&self, to: std::net::SocketAddr, payload: &[u8]) {
-        let Some(socket) = self.udp.toward(to) else {
+        let Some(socket) = self.udp.toward(to, 0) else {
             return;
         };
         // Handshakes and questions are repeated: a full socket buffer or a missing route is not worth a wait.
-        if let Err(error) = socket.send(to, payload, payload.len()) {
+        if let Err(error) = socket.send(to, Ecn::NotEct, payload, payload.len()) {
             tracing::trace!(%to, %error, "Failed to send");
         }
     }

@@ -22,7 +22,8 @@ use tombolo_engine::{
     forward::Punt,
 };
 
-use crate::io::{stop::Stop, tun::Tun, udp::UdpSockets};
+use crate::io::{stop::Stop, tun::Tun, tun_offload::TunOffload, udp::UdpSockets};
+use outbound::Outbound;
 
 /// Punts that may wait for the slow path. A flood of handshakes fills it and is dropped, counted, at no further cost.
 pub const PUNT_QUEUE: usize = 1024;
@@ -56,7 +57,7 @@ impl Shared {
 pub struct Dataplane {
     shared: Arc<Shared>,
     inbound: Vec<Worker>,
-    outbound: BTreeMap<NetworkSlot, Worker>,
+    outbound: BTreeMap<NetworkSlot, Vec<Worker>>,
 }
 
 impl Dataplane {
@@ -72,20 +73,16 @@ impl Dataplane {
             udp,
             punts,
         });
-        let families = if shared.udp.iter().count() == 2 {
-            &["udp4", "udp6"][..]
-        } else {
-            &["udp"][..]
-        };
         let mut inbound = Vec::new();
-        for (position, name) in families.iter().enumerate() {
+        for position in 0..shared.udp.iter().count() {
             let shared = Arc::clone(&shared);
-            inbound.push(Worker::spawn(name, move |stop| {
-                match shared.udp.iter().nth(position) {
+            inbound.push(Worker::spawn(
+                &format!("udp{position}"),
+                move |stop| match shared.udp.iter().nth(position) {
                     Some(socket) => inbound::run(&shared, socket, stop),
                     None => Ok(()),
-                }
-            })?);
+                },
+            )?);
         }
         Ok(Self {
             shared,
@@ -99,10 +96,23 @@ impl Dataplane {
         self.detach(slot);
         let tun = Arc::new(tun);
         self.set_tun(slot, Some(Arc::clone(&tun)));
-        let shared = Arc::clone(&self.shared);
-        let name = tun.name().to_string();
-        let worker = Worker::spawn(&name, move |stop| outbound::run(&shared, slot, &tun, stop))?;
-        self.outbound.insert(slot, worker);
+        let mut workers = Vec::new();
+        for queue in 0..tun.queues() {
+            let shared = Arc::clone(&self.shared);
+            let tun = Arc::clone(&tun);
+            let name = format!("{}-{queue}", tun.name());
+            workers.push(Worker::spawn(&name, move |stop| {
+                let outbound = Outbound {
+                    shared: &shared,
+                    network: slot,
+                    tun: &tun,
+                    queue,
+                    stop,
+                };
+                outbound.run()
+            })?);
+        }
+        self.outbound.insert(slot, workers);
         Ok(())
     }
 
@@ -112,10 +122,20 @@ impl Dataplane {
         self.set_tun(slot, None);
     }
 
+    /// What the kernel does for the network's TUN.
+    #[must_use]
+    pub fn offload(&self, slot: NetworkSlot) -> Option<TunOffload> {
+        let tuns = self.shared.tuns.load();
+        let tun = tuns.get(usize::from(slot.0))?.as_ref()?;
+        Some(tun.offload())
+    }
+
     /// Whether the network's TUN still works: somebody may have deleted it.
     #[must_use]
     pub fn is_forwarding(&self, slot: NetworkSlot) -> bool {
-        self.outbound.get(&slot).is_some_and(Worker::is_running)
+        self.outbound
+            .get(&slot)
+            .is_some_and(|workers| workers.iter().all(Worker::is_running))
     }
 
     /// Whether every receiving thread still runs.

@@ -2,4 +2,5 @@
 
 pub mod stop;
 pub mod tun;
+pub mod tun_offload;
 pub mod udp;

@@ -34,10 +34,25 @@ pub struct StatusReport {
     pub endpoints: Vec<SocketAddr>,
     /// What is wrong with the host or the daemon as a whole, one line each.
     pub warnings: Vec<String>,
+    /// How packets are moved.
+    pub forwarding: ForwardingReport,
     /// Packets dropped on behalf of no peer in particular, by reason.
     pub dropped: BTreeMap<String, u64>,
     /// The joined networks.
     pub networks: Vec<NetworkReport>,
+}
+
+/// What the forwarding threads have to work with on this host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForwardingReport {
+    /// Threads per direction, TUN queues per network, and sockets per address family.
+    pub queues: usize,
+    /// Whether the CPU has AES instructions.
+    pub cpu_aes: bool,
+    /// Whether trains of datagrams are sent in one call (`UDP_SEGMENT`).
+    pub udp_gso: bool,
+    /// Whether the kernel hands over trains of datagrams (`UDP_GRO`).
+    pub udp_gro: bool,
 }
 
 /// One network of this node.
@@ -55,6 +70,8 @@ pub struct NetworkReport {
     pub prefix: Option<IpNet>,
     /// The TUN's name.
     pub interface: String,
+    /// Super-packets that the kernel exchanges with the TUN, as `ethtool` names them; none if every packet goes alone.
+    pub offload: Vec<String>,
     /// Largest packet.
     pub mtu: Option<u16>,
     /// What is not installed on this host, and why.

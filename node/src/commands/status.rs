@@ -30,6 +30,15 @@ fn text(status: &StatusReport) -> String {
         let _ = write!(text, ", seen at {}", list(&status.endpoints));
     }
     text.push('\n');
+    let forwarding = &status.forwarding;
+    let _ = writeln!(
+        text,
+        "  forwarding: {} queue(s), AES {}, UDP GSO {}, UDP GRO {}",
+        forwarding.queues,
+        on(forwarding.cpu_aes),
+        on(forwarding.udp_gso),
+        on(forwarding.udp_gro)
+    );
     for warning in &status.warnings {
         let _ = writeln!(text, "  warning: {warning}");
     }
@@ -55,6 +64,9 @@ fn write_network(text: &mut String, network: &NetworkReport) {
     if let Some(mtu) = network.mtu {
         let _ = write!(text, ", MTU {mtu}");
     }
+    if !network.offload.is_empty() {
+        let _ = write!(text, ", offload {}", network.offload.join(" "));
+    }
     text.push('\n');
     if !network.addresses.is_empty() {
         let _ = writeln!(text, "  addresses {}", list(&network.addresses));
@@ -73,4 +85,8 @@ fn write_network(text: &mut String, network: &NetworkReport) {
     for clash in &network.clashes {
         let _ = writeln!(text, "  clash: {clash}");
     }
+}
+
+const fn on(is_on: bool) -> &'static str {
+    if is_on { "yes" } else { "no" }
 }

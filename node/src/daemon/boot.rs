@@ -28,7 +28,10 @@ use crate::{
     config_file::SessionSection,
     dataplane::{Dataplane, PUNT_QUEUE},
     host::netlink::Netlink,
-    io::{tun, udp::UdpSockets},
+    io::{
+        tun,
+        udp::{UdpOptions, UdpSockets},
+    },
     local_api::server::Server,
     metrics,
     state_dir::{NetworkFiles, StateDir, settings::NetworkSettings},
@@ -45,7 +48,11 @@ impl Daemon {
         let state = StateDir::open(&config.state_dir)?;
         let (seed, node) = state.identity(draw)?;
         let (server, requests) = Server::listen(&config.socket)?;
-        let udp = Arc::new(UdpSockets::bind(config.port)?);
+        let udp = Arc::new(UdpSockets::bind(UdpOptions {
+            port: config.port,
+            queues: config.file.forwarding.queues(),
+            gso: config.file.forwarding.udp_gso,
+        })?);
         check_privileges()?;
         let rng = StdRng::from_rng(&mut OsRng.unwrap_err());
         let mut engine = Engine::new(
@@ -220,19 +227,19 @@ fn draw() -> [u8; 32] {
 
 /// Whether AES-GCM runs in hardware.
 #[cfg(target_arch = "x86_64")]
-fn has_aes() -> bool {
+pub(super) fn has_aes() -> bool {
     std::arch::is_x86_feature_detected!("aes") && std::arch::is_x86_feature_detected!("pclmulqdq")
 }
 
 /// Whether AES-GCM runs in hardware.
 #[cfg(target_arch = "aarch64")]
-fn has_aes() -> bool {
+pub(super) fn has_aes() -> bool {
     std::arch::is_aarch64_feature_detected!("aes")
         && std::arch::is_aarch64_feature_detected!("pmull")
 }
 
 /// Whether AES-GCM runs in hardware.
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-fn has_aes() -> bool {
+pub(super) fn has_aes() -> bool {
     false
 }

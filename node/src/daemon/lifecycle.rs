@@ -70,7 +70,8 @@ impl Daemon {
         let Some(directory) = &network.directory else {
             return;
         };
-        let tun = match Tun::create(&network.link) {
+        let forwarding = &self.config.file.forwarding;
+        let tun = match Tun::create(&network.link, forwarding.queues(), forwarding.tun_offload) {
             Ok(tun) => tun,
             Err(error) => {
                 let problem = error.to_string();

@@ -9,9 +9,13 @@ use ipnet::IpNet;
 use tombolo_engine::{control::PeerStatus, reconcile::ROUTE_METRIC};
 use tombolo_proto::id::NetworkId;
 
-use super::{Daemon, network::Network, wall};
-use crate::report::{
-    NetworkReport, PathKind, PathReport, PeerReport, RouteReport, RouteState, StatusReport,
+use super::{Daemon, boot::has_aes, network::Network, wall};
+use crate::{
+    io::udp::UdpPort,
+    report::{
+        ForwardingReport, NetworkReport, PathKind, PathReport, PeerReport, RouteReport, RouteState,
+        StatusReport,
+    },
 };
 
 impl Daemon {
@@ -25,12 +29,22 @@ impl Daemon {
             port: self.udp.port(),
             endpoints: self.own_endpoints(Instant::now()),
             warnings,
+            forwarding: self.forwarding_report(),
             dropped: owned(self.engine.fib().counters().report()),
             networks: self
                 .networks
                 .keys()
                 .filter_map(|id| self.network_report(*id))
                 .collect(),
+        }
+    }
+
+    fn forwarding_report(&self) -> ForwardingReport {
+        ForwardingReport {
+            queues: self.config.file.forwarding.queues(),
+            cpu_aes: has_aes(),
+            udp_gso: self.udp.iter().all(|socket| socket.max_segments() > 1),
+            udp_gro: self.udp.iter().all(UdpPort::receives_trains),
         }
     }
 
@@ -54,6 +68,17 @@ impl Daemon {
                 .unwrap_or_default(),
             prefix: membership.and_then(|cert| cert.prefix).map(IpNet::V6),
             interface: network.link.to_string(),
+            offload: network
+                .slot
+                .and_then(|slot| self.dataplane.offload(slot))
+                .map(|offload| {
+                    offload
+                        .names()
+                        .iter()
+                        .map(|&name| name.to_owned())
+                        .collect()
+                })
+                .unwrap_or_default(),
             mtu: doc.map(|doc| doc.mtu.0),
             clashes: network.clashes.clone(),
             controller: connected.map(|connected| connected.controller.to_string()),

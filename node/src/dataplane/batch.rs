@@ -1,16 +1,12 @@
 //! The only owner of packet memory. Buffers are made once per thread and reused; nothing is allocated per packet.
 
-use std::{io, io::IoSliceMut, net::SocketAddr};
+use std::{io, io::IoSliceMut, net::SocketAddr, ops::Range};
 
 use quinn_udp::RecvMeta;
-use tombolo_proto::frame::{LANE_HEADER, LANE_OVERHEAD, LANE_TAG};
+use tombolo_engine::offload::{ecn::Ecn, segment};
 
 use crate::io::udp::UdpPort;
 
-/// Largest inner packet a TUN read may give: the largest overlay MTU and some.
-const MAX_PACKET: usize = 9 * 1024;
-/// Room for the longest run of full packets at the default MTU twice over.
-const SEND_BYTES: usize = 256 * 1024;
 /// UDP payload of one segmented send: 65,535 less the longest IP and UDP headers.
 const MAX_RUN_BYTES: usize = 65_535 - 48;
 /// A train of datagrams merged by the kernel is at most this long.
@@ -18,34 +14,40 @@ const RECEIVE_BYTES: usize = 64 * 1024;
 /// Buffers per receive call.
 const RECEIVE_BUFFERS: usize = quinn_udp::BATCH_SIZE;
 
-/// Sealed frames on their way out, laid out back to back: frames of one length to one address form a run, and a run
-/// leaves in one system call.
+/// Sealed frames on their way out, back to back: frames of one length to one address with one congestion mark form a
+/// run, and a run leaves in one system call.
 ///
 /// ```text
-/// | run: frame frame frame … | next frame: 16 header, packet, 16 tag | free
-/// start                      end
+/// | frame frame frame … shorter frame | free
+/// 0                                   end
 /// ```
 #[derive(Debug)]
 pub(super) struct SendBuffer {
     bytes: Box<[u8]>,
-    start: usize,
     end: usize,
     run: Option<Run>,
 }
 
+/// What all frames of a run have in common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Toward {
+    pub(super) to: SocketAddr,
+    pub(super) ecn: Ecn,
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Run {
-    to: SocketAddr,
-    segment: usize,
+    toward: Toward,
+    frame: usize,
     count: usize,
     /// A shorter frame ends a run: only the last segment may be short.
-    ended: bool,
+    has_ended: bool,
 }
 
 /// A run ready to leave.
 #[derive(Debug)]
 pub(super) struct Train<'a> {
-    pub(super) to: SocketAddr,
+    pub(super) toward: Toward,
     pub(super) segment: usize,
     pub(super) contents: &'a [u8],
 }
@@ -53,70 +55,53 @@ pub(super) struct Train<'a> {
 impl SendBuffer {
     pub(super) fn new() -> Self {
         Self {
-            bytes: vec![0; SEND_BYTES].into_boxed_slice(),
-            start: 0,
+            bytes: vec![0; MAX_RUN_BYTES].into_boxed_slice(),
             end: 0,
             run: None,
         }
     }
 
-    /// Where the next inner packet is read to.
-    pub(super) fn packet_room(&mut self) -> &mut [u8] {
-        let from = self.end + LANE_HEADER;
-        &mut self.bytes[from..from + MAX_PACKET]
+    /// How many more frames, the first of `length` bytes and none longer, may join the run. If none may, it has to leave
+    /// first.
+    pub(super) fn room_for(&self, toward: Toward, length: usize, max_segments: usize) -> usize {
+        if self.end + length > self.bytes.len() {
+            return 0;
+        }
+        match self.run {
+            None => max_segments,
+            Some(run) if run.toward != toward || run.has_ended || length > run.frame => 0,
+            Some(run) if length == run.frame => max_segments.saturating_sub(run.count),
+            Some(run) => usize::from(run.count < max_segments),
+        }
     }
 
-    /// The next frame: header room, the packet just read, tag room.
-    pub(super) fn frame(&mut self, packet: usize) -> &mut [u8] {
-        &mut self.bytes[self.end..self.end + packet + LANE_OVERHEAD]
+    /// Where the next frames are written.
+    pub(super) fn free(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.end..]
     }
 
-    /// Whether the next frame, of `length` bytes to `to`, may join the run. If not, the run has to leave first.
-    pub(super) fn joins(&self, to: SocketAddr, length: usize, max_segments: usize) -> bool {
-        self.run.is_none_or(|run| {
-            run.to == to
-                && !run.ended
-                && length <= run.segment
-                && run.count < max_segments
-                && self.end + length - self.start <= MAX_RUN_BYTES
-        })
-    }
-
-    /// Takes the next frame into the run; [`Self::joins`] said that it may.
-    pub(super) fn push(&mut self, to: SocketAddr, length: usize) {
+    /// Takes the frames written to the front of [`Self::free`] into the run; [`Self::room_for`] said that they may.
+    pub(super) fn push(&mut self, toward: Toward, frames: segment::Run) {
         let run = self.run.get_or_insert(Run {
-            to,
-            segment: length,
+            toward,
+            frame: frames.frame,
             count: 0,
-            ended: false,
+            has_ended: false,
         });
-        run.count += 1;
-        run.ended = length < run.segment;
-        self.end += length;
+        run.count += frames.count();
+        run.has_ended = !frames.total.is_multiple_of(run.frame);
+        self.end += frames.total;
     }
 
-    /// The run, if there is one. The frame that comes next stays where it is.
+    /// The run, if there is one, and an empty buffer after it.
     pub(super) fn take(&mut self) -> Option<Train<'_>> {
         let run = self.run.take()?;
-        let contents = &self.bytes[self.start..self.end];
-        self.start = self.end;
+        let end = std::mem::take(&mut self.end);
         Some(Train {
-            to: run.to,
-            segment: run.segment,
-            contents,
+            toward: run.toward,
+            segment: run.frame,
+            contents: &self.bytes[..end],
         })
-    }
-
-    /// Whether another packet of any size fits.
-    pub(super) fn has_room(&self) -> bool {
-        self.end + LANE_HEADER + MAX_PACKET + LANE_TAG <= self.bytes.len()
-    }
-
-    /// Starts over at the front. The run must have been taken.
-    pub(super) fn rewind(&mut self) {
-        debug_assert!(self.run.is_none(), "a run would be lost");
-        self.start = 0;
-        self.end = 0;
     }
 }
 
@@ -126,6 +111,25 @@ pub(super) struct ReceiveBuffer {
     bytes: Box<[u8]>,
     metas: [RecvMeta; RECEIVE_BUFFERS],
     filled: usize,
+}
+
+/// Datagrams of one source with one congestion mark, back to back in the memory of their buffer.
+#[derive(Debug, Clone)]
+pub(super) struct Arrived {
+    pub(super) from: SocketAddr,
+    pub(super) ecn: Ecn,
+    bytes: Range<usize>,
+    stride: usize,
+}
+
+impl Arrived {
+    /// Where each datagram lies, in order.
+    pub(super) fn datagrams(self) -> impl Iterator<Item = Range<usize>> {
+        let Range { start, end } = self.bytes;
+        (start..end)
+            .step_by(self.stride)
+            .map(move |at| at..end.min(at + self.stride))
+    }
 }
 
 impl ReceiveBuffer {
@@ -147,19 +151,17 @@ impl ReceiveBuffer {
         Ok(())
     }
 
-    /// Every datagram of the last [`Self::fill`], in order of arrival.
-    pub(super) fn datagrams(&mut self) -> impl Iterator<Item = (SocketAddr, &mut [u8])> {
-        let trains = self
-            .bytes
-            .chunks_exact_mut(RECEIVE_BYTES)
-            .zip(&self.metas)
-            .take(self.filled);
-        trains.flat_map(|(train, meta)| {
-            let length = meta.len.min(train.len());
-            train[..length]
-                .chunks_mut(meta.stride.max(1))
-                .map(|datagram| (meta.addr, datagram))
-        })
+    /// All of the last [`Self::fill`] in order of arrival, and the memory that it lies in.
+    pub(super) fn arrived(&mut self) -> (&mut [u8], impl Iterator<Item = Arrived>) {
+        let starts = (0..).step_by(RECEIVE_BYTES);
+        let metas = self.metas.iter().take(self.filled);
+        let arrived = metas.zip(starts).map(|(meta, start)| Arrived {
+            from: meta.addr,
+            ecn: Ecn::from_bits(meta.ecn.map_or(0, |ecn| ecn as u8)),
+            bytes: start..start + meta.len.min(RECEIVE_BYTES),
+            stride: meta.stride.max(1),
+        });
+        (&mut self.bytes, arrived)
     }
 }
 
@@ -170,61 +172,90 @@ mod tests {
     #[test]
     fn frames_of_one_length_to_one_address_leave_as_one_train() {
         let mut buffer = SendBuffer::new();
-        let to = an_address(1);
 
         for _ in 0..3 {
-            assert!(buffer.joins(to, 132, 64));
-            buffer.frame(100).fill(7);
-            buffer.push(to, 132);
+            assert!(buffer.room_for(toward(1), 132, 64) > 0);
+            buffer.free()[..132].fill(7);
+            buffer.push(toward(1), frames(132, 132));
         }
 
         let train = buffer.take().expect("a run");
-        assert_eq!(
-            (train.to, train.segment, train.contents.len()),
-            (to, 132, 396)
-        );
+        assert_eq!((train.toward, train.segment), (toward(1), 132));
+        assert_eq!(train.contents, [7; 396]);
         assert!(buffer.take().is_none());
     }
 
     #[test]
-    fn a_shorter_frame_ends_a_run_and_a_longer_one_never_joins() {
+    fn one_shorter_frame_ends_a_run_and_a_longer_one_never_joins() {
         let mut buffer = SendBuffer::new();
-        buffer.push(an_address(1), 132);
-        assert!(!buffer.joins(an_address(1), 133, 64));
-        assert!(!buffer.joins(an_address(2), 132, 64));
+        buffer.push(toward(1), frames(132, 264));
+        assert_eq!(buffer.room_for(toward(1), 133, 64), 0);
+        assert_eq!(buffer.room_for(toward(2), 132, 64), 0);
+        assert_eq!(buffer.room_for(toward(1), 132, 64), 62);
+        assert_eq!(buffer.room_for(toward(1), 60, 64), 1);
 
-        buffer.push(an_address(1), 60);
+        buffer.push(toward(1), frames(60, 60));
 
-        assert!(!buffer.joins(an_address(1), 60, 64));
+        assert_eq!(buffer.room_for(toward(1), 60, 64), 0);
     }
 
     #[test]
-    fn a_frame_that_does_not_join_keeps_its_place_when_the_run_leaves() {
+    fn frames_with_another_congestion_mark_leave_by_themselves() {
         let mut buffer = SendBuffer::new();
-        buffer.push(an_address(1), 132);
-        buffer.frame(10).fill(9);
+        buffer.push(toward(1), frames(132, 132));
+        let marked = Toward {
+            ecn: Ecn::Ect0,
+            ..toward(1)
+        };
 
-        assert!(buffer.take().is_some());
+        assert_eq!(buffer.room_for(marked, 132, 64), 0);
+    }
 
-        assert_eq!(buffer.frame(10), [9; 42]);
-        buffer.push(an_address(2), 42);
-        assert_eq!(buffer.take().expect("a run").contents, [9; 42]);
+    #[test]
+    fn a_super_packet_with_a_short_end_ends_its_run() {
+        let mut buffer = SendBuffer::new();
+
+        buffer.push(toward(1), frames(1432, 3 * 1432 + 100));
+
+        assert_eq!(buffer.room_for(toward(1), 1432, 64), 0);
+        assert_eq!(buffer.take().expect("a run").segment, 1432);
     }
 
     #[test]
     fn a_run_stops_at_the_segment_limit_and_at_64_kib() {
         let mut buffer = SendBuffer::new();
-        buffer.push(an_address(1), 132);
-        assert!(!buffer.joins(an_address(1), 132, 1));
+        buffer.push(toward(1), frames(132, 132));
+        assert_eq!(buffer.room_for(toward(1), 132, 1), 0);
 
         let mut full = SendBuffer::new();
-        while full.joins(an_address(1), 8932, 64) {
-            full.push(an_address(1), 8932);
+        while full.room_for(toward(1), 8932, 64) > 0 {
+            full.push(toward(1), frames(8932, 8932));
         }
         assert_eq!(full.take().expect("a run").contents.len(), 7 * 8932);
     }
 
-    fn an_address(host: u8) -> SocketAddr {
-        SocketAddr::from(([192, 0, 2, host], 9790))
+    #[test]
+    fn a_train_falls_apart_into_its_datagrams() {
+        let arrived = Arrived {
+            from: toward(1).to,
+            ecn: Ecn::NotEct,
+            bytes: 100..350,
+            stride: 100,
+        };
+
+        let datagrams: Vec<_> = arrived.datagrams().collect();
+
+        assert_eq!(datagrams, [100..200, 200..300, 300..350]);
+    }
+
+    fn frames(frame: usize, total: usize) -> segment::Run {
+        segment::Run { frame, total }
+    }
+
+    fn toward(host: u8) -> Toward {
+        Toward {
+            to: SocketAddr::from(([192, 0, 2, host], 9790)),
+            ecn: Ecn::NotEct,
+        }
     }
 }

@@ -1,21 +1,36 @@
-//! UDP to TUN, in the order a packet takes: receive, open and check, write. One thread per address family.
+//! UDP to TUN, in the order a packet takes: receive, open and check, gather into super-packets, write. One thread per
+//! socket.
 
 use std::io;
 
-use tombolo_engine::{counters::DropReason, forward::Inbound};
+use tombolo_engine::{
+    counters::DropReason,
+    fib::{Fib, NetworkSlot},
+    forward::Inbound,
+    offload::{
+        coalesce::{Coalescer, Delivery},
+        ecn,
+        spread::spread,
+    },
+};
 
-use super::{Shared, batch::ReceiveBuffer};
+use super::{
+    Shared, TunTable,
+    batch::{Arrived, ReceiveBuffer},
+};
 use crate::io::{
     stop::{Interest, Stop, Woken},
+    tun::Tun,
     udp::UdpPort,
 };
 
 /// Runs until stopped.
 pub(super) fn run(shared: &Shared, socket: &UdpPort, stop: &Stop) -> io::Result<()> {
     let mut buffer = ReceiveBuffer::new();
+    let mut coalescer = Coalescer::default();
     while socket.wait(Interest::Readable, stop)? == Woken::Ready {
         match buffer.fill(socket) {
-            Ok(()) => deliver(shared, &mut buffer),
+            Ok(()) => deliver(shared, &mut buffer, &mut coalescer),
             Err(error) if is_passing(&error) => {}
             Err(error) => return Err(error),
         }
@@ -23,28 +38,82 @@ pub(super) fn run(shared: &Shared, socket: &UdpPort, stop: &Stop) -> io::Result<
     Ok(())
 }
 
-fn deliver(shared: &Shared, buffer: &mut ReceiveBuffer) {
-    let fib = shared.fib.load();
-    let tuns = shared.tuns.load();
-    for (from, datagram) in buffer.datagrams() {
-        match fib.inbound(from, datagram) {
-            Inbound::Deliver {
-                network,
-                packet,
-                note,
-            } => {
-                let tun = tuns.get(usize::from(network.0)).and_then(Option::as_ref);
-                let packet = datagram.get(packet).unwrap_or_default();
-                if tun.is_none_or(|tun| tun.write(packet).is_err()) {
-                    shared.count(DropReason::TunWrite);
+fn deliver(shared: &Shared, buffer: &mut ReceiveBuffer, coalescer: &mut Coalescer<NetworkSlot>) {
+    let batch = Batch {
+        shared,
+        fib: &shared.fib.load(),
+        tuns: &shared.tuns.load(),
+    };
+    let (memory, arrived) = buffer.arrived();
+    for train in arrived {
+        batch.open(memory, train, coalescer);
+    }
+    coalescer.flush(memory, |network, delivery| batch.write(network, &delivery));
+}
+
+/// What holds for all datagrams of one receive call.
+struct Batch<'a> {
+    shared: &'a Shared,
+    fib: &'a Fib,
+    tuns: &'a TunTable,
+}
+
+impl Batch<'_> {
+    fn open(&self, memory: &mut [u8], train: Arrived, coalescer: &mut Coalescer<NetworkSlot>) {
+        let Arrived { from, ecn, .. } = train;
+        for at in train.datagrams() {
+            let start = at.start;
+            match self.fib.inbound(from, &mut memory[at]) {
+                Inbound::Deliver {
+                    network,
+                    packet,
+                    note,
+                } => {
+                    if let Some(note) = note {
+                        self.shared.punt(note);
+                    }
+                    let packet = start + packet.start..start + packet.end;
+                    if ecn::decapsulate(&mut memory[packet.clone()], ecn).is_err() {
+                        self.shared.count(DropReason::Congestion);
+                        continue;
+                    }
+                    let Some(tun) = self.tun(network) else {
+                        self.shared.count(DropReason::TunWrite);
+                        continue;
+                    };
+                    coalescer.push(
+                        network,
+                        tun.merges(),
+                        memory,
+                        packet,
+                        |network, delivery| {
+                            self.write(network, &delivery);
+                        },
+                    );
                 }
-                if let Some(note) = note {
-                    shared.punt(note);
-                }
+                Inbound::Punt(punt) => self.shared.punt(punt),
+                Inbound::Drop(_) => {}
             }
-            Inbound::Punt(punt) => shared.punt(punt),
-            Inbound::Drop(_) => {}
         }
+    }
+
+    fn write(&self, network: NetworkSlot, delivery: &Delivery<'_>) {
+        let written = self.tun(network).is_some_and(|tun| {
+            let queue = match tun.queues() {
+                1 => 0,
+                queues => delivery.slices().next().map_or(0, spread) as usize % queues,
+            };
+            tun.write(queue, delivery).is_ok()
+        });
+        if !written {
+            for _ in 0..delivery.packets() {
+                self.shared.count(DropReason::TunWrite);
+            }
+        }
+    }
+
+    fn tun(&self, network: NetworkSlot) -> Option<&Tun> {
+        self.tuns.get(usize::from(network.0))?.as_deref()
     }
 }
 

@@ -1,111 +1,162 @@
-//! TUN to UDP, in the order a packet takes: read, look up and seal, collect runs, send. One thread per network.
+//! TUN to UDP, in the order a packet takes: read, look up, cut into frames, seal, collect runs, send. One thread per queue
+//! of a network's TUN.
+//!
+//! Nothing waits for company: what has been read is sent as soon as the TUN has nothing more to give.
 
 use std::{io, sync::Arc};
 
-use tombolo_engine::{counters::DropReason, fib::NetworkSlot, forward::Outbound};
-use tombolo_proto::frame::LANE_OVERHEAD;
+use tombolo_engine::{
+    counters::DropReason,
+    fib::{Fib, NetworkSlot},
+    forward::Hop,
+    offload::{ecn, segment::Segmenter, virtio::VirtioHeader},
+};
+use tombolo_proto::frame::{LANE_HEADER, LANE_TAG};
 
 use super::{
     Shared,
-    batch::{SendBuffer, Train},
+    batch::{SendBuffer, Toward, Train},
 };
 use crate::io::{
     stop::{Interest, Stop, Woken},
-    tun::Tun,
+    tun::{MAX_READ, Tun},
     udp::UdpPort,
 };
 
-/// Packets between two looks at the forwarding table and the stop flag.
+/// Reads between two looks at the forwarding table and the stop flag.
 const BATCH: usize = 256;
 
-/// Runs until stopped, or until the device is gone.
-pub(super) fn run(
-    shared: &Shared,
-    network: NetworkSlot,
-    tun: &Arc<Tun>,
-    stop: &Stop,
-) -> io::Result<()> {
-    let mut buffer = SendBuffer::new();
-    while tun.wait_readable(stop)? == Woken::Ready {
-        forward_batch(shared, network, tun, &mut buffer, stop)?;
-    }
-    Ok(())
+/// What a forwarding thread works with.
+pub(super) struct Outbound<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) network: NetworkSlot,
+    pub(super) tun: &'a Arc<Tun>,
+    pub(super) queue: usize,
+    pub(super) stop: &'a Stop,
 }
 
-fn forward_batch(
-    shared: &Shared,
-    network: NetworkSlot,
-    tun: &Tun,
-    buffer: &mut SendBuffer,
-    stop: &Stop,
-) -> io::Result<()> {
-    let fib = shared.fib.load();
-    for _ in 0..BATCH {
-        if !buffer.has_room() {
-            send_run(shared, buffer, stop);
-            buffer.rewind();
-        }
-        let Some(length) = tun.read(buffer.packet_room())? else {
-            break;
-        };
-        match fib.outbound(network, buffer.frame(length)) {
-            Outbound::Send { to, .. } => {
-                let Some(socket) = shared.udp.toward(to) else {
-                    shared.count(DropReason::SocketSend);
-                    continue;
+impl Outbound<'_> {
+    /// Runs until stopped, or until the device is gone.
+    pub(super) fn run(&self) -> io::Result<()> {
+        let mut read = vec![0; MAX_READ].into_boxed_slice();
+        let mut send = SendBuffer::new();
+        while self.tun.wait_readable(self.queue, self.stop)? == Woken::Ready {
+            let fib = self.shared.fib.load();
+            for _ in 0..BATCH {
+                let Some(length) = self.tun.read(self.queue, &mut read)? else {
+                    break;
                 };
-                if !buffer.joins(to, length + LANE_OVERHEAD, socket.max_segments()) {
-                    send_run(shared, buffer, stop);
-                }
-                buffer.push(to, length + LANE_OVERHEAD);
+                self.forward(&fib, &read[..length], &mut send);
             }
-            Outbound::Punt(punt) => shared.punt(punt),
-            Outbound::Drop(_) => {}
+            self.leave(&mut send);
         }
+        Ok(())
     }
-    send_run(shared, buffer, stop);
-    buffer.rewind();
-    Ok(())
-}
 
-fn send_run(shared: &Shared, buffer: &mut SendBuffer, stop: &Stop) {
-    let Some(train) = buffer.take() else { return };
-    let Some(socket) = shared.udp.toward(train.to) else {
-        return;
-    };
-    for _ in 0..send_train(socket, &train, stop) {
-        shared.count(DropReason::SocketSend);
-    }
-}
-
-/// Sends a train whole; where the path does not take trains, one by one. Says how many datagrams were lost.
-fn send_train(socket: &UdpPort, train: &Train<'_>, stop: &Stop) -> usize {
-    if send_when_possible(socket, train, train.contents, stop).is_ok() {
-        return 0;
-    }
-    if train.contents.len() <= train.segment {
-        return 1;
-    }
-    let datagrams = train.contents.chunks(train.segment);
-    datagrams
-        .map(|datagram| usize::from(send_when_possible(socket, train, datagram, stop).is_err()))
-        .sum()
-}
-
-fn send_when_possible(
-    socket: &UdpPort,
-    train: &Train<'_>,
-    contents: &[u8],
-    stop: &Stop,
-) -> io::Result<()> {
-    loop {
-        match socket.send(train.to, contents, train.segment) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                if socket.wait(Interest::Writable, stop)? == Woken::Stop {
-                    return Err(error);
+    fn forward(&self, fib: &Fib, read: &[u8], send: &mut SendBuffer) {
+        let Ok((header, packet)) = VirtioHeader::parse(read) else {
+            return self.shared.count(DropReason::BadSuperPacket);
+        };
+        let Ok(hop) = fib.route(self.network, packet) else {
+            return;
+        };
+        let Ok(mut segments) = Segmenter::new(&header, packet) else {
+            return self.shared.count(DropReason::BadSuperPacket);
+        };
+        let Some(to) = hop.to() else {
+            return self.punt(&hop, segments, send);
+        };
+        let Some(socket) = self.shared.udp.toward(to, self.queue) else {
+            return self.shared.count(DropReason::SocketSend);
+        };
+        let toward = Toward {
+            to,
+            ecn: ecn::encapsulated(ecn::mark_of(packet)),
+        };
+        while !segments.is_done() {
+            let length = segments.frame_length();
+            let mut most = send.room_for(toward, length, socket.max_segments());
+            if most == 0 {
+                self.leave(send);
+                most = send.room_for(toward, length, socket.max_segments());
+            }
+            let Ok(Some(run)) = segments.fill(send.free(), most) else {
+                return self.shared.count(DropReason::BadSuperPacket);
+            };
+            if header.gso.is_none() {
+                adapt(&hop, send.free(), length);
+            }
+            if hop.seal(run.frames(send.free())) {
+                send.push(toward, run);
+            } else {
+                for frame in run.frames(send.free()) {
+                    self.shared.punt(hop.punt(frame));
                 }
             }
-            done => return done,
         }
+    }
+
+    /// Without a lane the packets go to the slow path, one by one.
+    fn punt(&self, hop: &Hop<'_>, mut segments: Segmenter<'_>, send: &mut SendBuffer) {
+        self.leave(send);
+        while let Ok(Some(run)) = segments.fill(send.free(), usize::MAX) {
+            for frame in run.frames(send.free()) {
+                self.shared.punt(hop.punt(frame));
+            }
+        }
+    }
+
+    /// Sends the run.
+    fn leave(&self, send: &mut SendBuffer) {
+        let Some(train) = send.take() else { return };
+        let Some(socket) = self.shared.udp.toward(train.toward.to, self.queue) else {
+            return;
+        };
+        for _ in 0..self.send(socket, &train) {
+            self.shared.count(DropReason::SocketSend);
+        }
+    }
+
+    /// Sends a train whole; where the path does not take trains, one by one. Says how many datagrams were lost.
+    fn send(&self, socket: &UdpPort, train: &Train<'_>) -> usize {
+        if self
+            .send_when_possible(socket, train, train.contents)
+            .is_ok()
+        {
+            return 0;
+        }
+        if train.contents.len() <= train.segment {
+            return 1;
+        }
+        let datagrams = train.contents.chunks(train.segment);
+        datagrams
+            .map(|datagram| usize::from(self.send_when_possible(socket, train, datagram).is_err()))
+            .sum()
+    }
+
+    fn send_when_possible(
+        &self,
+        socket: &UdpPort,
+        train: &Train<'_>,
+        contents: &[u8],
+    ) -> io::Result<()> {
+        let Toward { to, ecn } = train.toward;
+        loop {
+            match socket.send(to, ecn, contents, train.segment) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if socket.wait(Interest::Writable, self.stop)? == Woken::Stop {
+                        return Err(error);
+                    }
+                }
+                done => return done,
+            }
+        }
+    }
+}
+
+/// A packet that is no super-packet may be a SYN.
+fn adapt(hop: &Hop<'_>, frame: &mut [u8], length: usize) {
+    if let Some(packet) = frame.get_mut(LANE_HEADER..length - LANE_TAG) {
+        hop.adapt(packet);
     }
 }

@@ -1,12 +1,30 @@
-//! TUN devices. One per network, without offload: a read gives one packet, a write takes one.
+//! TUN devices. One per network, with one or more queues.
+//!
+//! With offload a read gives, and a write takes, a packet or a super-packet behind a virtio header (see
+//! [`tombolo_engine::offload`]). Without, the header is made up on reading and left out on writing, so that whoever uses
+//! a queue sees no difference.
 
-use std::{fs::OpenOptions, io, os::fd::AsFd as _};
+use std::{
+    fs::OpenOptions,
+    io::{self, IoSlice},
+    os::fd::AsFd as _,
+};
 
 use rustix::net::{AddressFamily, SocketType, netdevice::name_to_index, socket};
-use tombolo_engine::reconcile::LinkName;
+use tombolo_engine::{
+    offload::{
+        MAX_SUPER_PACKET,
+        coalesce::{Delivery, Merges},
+        virtio::VIRTIO_NET_HDR_LEN,
+    },
+    reconcile::LinkName,
+};
 use tun_rs::{DeviceBuilder, SyncDevice};
 
-use super::stop::{Interest, Stop, Woken};
+use super::{
+    stop::{Interest, Stop, Woken},
+    tun_offload::{self, TunOffload},
+};
 
 /// Where the kernel hands out TUN devices.
 const TUN_PATH: &str = "/dev/net/tun";
@@ -63,15 +81,19 @@ pub fn exists(name: &LinkName) -> bool {
         .is_ok_and(|fd| name_to_index(&fd, name.as_str()).is_ok())
 }
 
+/// Most that a read can bring: a virtio header and a super-packet.
+pub const MAX_READ: usize = VIRTIO_NET_HDR_LEN + MAX_SUPER_PACKET;
+
 /// A TUN device. It vanishes with the last reference to it.
 pub struct Tun {
-    device: SyncDevice,
+    queues: Vec<SyncDevice>,
+    offload: TunOffload,
     name: LinkName,
 }
 
 impl Tun {
-    /// Makes a device that is down and has no addresses.
-    pub fn create(name: &LinkName) -> Result<Self, TunError> {
+    /// Makes a device that is down and has no addresses. `queues` is at least 1; of `offload`, what this kernel has.
+    pub fn create(name: &LinkName, queues: usize, offload: TunOffload) -> Result<Self, TunError> {
         check_driver()?;
         if exists(name) {
             return Err(TunError::NameTaken(name.clone()));
@@ -88,15 +110,42 @@ impl Tun {
                 }
             }
         };
-        let device = DeviceBuilder::new()
-            .name(name.as_str())
-            .inherit_enable_state()
-            .build_sync()
-            .map_err(failed)?;
-        device.set_nonblocking(true).map_err(failed)?;
+        let open = |with_header: bool| {
+            DeviceBuilder::new()
+                .name(name.as_str())
+                .inherit_enable_state()
+                .offload(with_header)
+                .multi_queue(queues > 1)
+                .build_sync()
+        };
+        let with_header = if offload == TunOffload::None {
+            None
+        } else {
+            open(true).ok()
+        };
+        let (first, offload) = match with_header {
+            Some(device) => {
+                let given = tun_offload::enable(&device, offload).map_err(failed)?;
+                (device, given)
+            }
+            None => (open(false).map_err(failed)?, TunOffload::None),
+        };
+        let mut devices = vec![first];
+        for _ in 1..queues {
+            let next = devices[0].try_clone().map_err(failed)?;
+            devices.push(next);
+        }
+        // What the kernel does for a device is one setting for all its queues, and opening a queue asked for everything.
+        if queues > 1 && offload != TunOffload::None {
+            tun_offload::enable(&devices[0], offload).map_err(failed)?;
+        }
+        for device in &devices {
+            device.set_nonblocking(true).map_err(failed)?;
+        }
         silence_autoconfiguration(name);
         Ok(Self {
-            device,
+            queues: devices,
+            offload,
             name: name.clone(),
         })
     }
@@ -107,32 +156,81 @@ impl Tun {
         &self.name
     }
 
-    /// Takes one packet, if there is one.
-    pub fn read(&self, into: &mut [u8]) -> io::Result<Option<usize>> {
+    /// What the kernel does for it.
+    #[must_use]
+    pub const fn offload(&self) -> TunOffload {
+        self.offload
+    }
+
+    /// What may be written as a super-packet.
+    #[must_use]
+    pub const fn merges(&self) -> Merges {
+        self.offload.merges()
+    }
+
+    /// How many queues there are.
+    #[must_use]
+    pub const fn queues(&self) -> usize {
+        self.queues.len()
+    }
+
+    /// Takes one packet or super-packet behind its virtio header, if there is one. `into` holds [`MAX_READ`] bytes.
+    pub fn read(&self, queue: usize, into: &mut [u8]) -> io::Result<Option<usize>> {
+        let (room, made_up) = match self.offload {
+            TunOffload::None => {
+                let (header, packet) = into.split_at_mut(VIRTIO_NET_HDR_LEN);
+                header.fill(0);
+                (packet, VIRTIO_NET_HDR_LEN)
+            }
+            TunOffload::Tcp | TunOffload::TcpAndUdp => (into, 0),
+        };
         loop {
-            match self.device.recv(into) {
-                Ok(length) => return Ok(Some(length)),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+            match rustix::io::read(&self.queues[queue], &mut *room) {
+                Ok(length) => return Ok(Some(made_up + length)),
+                Err(rustix::io::Errno::AGAIN) => return Ok(None),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
             }
         }
     }
 
-    /// Hands one packet to the kernel. It fails while the link is down.
-    pub fn write(&self, packet: &[u8]) -> io::Result<()> {
-        self.device.send(packet).map(|_| ())
+    /// Hands a packet or super-packet to the kernel. It fails while the link is down.
+    pub fn write(&self, queue: usize, delivery: &Delivery<'_>) -> io::Result<()> {
+        let header = delivery.header.encode();
+        let mut slices = [IoSlice::new(&[]); Delivery::MAX_SLICES + 1];
+        let mut count = 0;
+        if self.offload != TunOffload::None {
+            slices[0] = IoSlice::new(&header);
+            count = 1;
+        }
+        for (slot, slice) in slices[count..].iter_mut().zip(delivery.slices()) {
+            *slot = IoSlice::new(slice);
+        }
+        count += delivery.packets();
+        loop {
+            match rustix::io::writev(&self.queues[queue], &slices[..count]) {
+                Ok(_) => return Ok(()),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 
-    /// Blocks until there is a packet to read.
-    pub fn wait_readable(&self, stop: &Stop) -> io::Result<Woken> {
-        stop.wait(self.device.as_fd(), Interest::Readable)
+    /// Blocks until there is something to read.
+    pub fn wait_readable(&self, queue: usize, stop: &Stop) -> io::Result<Woken> {
+        stop.wait(self.queues[queue].as_fd(), Interest::Readable)
     }
 }
 
 impl std::fmt::Debug for Tun {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Tun({})", self.name)
+        write!(
+            f,
+            "Tun({}, {} queues, {:?})",
+            self.name,
+            self.queues.len(),
+            self.offload
+        )
     }
 }
 

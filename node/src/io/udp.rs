@@ -2,13 +2,14 @@
 
 use std::{
     io::{self, IoSliceMut},
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     os::fd::AsFd as _,
 };
 
-use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
+use quinn_udp::{EcnCodepoint, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 use rustix::net::sockopt::{set_socket_recv_buffer_size_force, set_socket_send_buffer_size_force};
 use socket2::{Domain, Protocol, Socket, Type};
+use tombolo_engine::offload::ecn::Ecn;
 
 use super::stop::{Interest, Stop, Woken};
 
@@ -26,14 +27,26 @@ pub enum BindError {
     Other(u16, io::Error),
 }
 
+/// How the sockets are opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UdpOptions {
+    /// The port of all of them; 0 takes any free one.
+    pub port: u16,
+    /// Sockets per family, at least 1. The kernel spreads peers over them.
+    pub queues: usize,
+    /// Whether to send trains of datagrams in one go (`UDP_SEGMENT`) where the kernel can.
+    pub gso: bool,
+}
+
 /// A socket of one family.
 pub struct UdpPort {
     socket: Socket,
     state: UdpSocketState,
+    gso: bool,
 }
 
 impl UdpPort {
-    fn bind(address: SocketAddr) -> io::Result<Self> {
+    fn bind(address: SocketAddr, options: UdpOptions) -> io::Result<Self> {
         let socket = Socket::new(
             Domain::for_address(address),
             Type::DGRAM,
@@ -41,6 +54,9 @@ impl UdpPort {
         )?;
         if address.is_ipv6() {
             socket.set_only_v6(true)?;
+        }
+        if options.queues > 1 {
+            socket.set_reuse_port(true)?;
         }
         socket.bind(&address.into())?;
         let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
@@ -51,7 +67,11 @@ impl UdpPort {
         if set_socket_send_buffer_size_force(&socket, SOCKET_BUFFER).is_err() {
             state.set_send_buffer_size(UdpSockRef::from(&socket), SOCKET_BUFFER)?;
         }
-        Ok(Self { socket, state })
+        Ok(Self {
+            socket,
+            state,
+            gso: options.gso,
+        })
     }
 
     fn port(&self) -> io::Result<u16> {
@@ -62,17 +82,33 @@ impl UdpPort {
             .map_or(0, |address| address.port()))
     }
 
-    /// Datagrams that one [`Self::send`] may carry.
+    /// Datagrams that one [`Self::send`] may carry. It drops to 1 when a network card turns out not to take trains.
     #[must_use]
     pub fn max_segments(&self) -> usize {
-        self.state.max_gso_segments()
+        if self.gso {
+            self.state.max_gso_segments()
+        } else {
+            1
+        }
     }
 
-    /// Sends `contents` as datagrams of `segment` bytes each (the last may be shorter). Never blocks.
-    pub fn send(&self, to: SocketAddr, contents: &[u8], segment: usize) -> io::Result<()> {
+    /// Whether the kernel hands over trains of datagrams.
+    #[must_use]
+    pub fn receives_trains(&self) -> bool {
+        self.state.gro_segments() > 1
+    }
+
+    /// Sends `contents` as datagrams of `segment` bytes each (the last may be shorter), all marked `ecn`. Never blocks.
+    pub fn send(
+        &self,
+        to: SocketAddr,
+        ecn: Ecn,
+        contents: &[u8],
+        segment: usize,
+    ) -> io::Result<()> {
         let transmit = Transmit {
             destination: to,
-            ecn: None,
+            ecn: EcnCodepoint::from_bits(ecn.bits()),
             contents,
             segment_size: (contents.len() > segment).then_some(segment),
             src_ip: None,
@@ -106,44 +142,41 @@ impl std::fmt::Debug for UdpPort {
 /// The sockets of both families, on one port number. A host may lack one of the families.
 #[derive(Debug)]
 pub struct UdpSockets {
-    v4: Option<UdpPort>,
-    v6: Option<UdpPort>,
+    v4: Vec<UdpPort>,
+    v6: Vec<UdpPort>,
     port: u16,
 }
 
 impl UdpSockets {
-    /// Opens `port` in every family that the host has; port 0 takes any free one.
-    pub fn bind(port: u16) -> Result<Self, BindError> {
-        let other = |error| BindError::Other(port, error);
-        let v4 = bind_family(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))?;
-        let port = match &v4 {
-            Some(socket) => socket.port().map_err(other)?,
-            None => port,
-        };
-        let v6 = bind_family(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)))?;
-        let port = match &v6 {
-            Some(socket) => socket.port().map_err(other)?,
-            None => port,
-        };
-        if v4.is_none() && v6.is_none() {
-            return Err(other(io::Error::from(io::ErrorKind::Unsupported)));
+    /// Opens the port in every family that the host has.
+    pub fn bind(options: UdpOptions) -> Result<Self, BindError> {
+        let v4 = bind_family(Ipv4Addr::UNSPECIFIED.into(), options)?;
+        let port = port_of(&v4).unwrap_or(options.port);
+        let v6 = bind_family(Ipv6Addr::UNSPECIFIED.into(), UdpOptions { port, ..options })?;
+        let port = port_of(&v6).unwrap_or(port);
+        if v4.is_empty() && v6.is_empty() {
+            return Err(BindError::Other(
+                port,
+                io::Error::from(io::ErrorKind::Unsupported),
+            ));
         }
         Ok(Self { v4, v6, port })
     }
 
-    /// The port number of both.
+    /// The port number of all.
     #[must_use]
     pub const fn port(&self) -> u16 {
         self.port
     }
 
-    /// The socket that reaches `address`.
+    /// The socket that reaches `address`, for the forwarding threads of `queue`.
     #[must_use]
-    pub const fn toward(&self, address: SocketAddr) -> Option<&UdpPort> {
-        match address {
-            SocketAddr::V4(_) => self.v4.as_ref(),
-            SocketAddr::V6(_) => self.v6.as_ref(),
-        }
+    pub fn toward(&self, address: SocketAddr, queue: usize) -> Option<&UdpPort> {
+        let family = match address {
+            SocketAddr::V4(_) => &self.v4,
+            SocketAddr::V6(_) => &self.v6,
+        };
+        family.get(queue)
     }
 
     /// Every open socket.
@@ -152,15 +185,40 @@ impl UdpSockets {
     }
 }
 
-fn bind_family(address: SocketAddr) -> Result<Option<UdpPort>, BindError> {
-    match UdpPort::bind(address) {
-        Ok(socket) => Ok(Some(socket)),
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-            Err(BindError::InUse(address.port()))
+fn port_of(family: &[UdpPort]) -> Option<u16> {
+    family.first().and_then(|socket| socket.port().ok())
+}
+
+/// No sockets if the host lacks the family.
+fn bind_family(address: IpAddr, options: UdpOptions) -> Result<Vec<UdpPort>, BindError> {
+    let mut sockets = Vec::<UdpPort>::new();
+    if options.queues > 1 && options.port != 0 {
+        // Sockets that share a port would also share it with another program's that are willing to: ask first.
+        let alone = UdpOptions {
+            queues: 1,
+            ..options
+        };
+        match UdpPort::bind(SocketAddr::new(address, options.port), alone) {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                return Err(BindError::InUse(options.port));
+            }
+            Err(error) if is_missing_family(&error) => return Ok(sockets),
+            Err(error) => return Err(BindError::Other(options.port, error)),
         }
-        Err(error) if is_missing_family(&error) => Ok(None),
-        Err(error) => Err(BindError::Other(address.port(), error)),
     }
+    for _ in 0..options.queues {
+        let port = port_of(&sockets).unwrap_or(options.port);
+        match UdpPort::bind(SocketAddr::new(address, port), options) {
+            Ok(socket) => sockets.push(socket),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                return Err(BindError::InUse(port));
+            }
+            Err(error) if is_missing_family(&error) => break,
+            Err(error) => return Err(BindError::Other(port, error)),
+        }
+    }
+    Ok(sockets)
 }
 
 fn is_missing_family(error: &io::Error) -> bool {
