@@ -14,6 +14,7 @@ mod laboratory;
 mod lanes;
 mod leaving;
 mod mtu;
+mod offload;
 mod privacy;
 mod rekey;
 mod revocation;
