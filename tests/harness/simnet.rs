@@ -143,6 +143,12 @@ impl SimNet {
         self.enqueue(datagram, now + late);
     }
 
+    /// How many of the datagrams that were picked have not come by yet.
+    #[must_use]
+    pub fn still_picked(&self) -> u32 {
+        self.picked.iter().map(|(_, times, _)| times).sum()
+    }
+
     fn fate(&mut self, looks: Looks) -> Option<Fate> {
         let (_, times, fate) = self
             .picked

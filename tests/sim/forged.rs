@@ -7,7 +7,6 @@ use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use tombolo_engine::counters::DropReason;
 use tombolo_proto::frame::{LANE_HEADER, LANE_OVERHEAD};
 use tombolo_tests::{
-    overlay::repetitions,
     simnet::{Conditions, Delivery},
     world::{Handshake, Name, World},
 };
@@ -15,30 +14,30 @@ use tombolo_tests::{
 const A: Name = Name(1);
 const B: Name = Name(2);
 const SECOND: Duration = Duration::from_secs(1);
+/// Of each kind.
+const COUNT: u64 = 1_000_000;
 /// First byte of a lane data frame.
 const DATA: u8 = 0x10;
 
 #[test]
 fn forged_frames_are_dropped_for_their_tags() {
     let mut scene = Scene::new(1);
-    let count = how_many();
 
-    for _ in 0..count {
+    for _ in 0..COUNT {
         let mut forged = scene.any_fresh();
         let bit = scene.rng.random_range(LANE_HEADER * 8..forged.len() * 8);
         forged[bit / 8] ^= 1 << (bit % 8);
         scene.give(forged);
     }
 
-    scene.finish(DropReason::BadTag, count);
+    scene.finish(DropReason::BadTag);
 }
 
 #[test]
 fn frames_with_a_changed_counter_are_dropped_for_their_tags() {
     let mut scene = Scene::new(2);
-    let count = how_many();
 
-    for _ in 0..count {
+    for _ in 0..COUNT {
         let mut forged = scene.any_fresh();
         // Far enough above the genuine ones that it is none of them.
         let counter: u64 = scene.rng.random_range(1 << 20..1 << 24);
@@ -46,44 +45,42 @@ fn frames_with_a_changed_counter_are_dropped_for_their_tags() {
         scene.give(forged);
     }
 
-    scene.finish(DropReason::BadTag, count);
+    scene.finish(DropReason::BadTag);
 }
 
 #[test]
 fn frames_beyond_the_limit_of_the_key_are_dropped_unopened() {
     let mut scene = Scene::new(3);
-    let count = how_many();
 
-    for _ in 0..count {
+    for _ in 0..COUNT {
         let mut forged = scene.any_fresh();
         let counter: u64 = scene.rng.random_range(3 << 24..=u64::MAX);
         forged[8..LANE_HEADER].copy_from_slice(&counter.to_le_bytes());
         scene.give(forged);
     }
 
-    scene.finish(DropReason::Exhausted, count);
+    scene.finish(DropReason::Exhausted);
 }
 
 #[test]
 fn frames_for_another_lane_or_with_unknown_flags_are_dropped_for_that() {
     let mut scene = Scene::new(4);
-    let count = how_many();
 
-    for _ in 0..count {
+    for _ in 0..COUNT {
         let mut forged = scene.any_fresh();
         let bit = scene.rng.random_range(32..64);
         forged[bit / 8] ^= 1 << (bit % 8);
         scene.give(forged);
     }
-    scene.finish(DropReason::UnknownLane, count);
+    scene.finish(DropReason::UnknownLane);
 
     let mut scene = Scene::new(5);
-    for _ in 0..count {
+    for _ in 0..COUNT {
         let mut forged = scene.any_fresh();
         forged[scene.rng.random_range(1..4)] = scene.rng.random_range(1..=u8::MAX);
         scene.give(forged);
     }
-    scene.finish(DropReason::UnknownFrame, count);
+    scene.finish(DropReason::UnknownFrame);
 }
 
 #[test]
@@ -98,35 +95,33 @@ fn replayed_frames_are_dropped_as_such_however_old() {
     let used: Vec<Vec<u8>> = scene.frames_heard();
     assert!(used.len() >= 10_000);
     scene.start_counting();
-    let count = how_many();
 
-    for _ in 0..count {
+    for _ in 0..COUNT {
         let replayed = used[scene.rng.random_range(0..used.len())].clone();
         scene.give(replayed);
     }
 
-    scene.finish(DropReason::Replayed, count);
+    scene.finish(DropReason::Replayed);
 }
 
 #[test]
 fn truncated_frames_are_dropped_for_their_tags_or_as_no_frames() {
     let mut scene = Scene::new(7);
-    let count = how_many();
 
-    for _ in 0..count {
+    for _ in 0..COUNT {
         let mut cut = scene.any_fresh();
         cut.truncate(scene.rng.random_range(LANE_OVERHEAD..cut.len()));
         scene.give(cut);
     }
-    scene.finish(DropReason::BadTag, count);
+    scene.finish(DropReason::BadTag);
 
     let mut scene = Scene::new(8);
-    for _ in 0..count {
+    for _ in 0..COUNT {
         let mut cut = scene.any_fresh();
         cut.truncate(scene.rng.random_range(0..LANE_OVERHEAD));
         scene.give(cut);
     }
-    scene.finish(DropReason::UnknownFrame, count);
+    scene.finish(DropReason::UnknownFrame);
 }
 
 #[test]
@@ -139,23 +134,22 @@ fn reflected_frames_are_for_no_lane_of_their_sender_and_never_open() {
     let own: Vec<Vec<u8>> = scene.frames_heard();
     scene.world.run_for(SECOND);
     scene.start_counting();
-    let count = how_many();
 
-    for _ in 0..count {
+    for _ in 0..COUNT {
         let reflected = own[scene.rng.random_range(0..own.len())].clone();
         scene.give(reflected);
     }
-    scene.finish(DropReason::UnknownLane, count);
+    scene.finish(DropReason::UnknownLane);
 
     // Also when the attacker puts the right index: keys differ by direction.
     let mut scene = Scene::new(9);
     let receiver = scene.any_fresh()[4..8].to_vec();
-    for _ in 0..count {
+    for _ in 0..COUNT {
         let mut reflected = own[scene.rng.random_range(0..own.len())].clone();
         reflected[4..8].copy_from_slice(&receiver);
         scene.give(reflected);
     }
-    scene.finish(DropReason::BadTag, count);
+    scene.finish(DropReason::BadTag);
 }
 
 /// Two nodes with a session, and frames from B to A that have not arrived yet.
@@ -225,8 +219,8 @@ impl Scene {
         self.world.receive(A, self.from, datagram);
     }
 
-    /// Exactly `count` drops for `reason` and no others, nothing delivered; every genuine frame still opens, once.
-    fn finish(mut self, reason: DropReason, count: usize) {
+    /// Exactly [`COUNT`] drops for `reason` and no others, nothing delivered; every genuine frame still opens, once.
+    fn finish(mut self, reason: DropReason) {
         let rises: Vec<(DropReason, u64)> = DropReason::ALL
             .into_iter()
             .zip(
@@ -237,7 +231,7 @@ impl Scene {
             )
             .filter(|(_, rise)| *rise > 0)
             .collect();
-        assert_eq!(rises, [(reason, count as u64)]);
+        assert_eq!(rises, [(reason, COUNT)]);
         assert_eq!(self.world.received(A).len(), self.delivered);
         let packets = [(B, self.world.send(A, B)), (A, self.world.send(B, A))];
         self.world.run_for(SECOND);
@@ -245,8 +239,4 @@ impl Scene {
             assert!(self.world.has_received(to, packet));
         }
     }
-}
-
-fn how_many() -> usize {
-    repetitions(20_000, 1_000_000)
 }

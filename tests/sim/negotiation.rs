@@ -64,6 +64,7 @@ fn whatever_happens_to_one_message_the_session_comes_up_and_loses_nothing() {
 fn a_rekey_under_traffic_survives_what_happens_to_any_one_message_without_loss() {
     // With the lane before still good, even a lost answer costs nothing.
     let messages = messages_of(Handshake::Real, Opening::One);
+    let (mut picked, mut spent) = (0, 0);
     for (message, (times, fate)) in messages
         .iter()
         .flat_map(|looks| FATES.map(|fate| (*looks, fate)))
@@ -88,12 +89,16 @@ fn a_rekey_under_traffic_survives_what_happens_to_any_one_message_without_loss()
         }
         let age = world.status(A, B).expect("a peer").last_handshake;
         world.run_for(SECOND);
+        picked += 1;
+        spent += u32::from(world.net.still_picked() < 2 * times);
 
         let what = format!("{message:?} {times} {fate:?}");
         assert!(world.received(B).ends_with(&sent.0), "{what}");
         assert!(world.received(A).ends_with(&sent.1), "{what}");
         assert!(age < made.map(|made| made + SECOND * 5), "{what}: {age:?}");
     }
+    // The length of a message depends on random indices, so now and then one is not recognised.
+    assert!(spent > picked * 3 / 4, "{spent} of {picked} came by");
 }
 
 #[test]

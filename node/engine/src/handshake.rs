@@ -203,8 +203,8 @@ impl Offered {
         }
         .derive();
         Some(LaneKeys {
-            seal: offerer,
-            open: answerer,
+            seal: *offerer,
+            open: *answerer,
         })
     }
 }
@@ -258,8 +258,8 @@ fn answer_with(
     }
     .derive();
     let keys = LaneKeys {
-        seal: answerer,
-        open: offerer,
+        seal: *answerer,
+        open: *offerer,
     };
     Some((answer, keys))
 }
@@ -301,7 +301,7 @@ struct Agreement<'a> {
 
 impl Agreement<'_> {
     /// The offerer's sealing key and the answerer's.
-    fn derive(self) -> [[u8; 32]; 2] {
+    fn derive(self) -> [Zeroizing<[u8; 32]>; 2] {
         let mut transcript = Sha256::new()
             .chain_update(LABEL)
             .chain_update(self.network.get().to_be_bytes())
@@ -323,9 +323,9 @@ impl Agreement<'_> {
         };
         let expander = Hkdf::<Sha256>::new(Some(LABEL), input);
         [b"offerer".as_slice(), b"answerer"].map(|direction| {
-            let mut key = [0; 32];
+            let mut key = Zeroizing::new([0; 32]);
             expander
-                .expand_multi_info(&[&transcript, direction], &mut key)
+                .expand_multi_info(&[&transcript, direction], key.as_mut_slice())
                 .expect("32 bytes are within the limit of HKDF-SHA256");
             key
         })

@@ -87,6 +87,9 @@ impl std::fmt::Debug for LaneKeys {
 struct Apart<T>(T);
 
 /// One end of a lane. Shared by all forwarding threads.
+///
+/// [`LaneKeys`] are overwritten when they have served. What the cipher library expanded them to is not: it gives the
+/// memory back as it is, and lets nobody else at it.
 #[derive(Debug)]
 pub struct Lane {
     local: LaneIndex,

@@ -77,7 +77,8 @@ fn a_key_needs_both_secrets_of_a_hybrid_lane() {
         derive([2; 32], None),
     ];
 
-    let distinct: std::collections::BTreeSet<_> = keys.as_flattened().iter().collect();
+    let distinct: std::collections::BTreeSet<_> =
+        keys.as_flattened().iter().map(|key| **key).collect();
     assert_eq!(distinct.len(), 2 * keys.len());
 }
 

@@ -155,6 +155,33 @@ fn threads_that_seal_at_once_never_use_a_counter_twice() {
 }
 
 #[test]
+fn of_threads_that_open_copies_of_the_same_frames_each_frame_is_opened_by_one() {
+    const FRAMES: u32 = 2000;
+    let (a, b) = two_ends(Aead::Aes256Gcm);
+    let frames = a_burst(&a, FRAMES);
+
+    let opened: usize = thread::scope(|scope| {
+        let threads: Vec<_> = (0..4)
+            .map(|_| {
+                let (b, mut copies) = (&b, frames.clone());
+                scope.spawn(move || {
+                    copies
+                        .iter_mut()
+                        .map(|frame| usize::from(open(b, frame).is_ok()))
+                        .sum::<usize>()
+                })
+            })
+            .collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().expect("it does not panic"))
+            .sum()
+    });
+
+    assert_eq!(opened, FRAMES as usize);
+}
+
+#[test]
 fn frames_too_short_for_header_and_tag_are_refused() {
     let (a, b) = two_ends(Aead::Aes256Gcm);
     let header = LaneHeader {
