@@ -64,6 +64,21 @@ pub enum Verb {
     /// Create, list and delete join tokens
     #[command(subcommand)]
     JoinToken(JoinTokenVerb),
+    /// Make a network what a file says; what the file does not mention stays
+    Apply {
+        /// The file, TOML
+        file: PathBuf,
+        /// Show what would change, and change nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Move the store
+    #[command(subcommand)]
+    Store(StoreVerb),
+    /// Write everything, keys included, into one file; the controller may run
+    Backup(BackupFile),
+    /// Make an empty machine the controller of a backup
+    Restore(BackupFile),
     /// Show and change which replicas may sign
     #[command(subcommand)]
     Keyring(KeyringVerb),
@@ -280,6 +295,33 @@ pub enum RouteVerb {
         #[arg(value_name = "[NETWORK] ID", num_args = 1..=2, required = true)]
         route: Vec<String>,
     },
+}
+
+/// `controller store`
+#[derive(Debug, Subcommand)]
+pub enum StoreVerb {
+    /// Copy everything into an empty store; the controller must not run
+    MigrateTo {
+        /// Where to
+        #[arg(value_name = "postgres://…|sqlite:PATH")]
+        url: String,
+        /// Where from [default: store.sqlite in the state directory]
+        #[arg(long, value_name = "URL")]
+        store: Option<String>,
+    },
+}
+
+/// `controller backup` and `controller restore`
+#[derive(Debug, Args)]
+pub struct BackupFile {
+    /// The backup
+    pub file: PathBuf,
+    /// Encrypt with the passphrase in this file, or decrypt
+    #[arg(long, value_name = "FILE")]
+    pub passphrase_file: Option<PathBuf>,
+    /// The store [default: store.sqlite in the state directory]
+    #[arg(long, value_name = "URL")]
+    pub store: Option<String>,
 }
 
 /// `controller keyring`

@@ -9,6 +9,8 @@ use crate::{
     config::File,
 };
 
+mod apply;
+mod backup;
 mod client;
 mod failure;
 mod join_token;
@@ -17,8 +19,10 @@ mod manual;
 mod member;
 mod network;
 mod output;
+mod place;
 mod route;
 mod serve;
+mod store;
 mod table;
 mod token;
 
@@ -70,6 +74,13 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Verb::Token(verb) => token::run(verb, &client()?, &out),
         Verb::JoinToken(verb) => join_token::run(verb, &client()?, &out),
         Verb::Keyring(verb) => keyring::run(verb, &cli.global, &file()?, &out),
+        Verb::Apply {
+            file: path,
+            dry_run,
+        } => apply::run(path, *dry_run, &client()?, &out),
+        Verb::Store(verb) => store::run(verb, &cli.global, file()?, &out),
+        Verb::Backup(flags) => backup::make(flags, &cli.global, file()?, &out),
+        Verb::Restore(flags) => backup::restore(flags, &cli.global, file()?, &out),
         Verb::Completions { shell } => manual::completions(*shell),
         Verb::Man { dir } => manual::pages(dir.as_deref()),
     }

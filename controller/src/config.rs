@@ -125,11 +125,12 @@ impl File {
     }
 }
 
-fn one_line(error: &toml::de::Error, text: &str) -> String {
+/// What is wrong with a TOML text and where, in one line.
+pub(crate) fn one_line(error: &toml::de::Error, text: &str) -> String {
     let line = error
         .span()
         .and_then(|span| text.get(..span.start))
-        .map(|before| before.lines().count().max(1));
+        .map(|before| before.matches('\n').count() + 1);
     match line {
         Some(line) => format!("line {line}: {}", error.message()),
         None => error.message().to_owned(),

@@ -19,6 +19,7 @@
 pub mod api;
 mod auth;
 mod authority;
+mod backup;
 mod blobs;
 pub mod cli;
 pub mod commands;

@@ -104,12 +104,23 @@ impl StateDir {
     /// Where the store is unless it is told otherwise.
     #[must_use]
     pub(crate) fn default_store(&self) -> PathBuf {
-        self.path.join(STORE)
+        Self::default_store_in(&self.path)
+    }
+
+    /// The same, in a directory that need not be held.
+    #[must_use]
+    pub(crate) fn default_store_in(path: &Path) -> PathBuf {
+        path.join(STORE)
     }
 
     /// Reads a key; none if there is no such file.
     pub(crate) fn read_seed(&self, file: KeyFile) -> Result<Option<Seed>, StateError> {
-        let path = self.path.join(file.name());
+        Self::peek_seed(&self.path, file)
+    }
+
+    /// Reads a key of a directory that another process may hold.
+    pub(crate) fn peek_seed(directory: &Path, file: KeyFile) -> Result<Option<Seed>, StateError> {
+        let path = directory.join(file.name());
         let Some(bytes) = read_private(&path)? else {
             return Ok(None);
         };

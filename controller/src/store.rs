@@ -17,6 +17,7 @@ use tombolo_proto::id::UnixSeconds;
 mod audit;
 mod authority;
 mod commit;
+mod copy;
 mod directory;
 mod heads;
 mod health;
@@ -30,6 +31,7 @@ mod writing;
 
 pub use authority::StoredAuthority;
 pub use commit::{Actor, Commit, CommitError, SignedDocument, TokenClaim};
+pub use copy::{Contents, PutError};
 pub use directory::DirectoryPart;
 pub(crate) use heads::CHANNEL;
 pub(crate) use health::Health;

@@ -79,7 +79,7 @@ fn wanted(settings: &cli::NetworkSettings) -> Result<NetworkSettings, Failure> {
     })
 }
 
-fn range(text: &str) -> Result<Ipv4Range, Failure> {
+pub(super) fn range(text: &str) -> Result<Ipv4Range, Failure> {
     text.split_once('-')
         .and_then(|(start, end)| {
             Some(Ipv4Range {

@@ -14,7 +14,7 @@ mod cluster;
 mod http;
 mod joining;
 mod keyring;
-
+mod moving;
 #[path = "../controller/node.rs"]
 mod node;
 mod outage;
