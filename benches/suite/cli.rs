@@ -1,13 +1,16 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 
 /// Measures Tombolo beside other overlays, in network namespaces on this machine. Needs root.
 #[derive(Debug, Parser)]
 #[command(name = "bench", max_term_width = 100)]
 pub struct Cli {
+    /// What the suite starts itself with
+    #[command(subcommand)]
+    pub part: Option<Part>,
     /// The figures that tell most, of the peers that are ahead somewhere, in under three minutes
     #[arg(long)]
     pub quick: bool,
@@ -47,4 +50,17 @@ pub struct Cli {
     /// Measure nothing: make table and plots anew from the JSON of an earlier run
     #[arg(long)]
     pub render: bool,
+}
+
+/// Programs that are part of the suite.
+#[derive(Debug, Subcommand)]
+pub enum Part {
+    /// One end of the reference `tombolo-plain`
+    #[command(hide = true)]
+    Plain {
+        /// The TUN device to make
+        device: String,
+        /// The other end; its port is this end's too
+        other_end: SocketAddr,
+    },
 }

@@ -24,6 +24,7 @@ pub mod machine;
 pub mod measure;
 pub mod peer;
 mod peers;
+mod plain;
 pub mod plan;
 pub mod process;
 mod profile;

@@ -8,6 +8,7 @@ mod openvpn;
 mod raw;
 mod tinc;
 mod tombolo;
+mod tombolo_plain;
 mod vpncloud;
 mod vxlan;
 mod wireguard;
@@ -19,6 +20,7 @@ use crate::peer::Peer;
 pub const ALL: &[&dyn Peer] = &[
     &raw::Raw,
     &vxlan::Vxlan,
+    &tombolo_plain::TomboloPlain,
     &tombolo::Tombolo::AS_INSTALLED,
     &tombolo::Tombolo::WITHOUT_AES,
     &wireguard_go::WireguardGo,

@@ -5,10 +5,11 @@ use std::{collections::BTreeMap, fs, path::Path};
 use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::{
-    cli::Cli,
+    cli::{Cli, Part},
     lab::{self, Settings},
     machine::{self, Machine},
     peer::{self, Peer},
+    plain,
     plan::{Placement, Plan},
     process::Interrupt,
     profile,
@@ -23,6 +24,9 @@ use crate::{
 /// # Errors
 /// When nothing could be measured at all; a peer that fails is in the report.
 pub fn run(cli: &Cli) -> Result<()> {
+    if let Some(Part::Plain { device, other_end }) = &cli.part {
+        return plain::run(device, *other_end);
+    }
     let plan = plan(cli)?;
     let name = cli.name.clone().unwrap_or_else(|| plan.name.to_owned());
     if cli.render {
