@@ -6,6 +6,7 @@ use criterion::BatchSize;
 use tombolo_engine::{
     fib::NetworkSlot,
     forward::{Inbound, Outbound},
+    offload::{segment::Segmenter, virtio::VirtioHeader},
 };
 use tombolo_proto::frame::{LANE_HEADER, LANE_OVERHEAD};
 use tombolo_tests::{
@@ -13,7 +14,10 @@ use tombolo_tests::{
     world::{Handshake, Name, World},
 };
 
-use crate::{packets, stages::Stages};
+use crate::{
+    packets::{self, SEGMENTS},
+    stages::Stages,
+};
 
 const A: Name = Name(1);
 const B: Name = Name(2);
@@ -21,6 +25,7 @@ const NETWORK: NetworkSlot = NetworkSlot(0);
 
 /// All of them.
 pub(crate) fn measure(stages: &mut Stages) {
+    super_packet(stages);
     for bytes in [64, 1400] {
         let packet = packets::tcp([172, 27, 0, 1], [172, 27, 0, 2], bytes, 0);
         let mut frame = vec![0; bytes + LANE_OVERHEAD];
@@ -60,6 +65,32 @@ pub(crate) fn measure(stages: &mut Stages) {
             },
         );
     }
+}
+
+/// A super-packet from the read of the TUN to the send, as the node's outbound thread takes it.
+fn super_packet(stages: &mut Stages) {
+    let read = packets::super_packet([172, 27, 0, 1], [172, 27, 0, 2]);
+    let length = packets::HEADERS + usize::from(packets::SEGMENT);
+    let mut buffer = vec![0; SEGMENTS * (length + LANE_OVERHEAD)];
+    stages.many(
+        "outbound, 64 KB: parse, route, segment, seal",
+        SEGMENTS,
+        SEGMENTS * length,
+        |bencher| {
+            let world = two_nodes();
+            let near = &world.node(A).fib;
+            bencher.iter(|| {
+                let (header, packet) = VirtioHeader::parse(black_box(&read)).expect("our own");
+                let hop = near.route(NETWORK, packet).expect("a member");
+                let mut segments = Segmenter::new(&header, packet).expect("our own");
+                let run = segments
+                    .fill(&mut buffer, SEGMENTS)
+                    .expect("room for all")
+                    .expect("some");
+                assert!(hop.seal(run.frames(&mut buffer)));
+            });
+        },
+    );
 }
 
 /// Two nodes with a session.
