@@ -96,6 +96,16 @@ impl Node {
         self.directories.first()
     }
 
+    /// Where another node has said that it is, in the first network.
+    #[must_use]
+    pub fn announced_by(&self, other: &Self) -> Vec<SocketAddr> {
+        let network = self.directories.first().map(Directory::network);
+        network
+            .and_then(|network| self.announcements.get(&(network, other.identity())))
+            .map(|(document, _)| document.endpoints.clone())
+            .unwrap_or_default()
+    }
+
     /// Sets what its wall clock shows to handshakes (of the fake kind).
     pub fn set_handshake_clock(&self, value: u64) {
         self.noise
@@ -114,6 +124,7 @@ impl Node {
         wall: UnixSeconds,
         now: Instant,
     ) {
+        let me = self.identity();
         let Some(directory) = self
             .directories
             .iter_mut()
@@ -121,7 +132,7 @@ impl Node {
         else {
             return;
         };
-        let brought = directory.accept_brought(documents);
+        let brought = directory.accept_brought(documents, &me);
         if brought.accepted.changed {
             self.engine
                 .set_gossiped_directory(directory, peer, wall, now);
@@ -164,13 +175,18 @@ impl Node {
         clock: &Clock,
         now: Instant,
     ) {
+        let identity = self.identity();
+        let milliseconds = clock.wall().0 * 1_000 + u64::from(clock.elapsed().subsec_millis());
+        let last = self
+            .announcements
+            .get(&(network, identity))
+            .map_or(0, |(document, _)| document.sequence);
         let document = EndpointAnnouncement {
             endpoints,
             home: None,
-            sequence: clock.wall().0 * 1_000 + u64::from(clock.elapsed().subsec_millis()),
+            sequence: milliseconds.max(last + 1),
         };
         let signed = Signed::sign(&document, network.into(), &self.seed.identity());
-        let identity = self.identity();
         self.take_announcement(network, identity, (document, signed), None, now);
     }
 }

@@ -115,13 +115,18 @@ impl Directory {
         accepted
     }
 
-    /// Takes what a peer has brought, by the same rules as what a controller says. A keyring that begins a new epoch is
-    /// left to controllers: until they have said everything anew, nobody would be a member.
-    pub fn accept_brought(&mut self, documents: Vec<Gossiped>) -> Brought {
+    /// Takes what a peer has brought, by the same rules as what a controller says, but for two things that are left to
+    /// controllers. A keyring that begins a new epoch: until everything has been said anew, nobody would be a member. And
+    /// the end of `me`, this node's own membership: a peer that knew of it would not talk to this node, so there is a
+    /// newer certificate, and that has to come first.
+    pub fn accept_brought(&mut self, documents: Vec<Gossiped>, me: &IdentityKey) -> Brought {
         let mut brought = Brought::default();
         for document in documents {
             let outcome = match document {
                 Gossiped::Keyring(signed) => self.accept_keyring_of_this_epoch(signed),
+                Gossiped::Entry(DirectoryEntry::Revocation(signed)) => {
+                    self.accept_revocation_but_of(me, signed)
+                }
                 Gossiped::Entry(entry) => self.accept_entry(entry),
                 Gossiped::Endpoints {
                     identity,
@@ -139,6 +144,23 @@ impl Directory {
             }
         }
         brought
+    }
+
+    fn accept_revocation_but_of(
+        &mut self,
+        me: &IdentityKey,
+        signed: Signed<Revocation>,
+    ) -> Result<bool, Refused> {
+        let candidate = self.verified(signed)?;
+        let ends_us = candidate.document.identity == *me
+            && self.members.get(me).is_some_and(|held| {
+                self.is_in_force(&held.document)
+                    && held.version().revision <= candidate.document.serial_floor
+            });
+        if ends_us {
+            return Ok(false);
+        }
+        self.accept_entry(DirectoryEntry::Revocation(candidate.signed))
     }
 
     fn accept_keyring_of_this_epoch(&mut self, signed: Signed<Keyring>) -> Result<bool, Refused> {

@@ -113,12 +113,12 @@ impl Daemon {
         };
         // A directory that is coming in from a controller takes the place of ours when it is whole.
         if let Some(incoming) = &mut network.incoming {
-            let _ = incoming.accept_brought(documents.clone());
+            let _ = incoming.accept_brought(documents.clone(), &self.me);
         }
         let Brought {
             accepted,
             announcements,
-        } = directory.accept_brought(documents);
+        } = directory.accept_brought(documents, &self.me);
         for refused in &accepted.refused {
             tracing::trace!(network = %id, %peer, %refused, "Refused a document");
         }

@@ -147,6 +147,56 @@ fn what_is_stored_reads_back_equal_and_every_cut_is_refused() {
     }
 }
 
+#[test]
+fn a_peer_cannot_tell_a_node_that_it_is_out_but_that_it_was_and_is_in_again() {
+    let mut directory = a_directory();
+    let me = secret(3).public();
+    let _ = directory.accept(vec![cert(&a_cert(3, 0, 5)), cert(&a_cert(4, 0, 5))]);
+    let removals = [3, 4].map(|number| Gossiped::Entry(revocation(&a_revocation(number, 0, 6, 5))));
+
+    let brought = directory.accept_brought(removals.to_vec(), &me);
+    assert!(brought.accepted.changed);
+    assert!(directory.member(&me, NOW).is_some());
+    assert!(directory.member(&secret(4).public(), NOW).is_none());
+
+    let again = vec![Gossiped::Entry(cert(&a_cert(3, 0, 7))), removals[0].clone()];
+    assert!(directory.accept_brought(again, &me).accepted.changed);
+    assert!(directory.member(&me, NOW).is_some());
+    assert_eq!(directory.revocations().count(), 2);
+}
+
+#[test]
+fn a_peer_cannot_begin_a_new_epoch_nor_announce_for_others_or_for_strangers() {
+    let mut directory = a_directory();
+    let me = secret(9).public();
+    let _ = directory.accept(vec![cert(&a_cert(3, 0, 5))]);
+    let newer = Signed::sign(&a_keyring(1, 1), scope(), &secret(1));
+    let said = EndpointAnnouncement {
+        endpoints: Vec::new(),
+        home: None,
+        sequence: 1,
+    };
+    let signed_by = |number| Signed::sign(&said, network().into(), &secret(number));
+    let announce = |identity: u8, signer: u8| Gossiped::Endpoints {
+        identity: secret(identity).public(),
+        announcement: signed_by(signer),
+    };
+
+    let documents = vec![
+        Gossiped::Keyring(newer),
+        announce(3, 4),
+        announce(4, 4),
+        announce(3, 3),
+    ];
+    let brought = directory.accept_brought(documents, &me);
+
+    assert!(!brought.accepted.changed);
+    assert_eq!(brought.accepted.refused.len(), 1);
+    let announced: Vec<_> = brought.announcements.iter().map(|(key, _)| *key).collect();
+    assert_eq!(announced, [secret(3).public()]);
+    assert!(directory.member(&secret(3).public(), NOW).is_some());
+}
+
 proptest! {
     /// Whatever the order and however often entries arrive, the outcome is the same: gossip needs no order.
     #[test]
