@@ -25,12 +25,14 @@ pub struct UdpLoad {
 impl UdpLoad {
     /// 64 bytes at 30,000 packets per second: below the limit of every peer, so that its cost per packet shows.
     pub const SMALL_30K: Self = Self::new(64, Some(30));
+    /// 64 bytes at 60,000 packets per second: about what most peers can carry.
+    pub const SMALL_60K: Self = Self::new(64, Some(60));
     /// 64 bytes, as many as the sender can.
     pub const SMALL_OVERLOAD: Self = Self::new(64, None);
     /// All that are measured.
     pub const ALL: [Self; 5] = [
         Self::SMALL_30K,
-        Self::new(64, Some(60)),
+        Self::SMALL_60K,
         Self::SMALL_OVERLOAD,
         Self::new(1200, Some(30)),
         Self::new(1200, None),

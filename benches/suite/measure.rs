@@ -26,7 +26,7 @@ const LOADED_PING_INTERVAL: Duration = Duration::from_millis(5);
 /// Pings on an idle overlay: above the round-trip time of every peer, and the kernel does not sleep deeply between two.
 pub const IDLE_PING_INTERVAL: Duration = Duration::from_millis(2);
 /// Sent before anything is measured, so that buffers have grown and caches are warm.
-const WARM_UP_BYTES: u64 = 32 << 20;
+const WARM_UP_BYTES: u64 = 16 << 20;
 
 /// What one task found.
 pub type Found = Vec<(Figure, f64)>;

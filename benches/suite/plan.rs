@@ -194,7 +194,11 @@ impl Plan {
                     Task::TcpIpv6,
                     Task::TcpBothWays,
                 ];
-                tasks.extend(UdpLoad::ALL.map(Task::Udp));
+                // Where the scheduler is free, one load below every limit and one above must do.
+                let loads = UdpLoad::ALL.into_iter().filter(|load| {
+                    variant.placement == Placement::Pinned || *load != UdpLoad::SMALL_60K
+                });
+                tasks.extend(loads.map(Task::Udp));
                 tasks
             }
             (Offloads::AsCreated, false) if variant.placement == Placement::Free => {
