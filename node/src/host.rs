@@ -3,6 +3,7 @@
 
 pub mod forwarding;
 pub mod netlink;
+pub mod queue_drops;
 pub mod weak_host;
 
 use std::collections::BTreeSet;

@@ -11,6 +11,7 @@ use tombolo_proto::id::NetworkId;
 
 use super::{Daemon, boot::has_aes, network::Network, wall};
 use crate::{
+    host::queue_drops,
     io::udp::UdpPort,
     report::{
         ForwardingReport, NetworkReport, PathKind, PathReport, PeerReport, RouteReport, RouteState,
@@ -30,13 +31,30 @@ impl Daemon {
             endpoints: self.own_endpoints(Instant::now()),
             warnings,
             forwarding: self.forwarding_report(),
-            dropped: owned(self.engine.fib().counters().report()),
+            dropped: self.dropped(),
             networks: self
                 .networks
                 .keys()
                 .filter_map(|id| self.network_report(*id))
                 .collect(),
         }
+    }
+
+    /// What this node dropped, and what the kernel did because this node was too slow.
+    fn dropped(&self) -> BTreeMap<String, u64> {
+        let links = self.networks.values();
+        let interfaces = links.map(|network| network.link.to_string()).collect();
+        let mut dropped = owned(self.engine.fib().counters().report());
+        let queues = [
+            ("tun_queue_full", queue_drops::of_interfaces(&interfaces)),
+            ("udp_queue_full", queue_drops::of_sockets(self.udp.port())),
+        ];
+        for (reason, count) in queues {
+            if count > 0 {
+                dropped.insert(reason.to_owned(), count);
+            }
+        }
+        dropped
     }
 
     fn forwarding_report(&self) -> ForwardingReport {
