@@ -81,10 +81,16 @@ fn a_removal_outlives_the_controllers_reaches_who_could_not_hear_it_and_survives
     for node in &mut overlay.nodes {
         node.kill();
     }
+    let start = Instant::now();
     for node in &mut overlay.nodes {
         node.up();
     }
     mesh(&overlay.nodes);
+    figure(
+        "reboot of all with all controllers dead to all pairs pinging",
+        start.elapsed(),
+        Duration::from_secs(5),
+    );
     for node in &overlay.nodes {
         assert!(!answers(&removed.host.namespace, node.v4()));
         assert!(!knows(node, &removed));

@@ -211,6 +211,12 @@ fn an_idle_network_costs_little_and_a_change_is_said_a_bounded_number_of_times()
         bytes / pairs.len() / 1000,
         pairs.len()
     ));
+    for name in world.names() {
+        assert!(
+            sessions(&world, name, count) >= 4,
+            "{name:?} after an idle hour"
+        );
+    }
     // Digests every half minute, lanes every two minutes.
     assert!(per_node < 2_500_000, "{per_node}");
     assert!(pairs.len() <= 4 * usize::from(count));
@@ -235,10 +241,7 @@ fn every_member_has_four_standing_neighbours_or_all_there_are() {
     for count in [2, 4, 5, 20] {
         let world = settled(Conditions::CLEAN, 6, count);
         for name in world.names() {
-            let sessions = (1..=count)
-                .filter_map(|number| world.status(name, Name(number)))
-                .filter(|status| status.endpoint.is_some())
-                .count();
+            let sessions = sessions(&world, name, count);
             assert!(
                 sessions >= usize::from(count - 1).min(4),
                 "{name:?} of {count}: {sessions}"
@@ -374,6 +377,14 @@ impl Life {
             }
         }
     }
+}
+
+/// With how many of `count` members a node has a session.
+fn sessions(world: &World, of: Name, count: u8) -> usize {
+    (1..=count)
+        .filter_map(|number| world.status(of, Name(number)))
+        .filter(|status| status.endpoint.is_some())
+        .count()
 }
 
 fn is_out(world: &World, judge: Name, member: Name) -> bool {

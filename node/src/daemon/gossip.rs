@@ -228,3 +228,84 @@ impl Daemon {
 fn is_here(address: IpAddr) -> bool {
     UdpSocket::bind((address, 0)).is_ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use tombolo_proto::{
+        config::Revocation,
+        id::{Revision, UnixSeconds, Version},
+        key::Seed,
+    };
+
+    use super::*;
+
+    #[test]
+    fn the_first_is_looked_at_at_once_and_what_follows_waits_for_company_unless_it_is_a_removal() {
+        let mut waiting = Waiting::default();
+        let now = Instant::now();
+        waiting.add(peer(), vec![an_announcement()], now);
+        assert_eq!(waiting.take(now).len(), 1);
+
+        waiting.add(peer(), vec![an_announcement(), an_announcement()], now);
+        assert!(waiting.take(now).is_empty());
+        assert_eq!(waiting.due, Some(now + WRITE_EVERY));
+        waiting.add(peer(), vec![a_removal()], now);
+        assert_eq!(waiting.due, Some(now + WRITE_REMOVALS_EVERY));
+
+        assert_eq!(waiting.take(now + WRITE_REMOVALS_EVERY).len(), 3);
+        assert_eq!(waiting.due, None);
+    }
+
+    #[test]
+    fn what_waits_is_bounded() {
+        let mut waiting = Waiting::default();
+        let now = Instant::now();
+
+        for _ in 0..100 {
+            waiting.add(peer(), vec![an_announcement(); 100], now);
+        }
+
+        assert_eq!(waiting.take(now).len(), MAX_WAITING);
+    }
+
+    #[test]
+    fn an_address_of_this_host_is_told_from_another() {
+        assert!(is_here(IpAddr::from([127, 0, 0, 1])));
+        assert!(!is_here(IpAddr::from([203, 0, 113, 77])));
+    }
+
+    fn a_removal() -> Gossiped {
+        let revocation = Revocation {
+            version: Version::first_epoch(1),
+            identity: peer(),
+            serial_floor: Revision(1),
+            issued_at: UnixSeconds(0),
+        };
+        let signed = Signed::sign(&revocation, network().into(), &seed().identity());
+        Gossiped::Entry(DirectoryEntry::Revocation(signed))
+    }
+
+    fn an_announcement() -> Gossiped {
+        let said = EndpointAnnouncement {
+            endpoints: Vec::new(),
+            home: None,
+            sequence: 1,
+        };
+        Gossiped::Endpoints {
+            identity: peer(),
+            announcement: Signed::sign(&said, network().into(), &seed().identity()),
+        }
+    }
+
+    fn network() -> NetworkId {
+        "8056c2e21c000001".parse().expect("a network id")
+    }
+
+    fn peer() -> IdentityKey {
+        seed().identity().public()
+    }
+
+    fn seed() -> Seed {
+        Seed::from_bytes([7; 32])
+    }
+}
