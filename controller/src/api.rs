@@ -135,11 +135,11 @@ pub fn router(state: ApiState) -> Router {
         .layer(middleware::from_fn(extract::cap_body))
         .layer(middleware::from_fn_with_state(
             state.clone(),
-            auth::require_credential,
+            outage::survive,
         ))
         .layer(middleware::from_fn_with_state(
             state.clone(),
-            outage::survive,
+            auth::require_credential,
         ))
         .layer(middleware::from_fn(extract::read_body))
         .layer(CatchPanicLayer::custom(|_| {

@@ -92,6 +92,8 @@ pub enum OpenError {
 #[derive(Debug, Clone)]
 pub struct Store {
     pool: AnyPool,
+    /// A connection of its own, so that a busy store is not taken for one that is away.
+    probe: AnyPool,
     url: StoreUrl,
     health: Health,
     tokens: KnownTokens,
@@ -106,6 +108,9 @@ impl Store {
             cause,
         };
         let options = AnyConnectOptions::from_str(&url.connect_text()).map_err(failed)?;
+        let probe = pool_options(url)
+            .max_connections(1)
+            .connect_lazy_with(options.clone());
         let pool = pool_options(url)
             .connect_with(options)
             .await
@@ -124,6 +129,7 @@ impl Store {
         })?;
         Ok(Self {
             pool,
+            probe,
             url: url.clone(),
             health: Health::default(),
             tokens: KnownTokens::default(),
@@ -132,6 +138,7 @@ impl Store {
 
     /// Closes every connection, so that a file is whole by itself.
     pub async fn close(&self) {
+        self.probe.close().await;
         self.pool.close().await;
     }
 
@@ -157,7 +164,7 @@ impl Store {
 
     /// Whether the store answers now, whatever was known before.
     pub async fn is_ready(&self) -> bool {
-        let answers = async || self.pool.acquire().await?.execute("SELECT 1").await;
+        let answers = async || self.probe.acquire().await?.execute("SELECT 1").await;
         answers().await.is_ok()
     }
 

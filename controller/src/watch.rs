@@ -18,7 +18,7 @@ use crate::{
 /// How long a change may stay unseen whose hint was lost.
 const POLL: Duration = Duration::from_secs(5);
 /// Hints that come close together cause one look.
-const GATHER: Duration = Duration::from_millis(20);
+const GATHER: Duration = Duration::from_millis(50);
 /// A listener that lost its connection tries again after this.
 const LISTEN_AGAIN: Duration = Duration::from_secs(1);
 /// How often the store is asked whether it is there.
@@ -26,7 +26,7 @@ const PROBE: Duration = Duration::from_millis(500);
 /// An answer that takes longer is none: together with the interval it keeps a refusal within two seconds.
 const PROBE_PATIENCE: Duration = Duration::from_millis(1200);
 /// Announcements are looked for this far back: a transaction becomes visible later than it began.
-const OVERLAP_SECONDS: u64 = 15;
+const OVERLAP_SECONDS: u64 = 5;
 
 /// Follows the store until told to stop.
 pub(crate) async fn run(store: Store, networks: Arc<Networks>, stop: Stop) {
@@ -43,12 +43,15 @@ async fn follow(store: Store, networks: Arc<Networks>, hints: Arc<Notify>, mut s
     due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut looked = UnixSeconds(0);
     loop {
-        tokio::select! {
-            _ = due.tick() => {}
-            () = hints.notified() => tokio::time::sleep(GATHER).await,
+        let is_due = tokio::select! {
+            _ = due.tick() => true,
+            () = hints.notified() => {
+                tokio::time::sleep(GATHER).await;
+                false
+            }
             () = stop.wait() => return,
-        }
-        match look(&store, &networks, looked).await {
+        };
+        match look(&store, &networks, looked, is_due).await {
             Ok(now) => looked = now,
             Err(error) if error.is_outage() => store.health().suspect(&error),
             Err(error) => tracing::error!(%error, "could not look for changes, will try again"),
@@ -60,9 +63,13 @@ async fn look(
     store: &Store,
     networks: &Networks,
     since: UnixSeconds,
+    is_due: bool,
 ) -> Result<UnixSeconds, StoreError> {
     let now = store.now().await?;
-    store.beat(&networks.replica()).await?;
+    // The only replica of a file need not tell anybody.
+    if is_due && matches!(store.url(), StoreUrl::Postgres(_)) {
+        store.beat(&networks.replica()).await?;
+    }
     networks.take_keyring().await?;
     networks.catch_up().await?;
     let overlapped = UnixSeconds(since.0.saturating_sub(OVERLAP_SECONDS));
@@ -103,7 +110,11 @@ async fn receive(url: &str, hints: &Notify) {
 
 /// Keeps knowing whether the store answers.
 async fn probe(store: Store, hints: Arc<Notify>, mut stop: Stop) {
-    let mut due = tokio::time::interval(PROBE);
+    let mut due = tokio::time::interval(match store.url() {
+        // A file is hardly ever away: there is no hurry to see it.
+        StoreUrl::Sqlite(_) => POLL,
+        StoreUrl::Postgres(_) => PROBE,
+    });
     due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {

@@ -148,6 +148,7 @@ async fn view(state: &ApiState) -> Result<Keyring, Problem> {
         Err(error) if error.is_outage() => Vec::new(),
         known => known?,
     };
+    let this = state.signer.replica().public();
     let replicas = known
         .into_iter()
         .map(|known| Replica {
@@ -166,8 +167,8 @@ async fn view(state: &ApiState) -> Result<Keyring, Problem> {
                 .map(ToString::to_string)
                 .collect(),
             version: known.software,
-            alive: known.silent_for < SILENT_SECONDS,
-            this: known.replica.key == state.signer.replica().public(),
+            alive: known.silent_for < SILENT_SECONDS || known.replica.key == this,
+            this: known.replica.key == this,
         })
         .collect();
     Ok(Keyring {

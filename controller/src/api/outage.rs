@@ -49,9 +49,9 @@ pub(super) async fn survive(
 
 fn mark(state: &ApiState, mut response: Response) -> Response {
     if let Some(seconds) = seconds(state) {
-        let headers = response.headers_mut();
-        headers.insert(STALE, HeaderValue::from(seconds));
-        headers.insert(header::RETRY_AFTER, RETRY_AFTER);
+        response
+            .headers_mut()
+            .insert(STALE, HeaderValue::from(seconds));
     }
     response
 }

@@ -69,7 +69,6 @@ struct Step {
 }
 
 enum Request {
-    Create(NewNetwork),
     Settings(NetworkPatch),
     Member(NodeId, MemberPatch),
     AddRoute(NewRoute),
@@ -100,11 +99,13 @@ pub(super) fn run(
             Some(network)
         }
         None => {
-            let step = creation(&declared)?;
-            all.extend(step.differences);
-            match step.request {
-                Request::Create(new) if !dry_run => Some(client.post("/networks", &new)?),
-                _ => None,
+            let new = creation(&declared)?;
+            let what = format!("network {}", declared.name);
+            all.push(difference(&what, "", "created"));
+            if dry_run {
+                None
+            } else {
+                Some(client.post("/networks", &new)?)
             }
         }
     };
@@ -150,7 +151,6 @@ fn carry_out(
     for step in steps {
         if !dry_run {
             match step.request {
-                Request::Create(new) => drop(client.post::<Network>("/networks", &new)?),
                 Request::Settings(patch) => drop(client.patch::<Network>(&path, &patch)?),
                 Request::Member(node, patch) => {
                     drop(client.patch::<Member>(&format!("{path}/members/{node}"), &patch)?);
@@ -168,25 +168,18 @@ fn carry_out(
     Ok(())
 }
 
-fn creation(declared: &Declared) -> Result<Step, Failure> {
-    Ok(Step {
-        differences: vec![difference(
-            &format!("network {}", declared.name),
-            "",
-            "created",
-        )],
-        request: Request::Create(NewNetwork {
-            name: declared.name.clone(),
-            v4: declared.v4.clone(),
-            settings: NetworkSettings {
-                private: declared.private,
-                mtu: declared.mtu,
-                v4_pools: ranges(declared)?,
-                subnet_pools: declared.subnet_pools.clone(),
-                member_routes: declared.member_routes,
-                v6_modes: declared.v6_modes.clone(),
-            },
-        }),
+fn creation(declared: &Declared) -> Result<NewNetwork, Failure> {
+    Ok(NewNetwork {
+        name: declared.name.clone(),
+        v4: declared.v4.clone(),
+        settings: NetworkSettings {
+            private: declared.private,
+            mtu: declared.mtu,
+            v4_pools: ranges(declared)?,
+            subnet_pools: declared.subnet_pools.clone(),
+            member_routes: declared.member_routes,
+            v6_modes: declared.v6_modes.clone(),
+        },
     })
 }
 

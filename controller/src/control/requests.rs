@@ -155,10 +155,13 @@ impl Session<'_> {
             }
             // While the store is away, members stay what they are, and nobody becomes one.
             Err(ChangeError::Store(error)) if error.is_outage() => {
-                match standing(&loaded.network, &self.identity) {
-                    Standing::Member => self.say_standing(network, Standing::Member).await,
-                    _ => self.say_standing(network, Standing::Busy).await,
-                }
+                let known = standing(&loaded.network, &self.identity);
+                let said = if known == Standing::Member {
+                    known
+                } else {
+                    Standing::Busy
+                };
+                self.say_standing(network, said).await
             }
             Err(ChangeError::Store(error)) => Err(error.into()),
             Err(ChangeError::Busy | ChangeError::Stale | ChangeError::NotAdmitted) => {

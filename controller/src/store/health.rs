@@ -45,9 +45,10 @@ impl Health {
         })
     }
 
-    /// Learns from an error.
+    /// Learns from an error. That no connection was free in time may mean that there is much to do: the probe tells.
     pub(crate) fn suspect(&self, error: &StoreError) {
-        if error.is_outage() {
+        let is_busy = matches!(error, StoreError::Database(sqlx::Error::PoolTimedOut));
+        if error.is_outage() && !is_busy {
             self.set_down();
         }
     }

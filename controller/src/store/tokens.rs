@@ -59,7 +59,12 @@ impl Store {
 
     /// The API token with this id, unless it has expired. While the store is unreachable, as it was last seen there.
     pub(crate) async fn live_token(&self, id: &str) -> Result<Option<StoredToken>, StoreError> {
-        match self.stored_token(id).await {
+        let asked = tokio::select! {
+            biased;
+            answered = self.stored_token(id) => answered,
+            () = self.health().wait_down() => Err(StoreError::Unreachable),
+        };
+        match asked {
             Err(error) if error.is_outage() => {
                 self.health().suspect(&error);
                 Ok(self.tokens.get(id))

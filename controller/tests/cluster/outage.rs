@@ -80,7 +80,7 @@ async fn without_the_store_reads_are_stale_and_writes_are_refused_in_time() {
         replica.controller.http(),
         Some(&format!("tombolo_0123456789ab_{}", "x".repeat(43))),
     )
-    .get(&path)
+    .patch(&member, serde_json::json!({"name": "other"}))
     .await
     .expect_problem(401, "valid API token");
     // The connected node stays, and one that comes back gets the last signed documents.
