@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use tombolo_proto::{
     address::{self, Cost},
     api,
-    control::Standing,
+    control::{Standing, ToController},
     key::Seed,
 };
 
@@ -184,7 +184,11 @@ async fn parallel_subnets_are_distinct_and_a_lost_update_is_refused() {
 async fn connect(replicas: &[&Replica], seeds: &[Seed]) -> Vec<Node> {
     let mut nodes = Vec::new();
     for (replica, seed) in replicas.iter().cycle().zip(seeds) {
-        nodes.push(replica.node_with(seed.clone()).await);
+        let mut node = replica.node_with(seed.clone()).await;
+        // A node that says nothing for a minute is sent away, and many take longer to come.
+        node.say(&ToController::Unsupported { variant: u32::MAX })
+            .await;
+        nodes.push(node);
     }
     nodes
 }
