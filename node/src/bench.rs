@@ -2,7 +2,7 @@
 //! both TUN devices, so that it finds what containers get.
 //!
 //! A daemon listens on its overlay addresses at [`PORT`], on the TUN device only, and speaks with members only. Every
-//! connection opens with one line of JSON that is answered by one ([`wire`]):
+//! connection opens with one line of JSON that is answered by one:
 //!
 //! ```text
 //! control   measure {protocol, flows, seconds}  ->  welcome {ticket}, or refused {busy | limits | protocol}

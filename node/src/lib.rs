@@ -6,7 +6,7 @@
 //! | [`daemon`] | wiring, and the loop that owns the engine |
 //! | [`dataplane`] | the forwarding threads |
 //! | [`io`] | TUN devices and UDP sockets |
-//! | [`bench`] | measuring the way to a member, both ends |
+//! | [`mod@bench`] | measuring the way to a member, both ends |
 //! | [`host`] | addresses, routes, firewall and sysctls of this machine |
 //! | [`sync`] | the connection to controllers |
 //! | [`state_dir`] | what is kept on disk |
