@@ -26,6 +26,13 @@ use crate::io::{
 /// Reads between two looks at the forwarding table and the stop flag.
 const BATCH: usize = 256;
 
+/// A read of at most this many bytes costs more for its system calls than for its bytes.
+const SMALL: usize = 512;
+
+/// After this many small packets in one go their sender gets the processor, if it waits for it, before the next look.
+/// Otherwise each packet that it sends would wake this thread, and the two would take turns packet by packet.
+const MANY_SMALL: usize = 16;
+
 /// What a forwarding thread works with.
 pub(super) struct Outbound<'a> {
     pub(super) shared: &'a Shared,
@@ -42,13 +49,18 @@ impl Outbound<'_> {
         let mut send = SendBuffer::new();
         while self.tun.wait_readable(self.queue, self.stop)? == Woken::Ready {
             let fib = self.shared.fib.load();
+            let mut small = 0;
             for _ in 0..BATCH {
                 let Some(length) = self.tun.read(self.queue, &mut read)? else {
                     break;
                 };
+                small += usize::from(length <= SMALL);
                 self.forward(&fib, &read[..length], &mut send);
             }
             self.leave(&mut send);
+            if small >= MANY_SMALL {
+                rustix::thread::sched_yield();
+            }
         }
         Ok(())
     }

@@ -84,6 +84,10 @@ pub fn exists(name: &LinkName) -> bool {
 /// Most that a read can bring: a virtio header and a super-packet.
 pub const MAX_READ: usize = VIRTIO_NET_HDR_LEN + MAX_SUPER_PACKET;
 
+/// Packets that may wait for a forwarding thread, twice the kernel's own choice: at some 250,000 small packets a second
+/// that is the 4 ms for which a busy core may be somebody else's. A TCP flow fills less of it; its window ends first.
+const QUEUE_LENGTH: u32 = 1000;
+
 /// A TUN device. It vanishes with the last reference to it.
 pub struct Tun {
     queues: Vec<SyncDevice>,
@@ -130,6 +134,7 @@ impl Tun {
             }
             None => (open(false).map_err(failed)?, TunOffload::None),
         };
+        first.set_tx_queue_len(QUEUE_LENGTH).map_err(failed)?;
         let mut devices = vec![first];
         for _ in 1..queues {
             let next = devices[0].try_clone().map_err(failed)?;
