@@ -394,10 +394,12 @@ impl Pair {
 
     fn take(&mut self, number: usize, from: IdentityKey, documents: Vec<Gossiped>) {
         let side = &mut self.sides[number];
-        if side.directory
+        if side
+            .directory
             .accept_brought(documents, &side.me)
             .accepted
-            .changed {
+            .changed
+        {
             side.gossip
                 .set_directory(&side.directory, Some(from), NOW, &mut side.rng, self.now);
         }
