@@ -281,12 +281,18 @@ impl Side {
         Ok(())
     }
 
+    /// Where the machine keeps the lab and the suite's own program is nobody's business.
     fn note(&self, script: &str) {
-        self.transcript.borrow_mut().push(format!(
-            "{}: {}",
-            self.letter,
-            script.replace(&*self.dir.to_string_lossy(), ".")
-        ));
+        let mut told = script.replace(&*self.dir.to_string_lossy(), ".");
+        if let Ok(suite) = std::env::current_exe()
+            && let Some(folder) = suite.parent()
+        {
+            told = told.replace(&format!("{}/", folder.display()), "");
+        }
+        let letter = self.letter;
+        self.transcript
+            .borrow_mut()
+            .push(format!("{letter}: {told}"));
     }
 
     fn command(&self, script: &str) -> Command {
