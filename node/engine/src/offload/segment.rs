@@ -185,18 +185,6 @@ impl<'a> Segmenter<'a> {
     }
 }
 
-/// Does in place what the kernel has left to do in an ordinary packet; a packet without a partial checksum is not
-/// touched.
-pub fn complete(header: &VirtioHeader, packet: &mut [u8]) -> Result<(), SegmentError> {
-    let Some(partial) = header.partial else {
-        return Ok(());
-    };
-    if !field_is_within(partial, packet) {
-        return Err(SegmentError::WrongChecksumField);
-    }
-    complete_checksum(partial, packet).ok_or(SegmentError::WrongChecksumField)
-}
-
 /// As `skb_checksum_help` does: whatever the protocol, the sum goes from `start` to the end, and zero becomes ones.
 fn complete_checksum(partial: PartialChecksum, packet: &mut [u8]) -> Option<()> {
     let covered = packet.get_mut(usize::from(partial.start)..)?;
