@@ -7,7 +7,7 @@ use tombolo_proto::{
     api::{Member, Network, Page, Problem, Route},
     id::NetworkId,
 };
-use ureq::{Agent, http::StatusCode};
+use ureq::{Agent, RequestBuilder, http::StatusCode, typestate::WithBody};
 
 use super::Failure;
 use crate::{
@@ -75,11 +75,7 @@ impl Client {
         path: &str,
         body: &impl Serialize,
     ) -> Result<T, Failure> {
-        let request = self
-            .agent
-            .post(self.at(path))
-            .header("Authorization", self.bearer());
-        self.answer(request.send_json(body))
+        self.send(self.agent.post(self.at(path)), body)
     }
 
     pub(super) fn patch<T: DeserializeOwned>(
@@ -87,11 +83,7 @@ impl Client {
         path: &str,
         body: &impl Serialize,
     ) -> Result<T, Failure> {
-        let request = self
-            .agent
-            .patch(self.at(path))
-            .header("Authorization", self.bearer());
-        self.answer(request.send_json(body))
+        self.send(self.agent.patch(self.at(path)), body)
     }
 
     pub(super) fn put<T: DeserializeOwned>(
@@ -99,10 +91,15 @@ impl Client {
         path: &str,
         body: &impl Serialize,
     ) -> Result<T, Failure> {
-        let request = self
-            .agent
-            .put(self.at(path))
-            .header("Authorization", self.bearer());
+        self.send(self.agent.put(self.at(path)), body)
+    }
+
+    fn send<T: DeserializeOwned>(
+        &self,
+        request: RequestBuilder<WithBody>,
+        body: &impl Serialize,
+    ) -> Result<T, Failure> {
+        let request = request.header("Authorization", self.bearer());
         self.answer(request.send_json(body))
     }
 
