@@ -25,14 +25,18 @@ pub trait Peer: std::fmt::Debug + Sync {
         Role::Overlay
     }
 
-    /// Folders among the fetched peers that its commands are in.
-    fn needs(&self) -> &'static [&'static str];
+    /// Folders among the fetched peers that its commands are in; none for what is not fetched.
+    fn needs(&self) -> &'static [&'static str] {
+        &[]
+    }
 
-    /// Keys and configuration files; no time counts yet.
+    /// Keys and configuration files, if it wants any; no time counts yet.
     ///
     /// # Errors
     /// When it cannot be used.
-    fn prepare(&self, lab: &Lab) -> Result<()>;
+    fn prepare(&self, _lab: &Lab) -> Result<()> {
+        Ok(())
+    }
 
     /// Brings one side up, with [`Side::daemon`] for what is to be measured. Side A comes first.
     ///

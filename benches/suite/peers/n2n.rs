@@ -26,10 +26,6 @@ impl Peer for N2n {
         &["n2n"]
     }
 
-    fn prepare(&self, _lab: &Lab) -> Result<()> {
-        Ok(())
-    }
-
     fn up(&self, side: &Side) -> Result<()> {
         let number = side.number;
         let supernode = if number == 1 {

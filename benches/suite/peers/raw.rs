@@ -25,14 +25,6 @@ impl Peer for Raw {
         Role::Reference
     }
 
-    fn needs(&self) -> &'static [&'static str] {
-        &[]
-    }
-
-    fn prepare(&self, _lab: &Lab) -> Result<()> {
-        Ok(())
-    }
-
     fn up(&self, side: &Side) -> Result<()> {
         side.run(&format!(
             "ip -6 addr add fd00::{}/64 dev eth0 nodad",

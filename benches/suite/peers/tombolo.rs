@@ -58,10 +58,6 @@ impl Peer for Tombolo {
         Role::Tombolo
     }
 
-    fn needs(&self) -> &'static [&'static str] {
-        &[]
-    }
-
     fn prepare(&self, lab: &Lab) -> Result<()> {
         let control = format!("{}:{CONTROL_PORT}", lab.a.underlay());
         lab.a.write("controller.toml", "")?;

@@ -30,14 +30,6 @@ impl Peer for TomboloPlain {
         Role::Reference
     }
 
-    fn needs(&self) -> &'static [&'static str] {
-        &[]
-    }
-
-    fn prepare(&self, _lab: &Lab) -> Result<()> {
-        Ok(())
-    }
-
     fn up(&self, side: &Side) -> Result<()> {
         let suite = std::env::current_exe().context("Failed to find this program")?;
         side.daemon(&format!(

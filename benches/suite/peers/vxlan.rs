@@ -27,14 +27,6 @@ impl Peer for Vxlan {
         Role::Reference
     }
 
-    fn needs(&self) -> &'static [&'static str] {
-        &[]
-    }
-
-    fn prepare(&self, _lab: &Lab) -> Result<()> {
-        Ok(())
-    }
-
     fn up(&self, side: &Side) -> Result<()> {
         let (local, remote) = (side.underlay(), side.remote_underlay());
         side.run(&format!(
