@@ -145,7 +145,7 @@ async fn a_network_is_what_its_file_says_and_applying_it_again_changes_nothing()
     node.join(network.id, None).await;
     node.expect_pending(network.id).await;
     write(&format!(
-        "name = \"home\"\nv4 = \"172.27.0.0/16\"\nmtu = 1300\nmember_routes = \"auto\"\nv6_modes = [\"rfc4193\", \"6plane\"]\n\
+        "name = \"home\"\nv4 = \"172.27.0.1/16\"\nsubnet_pools = [\"10.240.0.1/12\"]\nmtu = 1300\nmember_routes = \"auto\"\nv6_modes = [\"rfc4193\", \"6plane\"]\n\
          [[members]]\nnode = \"{}\"\nname = \"nas\"\nauthorized = true\naddresses = [\"172.27.0.9\"]\ntags = [\"b\", \"a\"]\n\
          [[routes]]\ntarget = \"10.9.0.1/24\"\nvia = \"nas\"\n",
         node.address
