@@ -1,0 +1,103 @@
+//! Packets that hosts send through their TUN devices, and what became of them.
+
+use std::net::IpAddr;
+
+use tombolo_engine::{control::PeerStatus, counters::DropReason, forward::Outbound};
+use tombolo_proto::frame::{LANE_HEADER, LANE_TAG};
+
+use super::{Name, World};
+use crate::{packets::Message, simnet::Delivery};
+
+impl World {
+    /// Asks a node for a session with another.
+    pub fn connect(&mut self, from: Name, to: Name) {
+        let (network, peer) = (self.network(), self.node(to).identity());
+        let now = self.node(from).now(&self.clock);
+        self.node_mut(from).engine.connect(network, peer, now);
+        self.settle(from);
+    }
+
+    /// Sends a numbered packet in the first network between the IPv4 addresses of two nodes; returns its number.
+    pub fn send(&mut self, from: Name, to: Name) -> u64 {
+        self.send_between(from, Self::address_of(from), Self::address_of(to))
+    }
+
+    /// Sends a numbered packet from a node's TUN device with any addresses.
+    pub fn send_between(&mut self, name: Name, from: IpAddr, to: IpAddr) -> u64 {
+        let number = self.next_number;
+        self.next_number += 1;
+        let packet = Message { from, to, number }.encode();
+        self.send_raw(0, name, &packet);
+        number
+    }
+
+    /// Sends any bytes from a node's TUN device.
+    pub fn send_raw(&mut self, network: usize, name: Name, packet: &[u8]) {
+        let network = self.authorities[network].network();
+        let now = self.clock.now();
+        let node = self.nodes.get_mut(&name).expect("a node of that name");
+        if !node.is_up {
+            return;
+        }
+        let mut frame = vec![0; LANE_HEADER + packet.len() + LANE_TAG];
+        frame[LANE_HEADER..LANE_HEADER + packet.len()].copy_from_slice(packet);
+        match node.fib.outbound(node.slots[&network], &mut frame) {
+            Outbound::Send { to, .. } => self.net.send(
+                Delivery {
+                    from: node.address,
+                    to,
+                    payload: frame,
+                },
+                now,
+            ),
+            Outbound::Punt(punt) => {
+                node.engine.handle_punt(punt, node.now(&self.clock));
+                self.settle(name);
+            }
+            Outbound::Drop(_) => {}
+        }
+    }
+
+    /// Numbers of the packets that reached a node, in order, in all networks.
+    #[must_use]
+    pub fn received(&self, name: Name) -> Vec<u64> {
+        self.nodes[&name]
+            .delivered
+            .iter()
+            .map(|(_, message)| message.number)
+            .collect()
+    }
+
+    /// Whether a packet has reached a node.
+    #[must_use]
+    pub fn has_received(&self, name: Name, number: u64) -> bool {
+        self.nodes[&name]
+            .delivered
+            .iter()
+            .any(|(_, message)| message.number == number)
+    }
+
+    /// What a node reports of a peer in the first network.
+    #[must_use]
+    pub fn status(&self, of: Name, peer: Name) -> Option<PeerStatus> {
+        let (identity, network) = (self.node(peer).identity(), self.network());
+        self.nodes[&of]
+            .engine
+            .peers(self.nodes[&of].now(&self.clock))
+            .into_iter()
+            .find(|status| status.identity == identity && status.network == network)
+    }
+
+    /// How often a node dropped something for `reason`, whoever it came from.
+    #[must_use]
+    pub fn drops(&self, name: Name, reason: DropReason) -> u64 {
+        let node = &self.nodes[&name];
+        let of_peers: u64 = node
+            .engine
+            .peers(node.now(&self.clock))
+            .iter()
+            .filter_map(|status| status.dropped.get(reason.name()))
+            .sum();
+        of_peers + node.fib.counters().get(reason)
+    }
+}
