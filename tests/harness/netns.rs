@@ -21,7 +21,7 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
     sync::{
-        Mutex,
+        Arc, Mutex,
         atomic::{AtomicU32, Ordering},
     },
 };
@@ -29,7 +29,10 @@ use std::{
 use ipnet::{Ipv4Net, Ipv6Net};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use crate::process::{Process, Said, announce, wait_for};
+use crate::{
+    machine::{self, Machine},
+    process::{Process, Said, announce, wait_for},
+};
 
 const NAMESPACES: &str = "/run/netns";
 const PREFIX: &str = "tmblab";
@@ -110,12 +113,29 @@ impl Lab {
     /// When the kernel refuses.
     #[track_caller]
     pub fn host(&self, name: &str) -> Host {
+        let namespace = Namespace::new(&format!("{}-{name}", self.prefix));
+        self.connect(name, namespace)
+    }
+
+    /// Adds a host that is a machine of its own (see [`Machine`]): for daemons with fixed paths.
+    ///
+    /// # Panics
+    /// When the kernel refuses.
+    #[track_caller]
+    pub fn machine(&self, name: &str) -> Host {
+        let mut namespace = Namespace::new(&format!("{}-{name}", self.prefix));
+        let dir = self.dir.join(name);
+        fs::create_dir_all(&dir).expect("the temporary directory is writable");
+        namespace.life = Life::Machine(Machine::boot(&namespace.name, name, &dir));
+        self.connect(name, namespace)
+    }
+
+    fn connect(&self, name: &str, namespace: Namespace) -> Host {
         let number = {
             let mut next = self.next_host.lock().expect("no test panics in here");
             *next += 1;
             *next - 1
         };
-        let namespace = Namespace::new(&format!("{}-{name}", self.prefix));
         let v4 = Ipv4Addr::new(203, 0, 113, number);
         let v6: Ipv6Addr = format!("2001:db8::{number}").parse().expect("an address");
         self.plug(&namespace, &format!("p-{name}"), "br0", &self.underlay);
@@ -185,13 +205,7 @@ impl Lab {
         namespace.run(&format!("ip addr add {v6}/{bits6} dev eth0 nodad"));
         namespace.run(&format!("ip route add default via {}", bridge.v4_at(1)));
         namespace.run(&format!("ip route add default via {}", bridge.v6_at(1)));
-        Container {
-            namespace,
-            v4,
-            v6,
-            dir: self.dir.clone(),
-            label,
-        }
+        Container::new(namespace, v4, v6, &self.dir, &label)
     }
 
     /// The namespace that carries everything between hosts: the place to listen.
@@ -222,10 +236,22 @@ impl Drop for Lab {
     }
 }
 
-/// A network namespace. Processes left in it are killed when it goes.
+/// A network namespace.
 #[derive(Debug)]
 pub struct Namespace {
     name: String,
+    life: Life,
+}
+
+/// What goes on in a namespace, and ends with it.
+#[derive(Debug)]
+enum Life {
+    /// Processes, killed when it goes.
+    Processes,
+    /// A machine.
+    Machine(Arc<Machine>),
+    /// Somebody else's.
+    Borrowed,
 }
 
 impl Namespace {
@@ -233,14 +259,49 @@ impl Namespace {
         Said::by(Command::new("ip").args(["netns", "add", name])).ok();
         let namespace = Self {
             name: name.to_owned(),
+            life: Life::Processes,
         };
         namespace.run("ip link set lo up");
         namespace
     }
 
+    /// A name for a network namespace that somebody else made and keeps alive, say a container's.
+    ///
+    /// # Panics
+    /// When there is none at this path, or the name is taken.
+    #[must_use]
+    #[track_caller]
+    pub fn borrow(name: &str, network: &Path) -> Self {
+        let entry = Path::new(NAMESPACES).join(name);
+        File::create_new(&entry).expect("root may name namespaces");
+        Said::by(Command::new("mount").arg("--bind").arg(network).arg(&entry)).ok();
+        Self {
+            name: name.to_owned(),
+            life: Life::Borrowed,
+        }
+    }
+
+    /// Its name, as `ip netns` knows it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The machine whose network this is.
+    #[must_use]
+    pub const fn machine(&self) -> Option<&Arc<Machine>> {
+        match &self.life {
+            Life::Machine(machine) => Some(machine),
+            Life::Processes | Life::Borrowed => None,
+        }
+    }
+
     /// A command that will run in here and die with the thread that starts it.
     #[must_use]
     pub fn command(&self, program: impl AsRef<Path>) -> Command {
+        if let Life::Machine(machine) = &self.life {
+            return machine.command(program);
+        }
         let mut command = Command::new("ip");
         command
             .args(["netns", "exec", &self.name])
@@ -309,7 +370,12 @@ impl Namespace {
 
 impl Drop for Namespace {
     fn drop(&mut self) {
-        remove_namespace(&self.name);
+        match self.life {
+            Life::Processes | Life::Machine(_) => remove_namespace(&self.name),
+            Life::Borrowed => {
+                let _ = Said::by(Command::new("ip").args(["netns", "del", &self.name]));
+            }
+        }
     }
 }
 
@@ -367,6 +433,22 @@ pub struct Container {
 }
 
 impl Container {
+    pub(crate) fn new(
+        namespace: Namespace,
+        v4: Ipv4Addr,
+        v6: Ipv6Addr,
+        dir: &Path,
+        label: &str,
+    ) -> Self {
+        Self {
+            namespace,
+            v4,
+            v6,
+            dir: dir.to_owned(),
+            label: label.to_owned(),
+        }
+    }
+
     /// Where a process in the container may write its log.
     #[must_use]
     pub fn log(&self, name: &str) -> PathBuf {
@@ -495,6 +577,7 @@ fn sweep_labs_of_dead_processes() {
             }
             if directory == Path::new(NAMESPACES) {
                 remove_namespace(&name);
+                machine::remove_cgroups(&name);
             } else {
                 let _ = fs::remove_dir_all(entry.path());
             }

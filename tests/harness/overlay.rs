@@ -57,6 +57,17 @@ impl Overlay {
     #[must_use]
     #[track_caller]
     pub fn with_config(lab: Lab, names: &[&str], config: &str) -> Self {
+        let hosts = names.iter().map(|name| lab.host(name)).collect();
+        Self::on_hosts(lab, hosts, config)
+    }
+
+    /// The same on hosts that are there already.
+    ///
+    /// # Panics
+    /// When any of it does not come up.
+    #[must_use]
+    #[track_caller]
+    pub fn on_hosts(lab: Lab, hosts: Vec<Host>, config: &str) -> Self {
         let controller = Controller::start(lab.host("ctl"));
         let network = controller.create_network("home", "172.27.0.0/16");
         let mut overlay = Self {
@@ -65,8 +76,8 @@ impl Overlay {
             nodes: Vec::new(),
             lab,
         };
-        for name in names {
-            let mut node = Node::new(overlay.lab.host(name));
+        for host in hosts {
+            let mut node = Node::new(host);
             node.configure(config);
             node.up();
             overlay.nodes.push(node);
@@ -683,7 +694,7 @@ pub fn binary(name: &str) -> PathBuf {
     path
 }
 
-fn beside_the_test_program() -> PathBuf {
+pub(crate) fn beside_the_test_program() -> PathBuf {
     let program = std::env::current_exe().expect("Linux tells");
     program
         .ancestors()

@@ -132,6 +132,7 @@ impl Said {
 #[derive(Debug)]
 pub struct Process {
     child: Child,
+    wrapped: bool,
     name: String,
     log: PathBuf,
 }
@@ -157,6 +158,7 @@ impl Process {
             .unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
         Self {
             child,
+            wrapped: command.get_program() == "nsenter",
             name: name.to_owned(),
             log: log.to_owned(),
         }
@@ -174,7 +176,11 @@ impl Process {
 
     /// SIGKILL, and waits until it is gone.
     pub fn kill(&mut self) {
-        let _ = self.child.kill();
+        if self.child.try_wait().is_ok_and(|ended| ended.is_some()) {
+            return;
+        }
+        // An `nsenter` that forked ends with the program, and not before it.
+        let _ = kill_process(self.pid(), Signal::KILL);
         let _ = self.child.wait();
     }
 
@@ -220,13 +226,16 @@ impl Process {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// The process id.
-    ///
-    /// # Panics
-    /// Never: a child's id is positive.
+    /// The process id; that of the program itself if `nsenter` had to fork to bring it into another process namespace.
     #[must_use]
     pub fn pid(&self) -> Pid {
-        Pid::from_child(&self.child)
+        let child = Pid::from_child(&self.child);
+        let children = format!("/proc/{child}/task/{child}/children");
+        std::fs::read_to_string(children)
+            .ok()
+            .filter(|_| self.wrapped)
+            .and_then(|pids| Pid::from_raw(pids.split_whitespace().next()?.parse().ok()?))
+            .unwrap_or(child)
     }
 }
 

@@ -1,0 +1,6 @@
+//! The real binaries beside a real Docker on every host. Needs root and Docker; no registry is asked.
+//!
+//! Every test builds its own laboratory of hosts that are machines of their own (see `tombolo_tests::docker`) and leaves
+//! nothing behind.
+
+mod laboratory;
