@@ -171,10 +171,11 @@ struct Authority {
     connected: Option<Connected>,
 }
 
-/// A `node route` that waits for the controller's answer.
+/// A request for a route or a subnet that waits for the controller's answer.
 struct RouteWaiter {
     network: NetworkId,
-    prefix: ipnet::IpNet,
+    /// What was asked for; of a subnet, the controller says it.
+    prefix: Option<ipnet::IpNet>,
     answer: oneshot::Sender<Answer>,
     deadline: Instant,
 }

@@ -101,6 +101,16 @@ pub enum ToController {
         /// One sentence each, naming both sides.
         clashes: Vec<String>,
     },
+    /// Asks for a free piece of the network's subnet pools to be routed to this node. It is given back by
+    /// [`RouteAction::Withdraw`].
+    Subnet {
+        /// Which network.
+        network: NetworkId,
+        /// Chosen by the node, returned in [`ToNode::SubnetAnswer`].
+        request: u32,
+        /// Length of the prefix.
+        length: u8,
+    },
 }
 
 /// What a node wants of a prefix.
@@ -172,6 +182,15 @@ pub enum ToNode {
         /// What became of it.
         outcome: RouteOutcome,
     },
+    /// Answer to `Subnet`.
+    SubnetAnswer {
+        /// Which network.
+        network: NetworkId,
+        /// From the request.
+        request: u32,
+        /// What became of it.
+        outcome: SubnetOutcome,
+    },
 }
 
 /// Where a node stands in a network.
@@ -208,6 +227,21 @@ pub enum RouteOutcome {
     },
 }
 
+/// What became of a request for a subnet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SubnetOutcome {
+    /// Routed to the node at once: nobody else can have it.
+    Allocated {
+        /// Without host bits.
+        prefix: IpNet,
+    },
+    /// Refused.
+    Refused {
+        /// For people: what is wrong and what to do.
+        reason: String,
+    },
+}
+
 /// Why a received message cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum MessageError {
@@ -226,11 +260,11 @@ pub trait Message: Serialize + DeserializeOwned {
 }
 
 impl Message for ToController {
-    const VARIANTS: u32 = 8;
+    const VARIANTS: u32 = 9;
 }
 
 impl Message for ToNode {
-    const VARIANTS: u32 = 7;
+    const VARIANTS: u32 = 8;
 }
 
 /// Length prefix and message, ready to send.

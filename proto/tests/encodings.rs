@@ -200,18 +200,21 @@ fn every_known_variant_is_counted() {
             Err(MessageError::Unknown(number))
         );
     }
-    let last = ToController::Clashes {
+    let last = ToController::Subnet {
         network: a_fixed_network(),
-        clashes: Vec::new(),
+        request: 0,
+        length: 24,
     };
     assert_eq!(
         wire::variant(&wire::encode(&last)),
         Some(ToController::VARIANTS - 1)
     );
-    let last = ToNode::RouteAnswer {
+    let last = ToNode::SubnetAnswer {
         network: a_fixed_network(),
         request: 0,
-        outcome: control::RouteOutcome::Active,
+        outcome: control::SubnetOutcome::Refused {
+            reason: String::new(),
+        },
     };
     assert_eq!(
         wire::variant(&wire::encode(&last)),

@@ -47,6 +47,8 @@ pub enum Command {
         via: IdentityKey,
         /// Length of the prefix.
         length: u8,
+        /// Who asks.
+        author: Author,
     },
     /// Change or approve a route.
     UpdateRoute {
@@ -123,12 +125,13 @@ pub struct RouteWish {
     pub author: Author,
 }
 
-/// Who asks for a route.
+/// Who asks for a route or a subnet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Author {
     /// An administrator: the route is active at once.
     Admin,
-    /// The member itself: the network's setting decides.
+    /// The member itself: the network's setting decides. A subnet from the pools needs no approval unless members may
+    /// not publish routes at all.
     Member,
 }
 

@@ -36,9 +36,12 @@ pub fn decide(
         Command::UpdateMember { identity, patch } => membership::update(network, &identity, patch)?,
         Command::RemoveMember(identity) => membership::remove(network, &identity)?,
         Command::AddRoute(wish) => routing::add(network, wish)?,
-        Command::AllocateSubnet { id, via, length } => {
-            routing::allocate_subnet(network, id, via, length)?
-        }
+        Command::AllocateSubnet {
+            id,
+            via,
+            length,
+            author,
+        } => routing::allocate_subnet(network, id, &via, length, author)?,
         Command::UpdateRoute { id, patch } => routing::update(network, id, &patch)?,
         Command::RemoveRoute(id) => routing::remove(network, id)?,
         Command::WithdrawRoute { identity, prefix } => {

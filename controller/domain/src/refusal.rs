@@ -139,6 +139,8 @@ pub enum Refusal {
     NoSubnetLeft(u8),
     #[error("a container subnet is a /{min} to /{max}: choose a length between", min = crate::subnet::SHORTEST, max = crate::subnet::LONGEST)]
     SubnetLength(u8),
+    #[error("a member may ask for a /{min} to /{max}: choose a length between, or ask an administrator", min = crate::subnet::SHORTEST_FOR_MEMBER, max = crate::subnet::LONGEST)]
+    MemberSubnetLength(u8),
 }
 
 /// What sort of refusal it is.
@@ -173,7 +175,8 @@ impl Refusal {
             | Self::TooManyAddresses(_)
             | Self::Tag(_)
             | Self::RouteState
-            | Self::SubnetLength(_) => RefusalKind::Invalid,
+            | Self::SubnetLength(_)
+            | Self::MemberSubnetLength(_) => RefusalKind::Invalid,
             Self::RangesOverlap(..)
             | Self::PoolsOverlap(..)
             | Self::SubnetPoolOverlapsPool { .. }

@@ -6,6 +6,8 @@ use crate::{network::Network, prefix::overlap, refusal::Refusal};
 
 /// A /16 holds more containers than a host runs.
 pub const SHORTEST: u8 = 16;
+/// What a member may take by itself: a bridge carries 1,023 ports at most and usually far fewer, and others want some too.
+pub const SHORTEST_FOR_MEMBER: u8 = 24;
 /// A /29 holds a gateway and five containers; shorter ranges are not worth a route.
 pub const LONGEST: u8 = 29;
 

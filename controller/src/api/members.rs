@@ -8,7 +8,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use tombolo_domain::{
-    command::Command,
+    command::{Author, Command},
     managed_route::RouteId,
     network::{Found, Network},
     refusal::Refusal,
@@ -156,6 +156,7 @@ pub(super) async fn allocate_subnet(
                 id: route,
                 via: find(network, &node)?.identity(),
                 length: new.size,
+                author: Author::Admin,
             })
         })
         .await?;

@@ -11,7 +11,7 @@ use tombolo_domain::{
 };
 use tombolo_proto::{
     config::{EndpointAnnouncement, MAX_ENDPOINTS, RouteMode},
-    control::{RouteAction, RouteOutcome, Standing, ToController, ToNode},
+    control::{RouteAction, RouteOutcome, Standing, SubnetOutcome, ToController, ToNode},
     id::{NetworkId, UnixSeconds, Version},
     key::TransportKey,
     signed::Signed,
@@ -76,6 +76,19 @@ impl Session<'_> {
             } => {
                 let outcome = self.route(network, prefix, action).await?;
                 self.say(&ToNode::RouteAnswer {
+                    network,
+                    request,
+                    outcome,
+                })
+                .await
+            }
+            ToController::Subnet {
+                network,
+                request,
+                length,
+            } => {
+                let outcome = self.subnet(network, length).await?;
+                self.say(&ToNode::SubnetAnswer {
                     network,
                     request,
                     outcome,
@@ -294,6 +307,35 @@ impl Session<'_> {
             Ok(after) => Ok(outcome(&after, self, target)),
             Err(ChangeError::Store(error)) if !error.is_outage() => Err(error.into()),
             Err(error) => Ok(RouteOutcome::Refused {
+                reason: error.to_string(),
+            }),
+        }
+    }
+
+    async fn subnet(&self, network: NetworkId, length: u8) -> Result<SubnetOutcome, End> {
+        let actor = Actor::Node(self.node);
+        let (id, via) = (RouteId(rand::random()), self.identity);
+        let wish = self.wish(&actor, "subnet.request");
+        let allocated = self
+            .shared
+            .networks
+            .change(network, wish, |_, _| {
+                Ok(Command::AllocateSubnet {
+                    id,
+                    via,
+                    length,
+                    author: Author::Member,
+                })
+            })
+            .await
+            .and_then(|after| {
+                let route = after.route(id).ok_or(Refusal::UnknownRoute)?;
+                Ok(route.target)
+            });
+        match allocated {
+            Ok(prefix) => Ok(SubnetOutcome::Allocated { prefix }),
+            Err(ChangeError::Store(error)) if !error.is_outage() => Err(error.into()),
+            Err(error) => Ok(SubnetOutcome::Refused {
                 reason: error.to_string(),
             }),
         }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use tombolo_proto::{
     api::{self, Page},
-    control::{self, RouteAction, RouteOutcome, Standing, ToController, ToNode},
+    control::{self, RouteAction, RouteOutcome, Standing, SubnetOutcome, ToController, ToNode},
     id::{Revision, Version},
     sixplane, stun,
 };
@@ -267,6 +267,62 @@ async fn an_announcement_signed_by_another_ends_the_connection() {
     .await;
 
     assert_eq!(node.closed().await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subnet_from_the_pools_is_a_members_at_once_and_is_given_back_by_itself() {
+    let rig = Rig::start().await;
+    let network = rig.home().await;
+    let mut node = rig.member(network.id).await;
+    node.sync(network.id, Version::default()).await;
+    let ask = |request, length| ToController::Subnet {
+        network: network.id,
+        request,
+        length,
+    };
+    let answer = |message: &ToNode| match message {
+        ToNode::SubnetAnswer {
+            request, outcome, ..
+        } => Some((*request, outcome.clone())),
+        _ => None,
+    };
+
+    node.say(&ask(1, 24)).await;
+    let prefix = "10.240.0.0/24".parse().expect("a prefix");
+    let allocated = SubnetOutcome::Allocated { prefix };
+    assert_eq!(node.wait(answer).await, (1, allocated));
+    let with_route = node.directory(network.id).await;
+    assert_eq!(with_route.cert(node.identity()).routes[0].prefix, prefix);
+
+    node.say(&ask(2, 16)).await;
+    let (_, refused) = node.wait(answer).await;
+    assert!(
+        matches!(&refused, SubnetOutcome::Refused { reason } if reason.contains("/24 to /29")),
+        "{refused:?}"
+    );
+
+    node.say(&ToController::Route {
+        network: network.id,
+        request: 3,
+        prefix,
+        action: RouteAction::Withdraw,
+    })
+    .await;
+    let withdrawn = |message: &ToNode| match message {
+        ToNode::RouteAnswer { outcome, .. } => Some(outcome.clone()),
+        _ => None,
+    };
+    assert_eq!(node.wait(withdrawn).await, RouteOutcome::Withdrawn);
+
+    let settings = format!("/networks/{}", network.id);
+    let patch = json!({"member_routes": "off"});
+    let _: api::Network = rig.http.patch(&settings, patch).await.expect_status(200);
+    node.say(&ask(4, 24)).await;
+    let (_, refused) = node.wait(answer).await;
+    assert!(
+        matches!(&refused, SubnetOutcome::Refused { reason } if reason.contains("may not publish")),
+        "{refused:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

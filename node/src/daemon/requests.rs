@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use ipnet::IpNet;
 use tokio::sync::oneshot;
 use tombolo_proto::{
-    control::{RouteAction, RouteOutcome, ToController},
+    control::{RouteAction, RouteOutcome, SubnetOutcome, ToController},
     id::{NetworkId, NodeId},
 };
 
@@ -66,12 +66,36 @@ impl Daemon {
         }
     }
 
-    fn ask_route(
+    /// Asks the controller to publish or withdraw a prefix behind this node.
+    pub(super) fn ask_route(
         &mut self,
         id: Option<NetworkId>,
         prefix: IpNet,
         publish: bool,
         answer: oneshot::Sender<Answer>,
+    ) {
+        let prefix = prefix.trunc();
+        let action = if publish {
+            RouteAction::Publish
+        } else {
+            RouteAction::Withdraw
+        };
+        self.ask_controller(id, Some(prefix), answer, |network, request| {
+            ToController::Route {
+                network,
+                request,
+                prefix,
+                action,
+            }
+        });
+    }
+
+    fn ask_controller(
+        &mut self,
+        id: Option<NetworkId>,
+        prefix: Option<IpNet>,
+        answer: oneshot::Sender<Answer>,
+        message: impl FnOnce(NetworkId, u32) -> ToController,
     ) {
         let asked = self.which_network(id).and_then(|id| match self.authorities.get(&id.authority()) {
             Some(known) if known.connected.is_some() => Ok((id, known)),
@@ -80,7 +104,7 @@ impl Daemon {
                 "no controller is connected, so nothing was asked: try again later, see `node status`",
             )),
         });
-        let (id, known) = match asked {
+        let (network, known) = match asked {
             Ok(asked) => asked,
             Err(failure) => {
                 let _ = answer.send(failure.into());
@@ -89,23 +113,12 @@ impl Daemon {
         };
         let request = self.next_route_request;
         self.next_route_request = request.wrapping_add(1);
-        let prefix = prefix.trunc();
-        let action = if publish {
-            RouteAction::Publish
-        } else {
-            RouteAction::Withdraw
-        };
-        known.link.send(ToController::Route {
-            network: id,
-            request,
-            prefix,
-            action,
-        });
+        known.link.send(message(network, request));
         let deadline = Instant::now() + ANSWER_WITHIN;
         self.routes_asked.insert(
             request,
             RouteWaiter {
-                network: id,
+                network,
                 prefix,
                 answer,
                 deadline,
@@ -140,21 +153,31 @@ impl Daemon {
             return;
         };
         let state = match outcome {
-            RouteOutcome::Active => RouteChange::Active,
-            RouteOutcome::Pending => RouteChange::Pending,
-            RouteOutcome::Withdrawn => RouteChange::Withdrawn,
-            RouteOutcome::Refused { reason } => {
-                let _ = waiter
-                    .answer
-                    .send(Answer::failed(FailureKind::Conflict, reason));
-                return;
-            }
+            RouteOutcome::Active => Ok(RouteChange::Active),
+            RouteOutcome::Pending => Ok(RouteChange::Pending),
+            RouteOutcome::Withdrawn => Ok(RouteChange::Withdrawn),
+            RouteOutcome::Refused { reason } => Err(reason),
         };
-        let _ = waiter.answer.send(Answer::done(&RouteChangeReport {
+        let prefix = waiter.prefix;
+        waiter.finish(network, state.map(|state| (prefix, state)));
+    }
+
+    pub(super) fn subnet_answered(
+        &mut self,
+        network: NetworkId,
+        request: u32,
+        outcome: SubnetOutcome,
+    ) {
+        let Some(waiter) = self.routes_asked.remove(&request) else {
+            return;
+        };
+        waiter.finish(
             network,
-            prefix: waiter.prefix,
-            state,
-        }));
+            match outcome {
+                SubnetOutcome::Allocated { prefix } => Ok((Some(prefix), RouteChange::Active)),
+                SubnetOutcome::Refused { reason } => Err(reason),
+            },
+        );
     }
 
     /// Answers requests that the controller has not answered in time.
@@ -175,6 +198,25 @@ impl Daemon {
         {
             let _ = waiter.answer.send(no_answer().into());
         }
+    }
+}
+
+impl RouteWaiter {
+    fn finish(self, network: NetworkId, outcome: Result<(Option<IpNet>, RouteChange), String>) {
+        let answer = match outcome {
+            Ok((Some(prefix), state)) => Answer::done(&RouteChangeReport {
+                network,
+                prefix,
+                state,
+            }),
+            Ok((None, _)) => Answer::failed(
+                FailureKind::Failed,
+                "the controller answered something else than it was asked",
+            ),
+            Err(reason) => Answer::failed(FailureKind::Conflict, reason),
+        };
+        // If who asked has gone away, nobody wants to know.
+        let _ = self.answer.send(answer);
     }
 }
 

@@ -255,10 +255,18 @@ impl Daemon {
             } if network.authority() == authority => {
                 self.route_answered(network, request, outcome);
             }
+            ToNode::SubnetAnswer {
+                network,
+                request,
+                outcome,
+            } if network.authority() == authority => {
+                self.subnet_answered(network, request, outcome);
+            }
             ToNode::Status { .. }
             | ToNode::Directory { .. }
             | ToNode::Endpoints { .. }
-            | ToNode::RouteAnswer { .. } => {
+            | ToNode::RouteAnswer { .. }
+            | ToNode::SubnetAnswer { .. } => {
                 tracing::warn!(%authority, "A controller spoke of a network that is not its own");
             }
             ToNode::Unsupported { variant } => {

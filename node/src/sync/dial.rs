@@ -151,7 +151,8 @@ async fn greet(
         | ToNode::Status { .. }
         | ToNode::Directory { .. }
         | ToNode::Endpoints { .. }
-        | ToNode::RouteAnswer { .. } => Err(None),
+        | ToNode::RouteAnswer { .. }
+        | ToNode::SubnetAnswer { .. } => Err(None),
     }
 }
 

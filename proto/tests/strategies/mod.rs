@@ -275,6 +275,13 @@ pub(crate) fn to_controller() -> impl Strategy<Value = ToController> {
         a_network_id().prop_map(|network| ToController::Leave { network }),
         (a_network_id(), collection::vec(".{0,20}", 0..3))
             .prop_map(|(network, clashes)| ToController::Clashes { network, clashes }),
+        (a_network_id(), any::<u32>(), any::<u8>()).prop_map(|(network, request, length)| {
+            ToController::Subnet {
+                network,
+                request,
+                length,
+            }
+        }),
     ]
 }
 
@@ -291,6 +298,10 @@ pub(crate) fn to_node() -> impl Strategy<Value = ToNode> {
         Just(RouteOutcome::Pending),
         Just(RouteOutcome::Withdrawn),
         ".{0,20}".prop_map(|reason| RouteOutcome::Refused { reason }),
+    ];
+    let allocated = prop_oneof![
+        a_prefix().prop_map(|prefix| SubnetOutcome::Allocated { prefix }),
+        ".{0,20}".prop_map(|reason| SubnetOutcome::Refused { reason }),
     ];
     prop_oneof![
         (any::<u16>(), a_keyring(), a_secret(), a_node_id()).prop_map(
@@ -330,6 +341,13 @@ pub(crate) fn to_node() -> impl Strategy<Value = ToNode> {
         ),
         (a_network_id(), any::<u32>(), outcome).prop_map(|(network, request, outcome)| {
             ToNode::RouteAnswer {
+                network,
+                request,
+                outcome,
+            }
+        }),
+        (a_network_id(), any::<u32>(), allocated).prop_map(|(network, request, outcome)| {
+            ToNode::SubnetAnswer {
                 network,
                 request,
                 outcome,

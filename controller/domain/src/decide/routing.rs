@@ -7,16 +7,15 @@ use crate::{
     change::Change,
     command::{Author, RoutePatch, RouteWish},
     managed_route::{self, Route, RouteId, RouteState},
+    member::Member,
     network::Network,
     refusal::Refusal,
+    settings::MemberRoutes,
     subnet,
 };
 
 pub(super) fn add(network: &Network, wish: RouteWish) -> Result<Vec<Change>, Refusal> {
-    let Some(via) = network.member(&wish.via) else {
-        let waiting = network.request(&wish.via).ok_or(Refusal::UnknownMember)?;
-        return Err(Refusal::StillWaiting(waiting.node));
-    };
+    let via = member(network, &wish.via)?;
     let asked_before = wish.author == Author::Member
         && network
             .routes()
@@ -40,18 +39,41 @@ pub(super) fn add(network: &Network, wish: RouteWish) -> Result<Vec<Change>, Ref
 pub(super) fn allocate_subnet(
     network: &Network,
     id: RouteId,
-    via: IdentityKey,
+    via: &IdentityKey,
     length: u8,
+    author: Author,
 ) -> Result<Vec<Change>, Refusal> {
-    let wish = RouteWish {
+    let member = member(network, via)?;
+    if author == Author::Member {
+        if network.settings().member_routes == MemberRoutes::Off {
+            return Err(Refusal::MemberRoutesOff);
+        }
+        if !(subnet::SHORTEST_FOR_MEMBER..=subnet::LONGEST).contains(&length) {
+            return Err(Refusal::MemberSubnetLength(length));
+        }
+    }
+    let mut route = Route {
         id,
         target: subnet::first_free(network, length)?,
-        via,
+        via: *via,
         mode: RouteMode::Single,
         metric: 0,
-        author: Author::Admin,
+        state: RouteState::Active,
+        by_member: author == Author::Member,
     };
-    add(network, wish)
+    // The controller chose it, so there is nothing to approve.
+    route.state = managed_route::admit(network, member, &route, Author::Admin)?;
+    Ok(vec![Change::RoutePut(route)])
+}
+
+fn member<'n>(network: &'n Network, identity: &IdentityKey) -> Result<&'n Member, Refusal> {
+    match network.member(identity) {
+        Some(member) => Ok(member),
+        None => {
+            let waiting = network.request(identity).ok_or(Refusal::UnknownMember)?;
+            Err(Refusal::StillWaiting(waiting.node))
+        }
+    }
 }
 
 pub(super) fn update(

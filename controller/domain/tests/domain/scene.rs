@@ -161,6 +161,7 @@ impl Step {
                 id: fresh(network, id),
                 via: identity(who),
                 length: 24,
+                author: Author::Admin,
             },
             Self::Modes(both) => configure(SettingsPatch {
                 v6_modes: Some(if both {
