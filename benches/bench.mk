@@ -1,6 +1,6 @@
 # The benchmark suite; see benches/README.md. Included by the Makefile in the root, whose variables it uses.
 
-.PHONY: bench bench-quick bench-micro bench-profile bench-peers bench-suite bench-tools
+.PHONY: bench bench-quick bench-load bench-micro bench-profile bench-peers bench-suite bench-tools
 
 BENCH_PEERS := $(CARGO_TARGET_DIR)/bench-peers
 # More options of the suite, as in: make bench BENCH_ARGS="--rounds 3 --peers raw,tombolo,nebula"
@@ -13,6 +13,9 @@ bench: bench-suite bench-peers ## Tombolo beside eight other overlays on this ma
 bench-quick: bench-suite ## the same with the fastest others and fewer figures, under 3 minutes
 	benches/fetch-peers.sh $(BENCH_PEERS) wireguard-tools wireguard-go boringtun
 	$(BENCH) --quick $(BENCH_ARGS)
+
+bench-load: store-tools bench-suite ## controllers with up to 10,000 members; BENCH_ARGS=--quick for 300, under 2 minutes
+	$(CARGO_TARGET_DIR)/release/bench load --binaries $(CARGO_TARGET_DIR)/release --results benches/results $(BENCH_ARGS)
 
 bench-micro: ## every stage of a packet's way alone: benches/results/micro.md, also into benches/PROFILE.md
 	$(call need,cargo:cargo cc:gcc)

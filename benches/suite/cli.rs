@@ -2,17 +2,19 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
+
+use crate::load::plan::StoreKind;
 
 /// Measures Tombolo beside other overlays, in network namespaces on this machine. Needs root.
 #[derive(Debug, Parser)]
 #[command(name = "bench", max_term_width = 100)]
 pub struct Cli {
-    /// What the suite starts itself with
+    /// Something else than the comparison
     #[command(subcommand)]
     pub part: Option<Part>,
     /// The figures that tell most, of the peers that are ahead somewhere, in under three minutes
-    #[arg(long)]
+    #[arg(long, global = true)]
     pub quick: bool,
     /// Only these peers
     #[arg(long, value_delimiter = ',', value_name = "NAME,…")]
@@ -36,25 +38,37 @@ pub struct Cli {
     #[arg(long, default_value = "target/bench-peers", value_name = "DIR")]
     pub peers_dir: PathBuf,
     /// Folder with Tombolo's binaries
-    #[arg(long, default_value = "target/release", value_name = "DIR")]
+    #[arg(
+        long,
+        global = true,
+        default_value = "target/release",
+        value_name = "DIR"
+    )]
     pub binaries: PathBuf,
     /// Where results go
-    #[arg(long, default_value = "benches/results", value_name = "DIR")]
+    #[arg(
+        long,
+        global = true,
+        default_value = "benches/results",
+        value_name = "DIR"
+    )]
     pub results: PathBuf,
-    /// Name of the files of the results; `full` or `quick` unless given
-    #[arg(long, value_name = "NAME")]
+    /// Name of the files of the results; `full` or `quick` (`load` or `load-quick`) unless given
+    #[arg(long, global = true, value_name = "NAME")]
     pub name: Option<String>,
     /// Instead of measuring: one TCP flow between two ends of the first of --peers (Tombolo) under perf
     #[arg(long, conflicts_with = "render")]
     pub profile: bool,
     /// Measure nothing: make table and plots anew from the JSON of an earlier run
-    #[arg(long)]
+    #[arg(long, global = true)]
     pub render: bool,
 }
 
-/// Programs that are part of the suite.
+/// What is no comparison of overlays.
 #[derive(Debug, Subcommand)]
 pub enum Part {
+    /// Measures controllers with thousands of members. Needs no root
+    Load(LoadArguments),
     /// One end of the reference `tombolo-plain`
     #[command(hide = true)]
     Plain {
@@ -63,4 +77,15 @@ pub enum Part {
         /// The other end; its port is this end's too
         other_end: SocketAddr,
     },
+}
+
+/// What `bench load` takes beside the options of the suite.
+#[derive(Debug, Args)]
+pub struct LoadArguments {
+    /// Members at which figures are taken, ascending [default: 100 to 10,000; 300 with --quick]
+    #[arg(long, value_delimiter = ',', value_name = "NUMBER,…")]
+    pub members: Vec<usize>,
+    /// Only these
+    #[arg(long, value_delimiter = ',', value_name = "NAME,…")]
+    pub stores: Vec<StoreKind>,
 }

@@ -10,6 +10,8 @@
 //!                                    +-> record (every sample) -> summary (medians) -> goals -> report (Markdown, SVG, PNG)
 //! ```
 //!
+//! Beside it stands [`load`]: controllers with thousands of members.
+//!
 //! A peer is one file under `peers/`. What is compared with what is in `goals`; how a figure is obtained is in `measure`.
 #![expect(
     clippy::print_stdout,
@@ -20,6 +22,7 @@ pub mod cli;
 pub mod figure;
 pub mod goals;
 pub mod lab;
+pub mod load;
 pub mod machine;
 pub mod measure;
 pub mod peer;

@@ -73,7 +73,7 @@ pub fn number(value: f64) -> String {
     format!("{value:.decimals$}")
 }
 
-fn write_png(svg: &str, path: &Path) -> Result<()> {
+pub(crate) fn write_png(svg: &str, path: &Path) -> Result<()> {
     let mut options = Options::default();
     // Fonts of the machine are not asked for: servers have none.
     options

@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use crate::{
     cli::{Cli, Part},
     lab::{self, Settings},
+    load,
     machine::{self, Machine},
     peer::{self, Peer},
     plain,
@@ -24,8 +25,10 @@ use crate::{
 /// # Errors
 /// When nothing could be measured at all; a peer that fails is in the report.
 pub fn run(cli: &Cli) -> Result<()> {
-    if let Some(Part::Plain { device, other_end }) = &cli.part {
-        return plain::run(device, *other_end);
+    match &cli.part {
+        Some(Part::Plain { device, other_end }) => return plain::run(device, *other_end),
+        Some(Part::Load(arguments)) => return load::run(cli, arguments),
+        None => {}
     }
     let plan = plan(cli)?;
     let name = cli.name.clone().unwrap_or_else(|| plan.name.to_owned());

@@ -4,7 +4,7 @@
 //! secret is said before that (see [`super::trust`]). The only file that imports quinn.
 
 use std::{
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     sync::Arc,
     time::Duration,
 };
@@ -39,30 +39,47 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(6);
 /// Three chances within [`IDLE_TIMEOUT`].
 const KEEP_ALIVE: Duration = Duration::from_secs(2);
 
-/// Makes connections in the name of this node.
+/// Makes connections in the name of a node.
 #[derive(Debug)]
 pub struct Transport {
     endpoint: Endpoint,
+    config: ClientConfig,
 }
 
 impl Transport {
     /// Opens the socket that all control connections share. Needs a tokio runtime.
     pub fn open(identity: &IdentitySecret) -> anyhow::Result<Self> {
         let socket = client_socket().context("Failed to open a socket for the control channel")?;
-        let mut endpoint = Endpoint::new(
+        Self::on(socket, identity)
+    }
+
+    /// The same on a socket that is open already.
+    pub fn on(socket: UdpSocket, identity: &IdentitySecret) -> anyhow::Result<Self> {
+        let endpoint = Endpoint::new(
             EndpointConfig::default(),
             None,
             socket,
             Arc::new(TokioRuntime),
         )
         .context("Failed to start QUIC")?;
-        endpoint.set_default_client_config(client_config(identity)?);
-        Ok(Self { endpoint })
+        let config = client_config(identity)?;
+        Ok(Self { endpoint, config })
+    }
+
+    /// Makes connections from the same socket in the name of another node.
+    pub fn beside(&self, identity: &IdentitySecret) -> anyhow::Result<Self> {
+        Ok(Self {
+            endpoint: self.endpoint.clone(),
+            config: client_config(identity)?,
+        })
     }
 
     /// Connects and opens the one stream that everything is said on.
     pub async fn connect(&self, address: SocketAddr) -> anyhow::Result<Channel> {
-        let connection = self.endpoint.connect(address, "controller")?.await?;
+        let connection = self
+            .endpoint
+            .connect_with(self.config.clone(), address, "controller")?
+            .await?;
         let peer = peer_key(&connection).context("The controller has no Ed25519 key")?;
         let (send, receive) = connection.open_bi().await?;
         Ok(Channel {
@@ -149,7 +166,7 @@ fn peer_key(connection: &Connection) -> Option<IdentityKey> {
 }
 
 /// One socket for both families where the host has IPv6, else IPv4 alone.
-fn client_socket() -> std::io::Result<std::net::UdpSocket> {
+fn client_socket() -> std::io::Result<UdpSocket> {
     let dual_stack = || -> std::io::Result<Socket> {
         let socket = Socket::new(Domain::IPV6, Type::DGRAM, None)?;
         socket.set_only_v6(false)?;
@@ -158,7 +175,7 @@ fn client_socket() -> std::io::Result<std::net::UdpSocket> {
     };
     match dual_stack() {
         Ok(socket) => Ok(socket.into()),
-        Err(_) => std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)),
+        Err(_) => UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)),
     }
 }
 
