@@ -31,8 +31,10 @@ use trust::Trust;
 const BACKOFF_MIN: Duration = Duration::from_millis(500);
 /// Longest pause: a controller that comes back is found within it.
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
-/// A connection that lived this long was a good one: the next attempt comes at once.
+/// A connection that lived this long was a good one: its end says nothing about the next one.
 const STABLE: Duration = Duration::from_secs(10);
+/// All nodes of a dead controller come to the others within this time, not at once.
+const SPREAD: Duration = Duration::from_millis(250);
 /// How long a last message may take to arrive when the node stops or leaves.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -146,8 +148,14 @@ struct Link {
 impl Link {
     async fn run(mut self) {
         let mut pause = BACKOFF_MIN;
+        let mut lost = None;
         loop {
-            let wanted = self.wanted.borrow_and_update().clone();
+            let mut wanted = self.wanted.borrow_and_update().clone();
+            // Whoever has just gone is asked last.
+            wanted
+                .controllers
+                .sort_by_key(|controller| Some(controller) == lost.as_ref());
+            let mut moves_on = false;
             // What is wanted may change while nobody answers: a fresh join starts over at once.
             let dialled = tokio::select! {
                 dialled = dial::any(&self.transport, &wanted) => dialled,
@@ -159,11 +167,13 @@ impl Link {
             match dialled {
                 Ok((connected, channel)) => {
                     let since = Instant::now();
+                    lost = Some(connected.controller.clone());
                     if self.serve(connected, channel).await.is_break() {
                         return;
                     }
                     if since.elapsed() >= STABLE {
                         pause = BACKOFF_MIN;
+                        moves_on = wanted.controllers.len() > 1;
                     }
                 }
                 Err(problem) => {
@@ -171,7 +181,12 @@ impl Link {
                     self.tell(SyncEvent::Failed(problem)).await;
                 }
             }
-            let jittered = rand::rng().random_range(pause / 2..=pause);
+            let spread = if moves_on {
+                Duration::ZERO..=SPREAD
+            } else {
+                pause / 2..=pause
+            };
+            let jittered = rand::rng().random_range(spread);
             tokio::select! {
                 () = sleep(jittered) => pause = (pause * 2).min(BACKOFF_MAX),
                 changed = self.wanted.changed() => match changed {

@@ -34,10 +34,11 @@ use tombolo_proto::{
     wire::MAX_ENCODED,
 };
 
-/// A dead controller is noticed within this time.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(6);
-/// Three chances within [`IDLE_TIMEOUT`].
-const KEEP_ALIVE: Duration = Duration::from_secs(2);
+/// How often a controller has to show that it lives.
+const KEEP_ALIVE: Duration = Duration::from_secs(1);
+/// How long it may take to do so. Lost packets are sent again meanwhile, and QUIC itself waits longer where round trips
+/// take longer (RFC 9000 section 10.1). With [`KEEP_ALIVE`] it keeps a move to another controller within 3 seconds.
+const IDLE_TIMEOUT: Duration = Duration::from_millis(1500);
 
 /// Makes connections in the name of a node.
 #[derive(Debug)]
