@@ -15,10 +15,13 @@
 //! | [`docker`] | a dockerd on each of such hosts, and containers |
 //! | [`docker_image`] | images made of what this machine has |
 //! | [`footprint`] | what a host looks like, to be compared before and after |
+//! | [`cluster`] | several controllers on one PostgreSQL in such a laboratory |
+//! | [`postgres`] | a PostgreSQL server of one's own |
 //! | [`process`] | processes that are never left behind, waiting with deadlines, figures |
 
 pub mod authority;
 pub mod clock;
+pub mod cluster;
 pub mod docker;
 pub mod docker_image;
 pub mod fake_noise;
@@ -28,6 +31,7 @@ pub mod model;
 pub mod netns;
 pub mod overlay;
 pub mod packets;
+pub mod postgres;
 pub mod process;
 pub mod simnet;
 pub mod world;

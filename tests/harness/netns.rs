@@ -16,7 +16,7 @@
 
 use std::{
     fs::{self, File},
-    net::{Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     os::fd::AsFd as _,
     path::{Path, PathBuf},
     process::Command,
@@ -208,6 +208,17 @@ impl Lab {
         Container::new(namespace, v4, v6, &self.dir, &label)
     }
 
+    /// Pulls a host's cable, or puts it back.
+    ///
+    /// # Panics
+    /// When the kernel refuses.
+    #[track_caller]
+    pub fn cable(&self, host: &Host, is_in: bool) {
+        let state = if is_in { "up" } else { "down" };
+        self.underlay
+            .run(&format!("ip link set p-{} {state}", host.name));
+    }
+
     /// The namespace that carries everything between hosts: the place to listen.
     #[must_use]
     pub const fn underlay(&self) -> &Namespace {
@@ -392,6 +403,33 @@ pub struct Host {
     pub v6: Ipv6Addr,
     /// A directory of its own.
     pub dir: PathBuf,
+}
+
+impl Host {
+    /// Lets nothing through between this host and an address, until [`Self::let_through`].
+    ///
+    /// # Panics
+    /// When the kernel refuses.
+    #[track_caller]
+    pub fn cut_off(&self, from: impl Into<IpAddr>) {
+        let from = from.into();
+        self.namespace.shell(&format!(
+            "nft add table inet cut
+             nft add chain inet cut in '{{ type filter hook input priority 0; }}'
+             nft add chain inet cut out '{{ type filter hook output priority 0; }}'
+             nft add rule inet cut in ip saddr {from} drop
+             nft add rule inet cut out ip daddr {from} drop"
+        ));
+    }
+
+    /// Undoes [`Self::cut_off`].
+    ///
+    /// # Panics
+    /// When nothing is cut off.
+    #[track_caller]
+    pub fn let_through(&self) {
+        self.namespace.run("nft delete table inet cut");
+    }
 }
 
 /// A container network on a host.

@@ -7,7 +7,7 @@ use std::{
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     process::Command,
-    sync::{Mutex, OnceLock, PoisonError},
+    sync::OnceLock,
     time::{Duration, Instant},
 };
 
@@ -26,6 +26,10 @@ pub const SOON: Duration = Duration::from_secs(15);
 const FIRST_START: Duration = Duration::from_secs(120);
 /// The port nodes reach a controller at.
 const CONTROL_PORT: u16 = 9791;
+/// A seed whose identity has an authority address.
+const AUTHORITY_SEED: [u8; 32] = [31; 32];
+/// The file that a controller's first start leaves in its state directory.
+const ADMIN_TOKEN: &str = "admin.token";
 
 /// A controller and nodes that are members of its one network.
 ///
@@ -69,6 +73,16 @@ impl Overlay {
     #[track_caller]
     pub fn on_hosts(lab: Lab, hosts: Vec<Host>, config: &str) -> Self {
         let controller = Controller::start(lab.host("ctl"));
+        Self::around(controller, lab, hosts, config)
+    }
+
+    /// The same around a controller that runs.
+    ///
+    /// # Panics
+    /// When any of it does not come up.
+    #[must_use]
+    #[track_caller]
+    pub fn around(controller: Controller, lab: Lab, hosts: Vec<Host>, config: &str) -> Self {
         let network = controller.create_network("home", "172.27.0.0/16");
         let mut overlay = Self {
             controller,
@@ -120,10 +134,12 @@ pub struct Controller {
     process: Option<Process>,
     /// Where it runs.
     pub host: Host,
+    /// Where it keeps networks and members, if not in a file of its own.
+    pub store: Option<String>,
 }
 
 impl Controller {
-    /// Starts `controller serve` and waits until it answers. Its authority is one that was made before: looking for an
+    /// Starts `controller serve` and waits until it answers. Its authority is one that was found before: looking for an
     /// address that satisfies the memory-hard hash takes seconds, and nothing is learnt from doing it in every test.
     ///
     /// # Panics
@@ -131,20 +147,20 @@ impl Controller {
     #[must_use]
     #[track_caller]
     pub fn start(host: Host) -> Self {
-        static MADE: Mutex<Option<StateFiles>> = Mutex::new(None);
-        let state = host.dir.join("controller");
-        let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(files) = made.as_ref() {
-            files.write(&state);
-            drop(made);
-            return Self::start_fresh(host);
-        }
-        let mut first = Self::start_fresh(host);
-        first.stop();
-        *made = Some(StateFiles::read(&state));
-        drop(made);
-        first.serve();
-        first
+        Self::start_on(host, None)
+    }
+
+    /// The same with everything in the store of this URL.
+    ///
+    /// # Panics
+    /// When it does not become ready.
+    #[must_use]
+    #[track_caller]
+    pub fn start_on(host: Host, store: Option<&str>) -> Self {
+        let mut controller = Self::new(host, store);
+        controller.put("authority.key", &AUTHORITY_SEED);
+        controller.serve();
+        controller
     }
 
     /// The same, with an authority of its own.
@@ -154,12 +170,51 @@ impl Controller {
     #[must_use]
     #[track_caller]
     pub fn start_fresh(host: Host) -> Self {
-        let mut controller = Self {
-            process: None,
-            host,
-        };
+        let mut controller = Self::new(host, None);
         controller.serve();
         controller
+    }
+
+    /// Another replica on the same store. It waits for admission.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    #[must_use]
+    #[track_caller]
+    pub fn another(&self, host: Host) -> Self {
+        let mut replica = Self::new(host, self.store.as_deref());
+        // Any token is good for every replica.
+        let token = fs::read(self.state_dir().join(ADMIN_TOKEN)).expect("the first start wrote it");
+        replica.put(ADMIN_TOKEN, &token);
+        replica.serve();
+        replica
+    }
+
+    fn new(host: Host, store: Option<&str>) -> Self {
+        Self {
+            process: None,
+            host,
+            store: store.map(str::to_owned),
+        }
+    }
+
+    /// Puts a file into its state directory.
+    fn put(&self, name: &str, contents: &[u8]) {
+        fs::create_dir_all(self.state_dir()).expect("the lab's directory is writable");
+        let mut file = File::options()
+            .create_new(true)
+            .write(true)
+            .mode(0o600)
+            .open(self.state_dir().join(name))
+            .expect("the lab's directory is writable");
+        file.write_all(contents)
+            .expect("the lab's directory has room");
+    }
+
+    /// Where it keeps its state.
+    #[must_use]
+    pub fn state_dir(&self) -> PathBuf {
+        self.host.dir.join("controller")
     }
 
     /// Starts it again after [`Self::kill`], on the state it left.
@@ -168,9 +223,12 @@ impl Controller {
     /// When it does not become ready.
     #[track_caller]
     pub fn serve(&mut self) {
+        let address = self.control_address();
+        let mut arguments = vec!["serve", "--advertise", &address];
+        arguments.extend(self.store.iter().flat_map(|url| ["--store", url]));
         let process = Process::spawn(
-            "controller",
-            &mut self.command(&["serve", "--advertise", &self.control_address()]),
+            &format!("controller on {}", self.host.name),
+            &mut self.command(&arguments),
             &self.host.dir.join("controller.log"),
         );
         self.process = Some(process);
@@ -276,7 +334,7 @@ impl Controller {
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = self.host.namespace.command(binary("controller"));
         command
-            .env("TOMBOLO_STATE_DIR", self.host.dir.join("controller"))
+            .env("TOMBOLO_STATE_DIR", self.state_dir())
             .env("TOMBOLO_CONFIG", empty_config(&self.host.dir, "controller"))
             .args(arguments);
         command
@@ -398,11 +456,33 @@ impl Node {
     #[track_caller]
     #[must_use]
     pub fn standing(&self, network: &str) -> Option<String> {
-        self.json(&["status"])["networks"]
-            .as_array()?
-            .iter()
-            .find(|entry| entry["id"] == network)
-            .map(|entry| text(entry, "/status"))
+        let status = self.network(network)?;
+        Some(text(&status, "/status"))
+    }
+
+    /// The address of the controller that it is connected to for a network.
+    #[track_caller]
+    #[must_use]
+    pub fn controller(&self, network: &str) -> Option<String> {
+        let status = self.network(network)?;
+        status["controller"].as_str().map(str::to_owned)
+    }
+
+    /// What `status` says of one network, if the node is in it.
+    #[track_caller]
+    fn network(&self, network: &str) -> Option<Value> {
+        let status = self.json(&["status"]);
+        let mut networks = status["networks"].as_array()?.iter();
+        networks.find(|entry| entry["id"] == network).cloned()
+    }
+
+    /// Whether it counts another node among its peers.
+    #[track_caller]
+    #[must_use]
+    pub fn knows(&self, other: &str) -> bool {
+        let peers = self.json(&["peers"]);
+        let mut peers = peers.as_array().into_iter().flatten();
+        peers.any(|peer| peer["node"] == other)
     }
 
     /// Which interface a network has, once it has one.
@@ -542,37 +622,6 @@ impl Node {
     }
 }
 
-/// The files of a state directory, in memory.
-#[derive(Debug)]
-struct StateFiles(Vec<(PathBuf, Vec<u8>)>);
-
-impl StateFiles {
-    fn read(directory: &Path) -> Self {
-        let files = files_under(directory).into_iter().map(|path| {
-            let contents = fs::read(&path).expect("the program that wrote it has ended");
-            let name = path.strip_prefix(directory).expect("it lies below");
-            (name.to_owned(), contents)
-        });
-        Self(files.collect())
-    }
-
-    fn write(&self, directory: &Path) {
-        for (name, contents) in &self.0 {
-            let path = directory.join(name);
-            let parent = path.parent().expect("it lies below the directory");
-            fs::create_dir_all(parent).expect("the lab's directory is writable");
-            let mut file = File::options()
-                .create_new(true)
-                .write(true)
-                .mode(0o600)
-                .open(&path)
-                .expect("the lab's directory is writable");
-            file.write_all(contents)
-                .expect("the lab's directory has room");
-        }
-    }
-}
-
 /// All files below a directory, in order.
 #[must_use]
 pub fn files_under(directory: &Path) -> Vec<PathBuf> {
@@ -601,6 +650,21 @@ pub fn wait_for_ping(from: &Namespace, to: impl Into<IpAddr>) -> Instant {
     })
 }
 
+/// Waits until everybody has got an answer from everybody.
+///
+/// # Panics
+/// When one never comes.
+#[track_caller]
+pub fn wait_for_mesh(nodes: &[Node]) {
+    for from in nodes {
+        for to in nodes {
+            if from.host.name != to.host.name {
+                wait_for_ping(&from.host.namespace, to.v4());
+            }
+        }
+    }
+}
+
 /// Whether one ping is answered within a second.
 #[track_caller]
 #[must_use]
@@ -618,9 +682,22 @@ impl Pings {
     #[track_caller]
     #[must_use]
     pub fn start(from: &Namespace, to: impl Into<IpAddr>, log: &Path) -> Self {
+        Self::start_every(Duration::from_millis(50), from, to, log)
+    }
+
+    /// Starts to ping this often.
+    #[track_caller]
+    #[must_use]
+    pub fn start_every(
+        interval: Duration,
+        from: &Namespace,
+        to: impl Into<IpAddr>,
+        log: &Path,
+    ) -> Self {
         let to = to.into().to_string();
+        let interval = interval.as_secs_f64().to_string();
         let mut command = from.command("ping");
-        command.args(["-n", "-D", "-i", "0.05", "-W", "1", &to]);
+        command.args(["-n", "-D", "-i", &interval, "-W", "1", &to]);
         Self(Process::spawn("ping", &mut command, log))
     }
 

@@ -1,7 +1,8 @@
-//! A PostgreSQL server for tests: in a temporary directory, as an unprivileged user, on a UNIX socket, gone with the value.
+//! A PostgreSQL server for tests: in a temporary directory, as an unprivileged user, gone with the value. It listens on a
+//! UNIX socket and, in a lab, on a host of its own.
 
 use std::{
-    fs,
+    fs::{self, File},
     io::Write as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -9,10 +10,15 @@ use std::{
         Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicU32, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use rustix::process::{Pid, Signal, kill_process};
+
+use crate::{
+    netns::Host,
+    process::{Said, announce, wait_for},
+};
 
 /// The one user of the server.
 const USER: &str = "tombolo";
@@ -23,9 +29,11 @@ const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A server with its data.
 #[derive(Debug)]
-pub(crate) struct Postgres {
+pub struct Postgres {
     programs: PathBuf,
     directory: PathBuf,
+    /// Where it is, if that is a host of a lab.
+    host: Option<Host>,
     server: Mutex<Option<Child>>,
     databases: AtomicU32,
 }
@@ -33,7 +41,11 @@ pub(crate) struct Postgres {
 impl Postgres {
     /// A server that tests of one program share: it lives as long as somebody holds it. None, and said loudly, if
     /// PostgreSQL is not installed.
-    pub(crate) fn shared() -> Option<Arc<Self>> {
+    ///
+    /// # Panics
+    /// When it is missing while `CI` is set, or does not start.
+    #[must_use]
+    pub fn shared() -> Option<Arc<Self>> {
         static SHARED: Mutex<Weak<Postgres>> = Mutex::new(Weak::new());
         let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(running) = shared.upgrade() {
@@ -45,25 +57,41 @@ impl Postgres {
     }
 
     /// A server of one's own, to be killed.
-    pub(crate) fn start() -> Option<Self> {
-        let Some(programs) = programs() else {
-            let complaint = "NOT TESTED: PostgreSQL is not installed (package postgresql)";
-            assert!(std::env::var_os("CI").is_none(), "{complaint}");
-            // Past the capture of the test runner.
-            let _ = writeln!(std::io::stdout().lock(), "{complaint}");
-            return None;
-        };
+    ///
+    /// # Panics
+    /// As [`Self::shared`].
+    #[must_use]
+    pub fn start() -> Option<Self> {
         static STARTED: AtomicU32 = AtomicU32::new(0);
         let name = format!(
             "tombolo-postgres-{}-{}",
             std::process::id(),
             STARTED.fetch_add(1, Ordering::Relaxed)
         );
-        let directory = std::env::temp_dir().join(name);
+        Self::start_in(std::env::temp_dir().join(name), None)
+    }
+
+    /// A server of one's own that listens at a lab's host.
+    ///
+    /// # Panics
+    /// As [`Self::shared`].
+    #[must_use]
+    pub fn start_on(host: Host) -> Option<Self> {
+        Self::start_in(host.dir.join("postgres"), Some(host))
+    }
+
+    fn start_in(directory: PathBuf, host: Option<Host>) -> Option<Self> {
+        let Some(programs) = programs() else {
+            let complaint = "NOT TESTED: PostgreSQL is not installed (package postgresql)";
+            assert!(std::env::var_os("CI").is_none(), "{complaint}");
+            announce(complaint);
+            return None;
+        };
         fs::create_dir(&directory).expect("a temporary directory");
         let postgres = Self {
             programs,
             directory,
+            host,
             server: Mutex::new(None),
             databases: AtomicU32::new(0),
         };
@@ -82,6 +110,11 @@ impl Postgres {
             .arg(self.data())
             .args(["-A", "trust", "-U", USER, "--no-sync", "-E", "UTF8"])
             .args(["--locale=C"]));
+        let mut access = File::options()
+            .append(true)
+            .open(self.data().join("pg_hba.conf"))
+            .expect("initdb writes it");
+        writeln!(access, "host all all 0.0.0.0/0 trust").expect("the directory is writable");
     }
 
     fn data(&self) -> PathBuf {
@@ -90,7 +123,10 @@ impl Postgres {
 
     /// A program of PostgreSQL's, which ends when this thread does.
     fn command(&self, program: &str, farewell: &str) -> Command {
-        let mut command = Command::new("setpriv");
+        let mut command = match &self.host {
+            Some(host) => host.namespace.command("setpriv"),
+            None => Command::new("setpriv"),
+        };
         command.arg("--pdeathsig").arg(farewell);
         if rustix::process::geteuid().is_root() {
             command.args(["--reuid", UNPRIVILEGED, "--regid", "nogroup"]);
@@ -102,15 +138,20 @@ impl Postgres {
     }
 
     /// Starts the server after [`Self::kill`], with the data that it had.
-    pub(crate) fn start_again(&self) {
-        let log = fs::File::create(self.directory.join("log")).expect("a log file");
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn start_again(&self) {
+        let log = File::create(self.directory.join("log")).expect("a log file");
+        let address = self.host.as_ref().map(|host| host.v4.to_string());
+        let listen = format!("listen_addresses={}", address.unwrap_or_default());
         let mut command = self.command("postgres", "INT");
         command
             .arg("-D")
             .arg(self.data())
             .arg("-k")
             .arg(&self.directory)
-            .args(["-c", "listen_addresses=", "-c", "max_connections=200"])
+            .args(["-c", &listen, "-c", "max_connections=200"])
             // A killed process loses nothing that it wrote; only a dead machine would.
             .args(["-c", "fsync=off", "-c", "shared_buffers=16MB"])
             .stdin(Stdio::null())
@@ -129,11 +170,9 @@ impl Postgres {
             .expect("the thread tells")
             .expect("PostgreSQL runs");
         *self.server.lock().unwrap_or_else(PoisonError::into_inner) = Some(child);
-        let started = Instant::now();
-        while !self.answers() {
-            assert!(started.elapsed() < DEADLINE, "PostgreSQL does not answer");
-            std::thread::yield_now();
-        }
+        wait_for("PostgreSQL to answer", DEADLINE, || {
+            self.answers().then_some(())
+        });
     }
 
     fn answers(&self) -> bool {
@@ -142,31 +181,58 @@ impl Postgres {
         answer.is_ok_and(|output| output.status.success())
     }
 
-    /// Kills the server as a crash would.
-    pub(crate) fn kill(&self) {
+    /// Kills the server with all its processes, as a crash would.
+    pub fn kill(&self) {
+        self.signal(Signal::KILL);
         let server = self
             .server
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
         if let Some(mut server) = server {
-            let _ = server.kill();
             let _ = server.wait();
         }
     }
 
+    /// Stops all its processes where they are: connections stay, and nobody answers.
+    pub fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets it go on after [`Self::pause`].
+    pub fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    /// The server first, so that it makes no new children meanwhile.
+    fn signal(&self, signal: Signal) {
+        let server = self.server.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(parent) = server.as_ref().map(Pid::from_child) else {
+            return;
+        };
+        let children = children_of(parent);
+        for process in [parent].into_iter().chain(children) {
+            // A child may have ended by itself.
+            let _ = kill_process(process, signal);
+        }
+    }
+
     /// An empty database: its URL.
-    pub(crate) fn database(&self) -> String {
+    #[must_use]
+    pub fn database(&self) -> String {
         let name = format!("test{}", self.databases.fetch_add(1, Ordering::Relaxed));
         run(self
             .command("createdb", "TERM")
             .arg("-h")
             .arg(&self.directory)
             .args(["-U", USER, &name]));
-        format!(
-            "postgres://{USER}@localhost/{name}?host={}",
-            self.directory.display()
-        )
+        match &self.host {
+            Some(host) => format!("postgres://{USER}@{}/{name}", host.v4),
+            None => format!(
+                "postgres://{USER}@localhost/{name}?host={}",
+                self.directory.display()
+            ),
+        }
     }
 }
 
@@ -205,11 +271,16 @@ fn is_there(programs: &Path) -> bool {
     programs.join("postgres").exists() && programs.join("initdb").exists()
 }
 
+fn children_of(parent: Pid) -> Vec<Pid> {
+    let parent = parent.as_raw_nonzero().to_string();
+    let listed = Said::by(Command::new("ps").args(["-o", "pid=", "--ppid", &parent]));
+    let numbers = listed.stdout.split_whitespace();
+    numbers
+        .filter_map(|pid| Pid::from_raw(pid.parse().ok()?))
+        .collect()
+}
+
 fn run(command: &mut Command) {
-    let output = command.output().expect("the program runs");
-    assert!(
-        output.status.success(),
-        "{command:?}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let said = Said::by(command);
+    assert!(said.code == 0, "{command:?}: {said:?}");
 }

@@ -1,13 +1,10 @@
 //! What members tell each other when no controller can.
 
-use std::{
-    net::IpAddr,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
-};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tombolo_tests::{
     netns::{Claim, Host, Lab},
-    overlay::{Node, Overlay, Pings, SOON, answers, wait_for_ping},
+    overlay::{Overlay, Pings, SOON, answers, wait_for_mesh, wait_for_ping},
     process::{figure, wait_for},
 };
 
@@ -19,14 +16,14 @@ fn a_removal_outlives_the_controllers_reaches_who_could_not_hear_it_and_survives
         return;
     };
     let mut overlay = Overlay::new(lab, &["a", "b", "c", "d", "absent", "removed"]);
-    mesh(&overlay.nodes);
+    wait_for_mesh(&overlay.nodes);
     let removed = overlay.nodes.pop().expect("six nodes");
     let mut absent = overlay.nodes.pop().expect("six nodes");
     absent.kill();
     let controller = overlay.controller.host.v4;
     // One that stays cannot hear the controller; nor can the one to be removed, so nobody can tell it to stop.
-    cut_off(&overlay.nodes[2].host, controller.into());
-    cut_off(&removed.host, controller.into());
+    overlay.nodes[2].host.cut_off(controller);
+    removed.host.cut_off(controller);
     let dir = overlay.lab.dir().to_owned();
     let pings: Vec<Pings> = overlay
         .nodes
@@ -69,7 +66,7 @@ fn a_removal_outlives_the_controllers_reaches_who_could_not_hear_it_and_survives
     let start = Instant::now();
     absent.up();
     wait_for("who was absent to hear of it", SOON, || {
-        (!knows(&absent, &removed)).then_some(())
+        (!absent.knows(&removed.id())).then_some(())
     });
     figure(
         "start of an absent member to its enforcing the removal",
@@ -85,7 +82,7 @@ fn a_removal_outlives_the_controllers_reaches_who_could_not_hear_it_and_survives
     for node in &mut overlay.nodes {
         node.up();
     }
-    mesh(&overlay.nodes);
+    wait_for_mesh(&overlay.nodes);
     figure(
         "reboot of all with all controllers dead to all pairs pinging",
         start.elapsed(),
@@ -93,7 +90,7 @@ fn a_removal_outlives_the_controllers_reaches_who_could_not_hear_it_and_survives
     );
     for node in &overlay.nodes {
         assert!(!answers(&removed.host.namespace, node.v4()));
-        assert!(!knows(node, &removed));
+        assert!(!node.knows(&removed.id()));
     }
 }
 
@@ -103,7 +100,7 @@ fn a_member_whose_address_has_changed_is_found_again_without_a_controller() {
         return;
     };
     let mut overlay = Overlay::new(lab, &["a", "b", "moved", "late"]);
-    mesh(&overlay.nodes);
+    wait_for_mesh(&overlay.nodes);
     let target = overlay.nodes[2].v4();
     wait_for("endpoints to be on disk", SOON, || {
         let late = &overlay.nodes[3];
@@ -132,36 +129,6 @@ fn a_member_whose_address_has_changed_is_found_again_without_a_controller() {
         start.elapsed(),
         Duration::from_secs(5),
     );
-}
-
-/// Waits until everybody has pinged everybody.
-fn mesh(nodes: &[Node]) {
-    for from in nodes {
-        for to in nodes {
-            if from.host.name != to.host.name {
-                wait_for_ping(&from.host.namespace, to.v4());
-            }
-        }
-    }
-}
-
-fn knows(node: &Node, other: &Node) -> bool {
-    let id = other.id();
-    node.json(&["peers"])
-        .as_array()
-        .into_iter()
-        .flatten()
-        .any(|peer| peer["node"] == id.as_str())
-}
-
-fn cut_off(host: &Host, from: IpAddr) {
-    host.namespace.shell(&format!(
-        "nft add table inet cut
-         nft add chain inet cut in '{{ type filter hook input priority 0; }}'
-         nft add chain inet cut out '{{ type filter hook output priority 0; }}'
-         nft add rule inet cut in ip saddr {from} drop
-         nft add rule inet cut out ip daddr {from} drop"
-    ));
 }
 
 /// Takes the host's addresses away and gives it others, as a provider does that moves a server.

@@ -23,13 +23,7 @@ fn a_deauthorised_member_that_hears_nothing_and_goes_on_sending_is_cut_off_by_th
     let id = c.id();
     // The member loses its controller before it is thrown out: nobody can tell it to stop.
     let controller = overlay.controller.host.v4;
-    c.host.namespace.shell(&format!(
-        "nft add table inet cut
-         nft add chain inet cut in '{{ type filter hook input priority 0; }}'
-         nft add chain inet cut out '{{ type filter hook output priority 0; }}'
-         nft add rule inet cut in ip saddr {controller} drop
-         nft add rule inet cut out ip daddr {controller} drop"
-    ));
+    c.host.cut_off(controller);
     let log = |name: &str| overlay.lab.dir().join(name);
     let to_a = Pings::start(&c.host.namespace, a.v4(), &log("c-to-a.log"));
     let to_b = Pings::start(&c.host.namespace, b.v4(), &log("c-to-b.log"));

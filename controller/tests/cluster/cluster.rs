@@ -10,8 +10,9 @@ use tombolo_proto::{
     api,
     key::{IdentityKey, Seed},
 };
+use tombolo_tests::postgres::Postgres;
 
-use crate::{http::Http, node::Node, server::Postgres};
+use crate::{http::Http, node::Node};
 
 /// A seed whose identity has an authority address.
 const AUTHORITY_SEED: [u8; 32] = [31; 32];

@@ -6,11 +6,9 @@ use tombolo_proto::{
     control::{Standing, ToController},
     id::Version,
 };
+use tombolo_tests::postgres::Postgres;
 
-use crate::{
-    cluster::{Cluster, config},
-    server::Postgres,
-};
+use crate::cluster::{Cluster, config};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_waits_for_admission_says_so_and_then_serves_without_a_restart() {

@@ -19,5 +19,3 @@ mod moving;
 mod node;
 mod outage;
 mod racing;
-#[path = "../controller/server.rs"]
-mod server;

@@ -5,8 +5,9 @@ use std::path::Path;
 use tempfile::TempDir;
 use tombolo_controller::{Controller, config::Config};
 use tombolo_proto::{api, id::Version, key::Seed};
+use tombolo_tests::postgres::Postgres;
 
-use crate::{cluster::config, http::Http, node::Node, server::Postgres};
+use crate::{cluster::config, http::Http, node::Node};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_controller_moves_from_a_file_to_a_server_and_its_nodes_do_not_notice() {

@@ -10,8 +10,9 @@ use std::{
 
 use serde_json::Value;
 use tombolo_proto::{api, id::Version};
+use tombolo_tests::{postgres::Postgres, process::figure};
 
-use crate::{cluster::Cluster, server::Postgres};
+use crate::cluster::Cluster;
 
 /// What is promised of a refusal, and of coming back.
 const REFUSAL: Duration = Duration::from_secs(2);
@@ -174,16 +175,4 @@ async fn nothing_acknowledged_is_lost_when_the_store_is_killed_in_the_middle_of_
         }
     }
     assert!(acknowledged.len() >= 20);
-}
-
-/// Prints a measured time beside what is promised; a busy machine is not a broken promise, a hang is.
-fn figure(name: &str, measured: Duration, promise: Duration) {
-    use std::io::Write as _;
-    let _ = writeln!(
-        std::io::stdout().lock(),
-        "figure: {name} {:.2} s (promise {} s)",
-        measured.as_secs_f64(),
-        promise.as_secs()
-    );
-    assert!(measured < promise * 5, "{name}: {measured:?}");
 }

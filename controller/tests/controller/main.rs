@@ -13,11 +13,6 @@ mod lists;
 mod node;
 mod restart;
 mod rig;
-#[expect(
-    dead_code,
-    reason = "only the tests of several controllers kill a server"
-)]
-mod server;
 mod start;
 mod verbs;
 

@@ -17,7 +17,6 @@ mod lists;
 mod node;
 mod restart;
 mod rig;
-mod server;
 
 /// Where the controllers of this program keep what they know.
 const STORE: rig::Store = rig::Store::Postgres;

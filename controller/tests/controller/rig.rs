@@ -13,8 +13,9 @@ use tombolo_proto::{
     id::NetworkId,
     key::{IdentityKey, Seed},
 };
+use tombolo_tests::postgres::Postgres;
 
-use crate::{http::Http, node::Node, server::Postgres};
+use crate::{http::Http, node::Node};
 
 /// A seed whose identity has an authority address.
 pub(crate) const AUTHORITY_SEED: [u8; 32] = [AUTHORITY_BYTE; 32];
