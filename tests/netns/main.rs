@@ -15,6 +15,7 @@ mod lanes;
 mod leaving;
 mod mtu;
 mod offload;
+mod outage;
 mod privacy;
 mod rekey;
 mod revocation;
