@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use tombolo_engine::reconcile::LinkName;
 use tombolo_proto::{
     id::NetworkId,
@@ -79,6 +79,9 @@ pub enum Verb {
     Leave {
         /// Which network
         network: NetworkId,
+        /// Even if containers are attached to networks that `node docker create` made in it
+        #[arg(long)]
+        force: bool,
     },
     /// Show this node and its networks
     Status,
@@ -99,6 +102,12 @@ pub enum Verb {
         /// Publish or withdraw
         #[command(subcommand)]
         action: RouteVerb,
+    },
+    /// Put Docker networks into the overlay
+    Docker {
+        /// What to do
+        #[command(subcommand)]
+        action: DockerVerb,
     },
     /// Print a shell completion script
     Completions {
@@ -267,6 +276,66 @@ pub struct RoutePrefix {
     /// Which network; needed if this node is in several
     #[arg(long, value_name = "ID")]
     pub network: Option<NetworkId>,
+}
+
+/// `node docker …`
+#[derive(Debug, Subcommand)]
+pub enum DockerVerb {
+    /// Make a Docker network whose containers every member reaches
+    Create(DockerCreate),
+    /// List Docker networks and whether members reach them
+    Ls,
+    /// Put a Docker network that exists already into the overlay
+    Publish {
+        /// Docker's name for the network
+        name: String,
+        /// Which overlay network; needed if this node is in several
+        #[arg(long, value_name = "ID")]
+        network: Option<NetworkId>,
+        /// Even Docker's default subnet, which every other Docker host has too
+        #[arg(long)]
+        force: bool,
+    },
+    /// Take a Docker network out of the overlay
+    Unpublish {
+        /// Docker's name for the network
+        name: String,
+    },
+    /// Remove a Docker network that `node docker create` made
+    Rm {
+        /// Docker's name for the network
+        name: String,
+        /// Take containers off it first
+        #[arg(long)]
+        force: bool,
+    },
+    /// Look at everything that containers need to be reached
+    Check,
+}
+
+/// Arguments of `node docker create`.
+#[derive(Debug, Args)]
+pub struct DockerCreate {
+    /// Docker's name for the network
+    pub name: String,
+    /// Which overlay network; needed if this node is in several
+    #[arg(long, value_name = "ID")]
+    pub network: Option<NetworkId>,
+    /// IPv4 subnet; chosen by the controller without it
+    #[arg(long, value_name = "PREFIX")]
+    pub subnet: Option<Ipv4Net>,
+    /// IPv6 subnet; a part of this member's /80 without it
+    #[arg(long, value_name = "PREFIX", conflicts_with = "no_ipv6")]
+    pub ipv6_subnet: Option<Ipv6Net>,
+    /// No IPv6
+    #[arg(long)]
+    pub no_ipv6: bool,
+    /// Let containers reach the overlay and nothing else
+    #[arg(long)]
+    pub internal: bool,
+    /// Let containers keep their own addresses towards the rest of the world, too
+    #[arg(long)]
+    pub no_masquerade: bool,
 }
 
 fn parse_link_name(text: &str) -> Result<LinkName, String> {

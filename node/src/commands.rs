@@ -2,6 +2,7 @@
 
 mod bench;
 mod completions;
+mod docker;
 mod id;
 mod join;
 mod leave;
@@ -31,7 +32,7 @@ pub fn run(cli: Cli) -> ExitCode {
     let done = match &cli.verb {
         Verb::Up(arguments) => up::run(global, arguments),
         Verb::Join(arguments) => join::run(global, arguments),
-        Verb::Leave { network } => leave::run(global, *network),
+        Verb::Leave { network, force } => leave::run(global, *network, *force),
         Verb::Status => status::run(global),
         Verb::Networks => networks::run(global),
         Verb::Peers => peers::run(global),
@@ -40,6 +41,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Verb::Set(arguments) => set::run(global, arguments),
         Verb::Id => id::run(global),
         Verb::Route { action } => route::run(global, action),
+        Verb::Docker { action } => docker::run(global, action),
         Verb::Completions { shell } => completions::run(*shell),
         Verb::Man { dir } => man::run(dir.as_deref()),
     };

@@ -10,6 +10,10 @@
 //! forwarding = true       # turn on IP forwarding where this member carries prefixes for others
 //! weak_host_rule = true   # drop overlay sources that arrive on other interfaces (needs nft)
 //!
+//! [docker]
+//! enabled = true          # look after container networks where Docker runs
+//! socket = "/run/docker.sock"
+//!
 //! [session]
 //! rekey_after_seconds = 120
 //! reject_after_seconds = 180
@@ -27,7 +31,11 @@
 //! udp_gso = true          # send trains of datagrams in one call
 //! ```
 
-use std::{fs, io, net::SocketAddr, path::Path};
+use std::{
+    fs, io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, ensure};
 use serde::Deserialize;
@@ -51,6 +59,8 @@ pub struct ConfigFile {
     pub bench: BenchSection,
     /// What may be changed on this host.
     pub host: HostSection,
+    /// Containers.
+    pub docker: DockerSection,
     /// Life of session keys.
     pub session: SessionSection,
     /// Choice of ciphers.
@@ -74,6 +84,25 @@ impl Default for HostSection {
         Self {
             forwarding: true,
             weak_host_rule: true,
+        }
+    }
+}
+
+/// `[docker]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DockerSection {
+    /// Look after container networks.
+    pub enabled: bool,
+    /// Where Docker listens.
+    pub socket: PathBuf,
+}
+
+impl Default for DockerSection {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            socket: "/run/docker.sock".into(),
         }
     }
 }

@@ -5,6 +5,7 @@
 //! out: datagrams to send, a forwarding table to publish, sessions that came or went.
 
 mod boot;
+mod containers;
 mod gossip;
 mod host_keeper;
 mod joining;
@@ -47,6 +48,7 @@ use crate::{
     cli::{DATA_PORT, Global, Up},
     config_file::ConfigFile,
     dataplane::Dataplane,
+    docker,
     host::netlink::Netlink,
     io::udp::UdpSockets,
     local_api::{
@@ -152,6 +154,8 @@ struct Daemon {
     inputs: Inputs,
     sync_sender: mpsc::Sender<(NodeId, SyncEvent)>,
     resolved_sender: mpsc::Sender<Resolved>,
+    docker: docker::Keeper,
+    worlds_asked: Vec<oneshot::Sender<docker::World>>,
     _server: Server,
 }
 
@@ -163,6 +167,7 @@ struct Inputs {
     callers: mpsc::Receiver<Caller>,
     host_changes: watch::Receiver<u64>,
     resolved: mpsc::Receiver<Resolved>,
+    questions: mpsc::Receiver<docker::Question>,
 }
 
 /// The connection to an authority, and who is at the other end.
@@ -209,6 +214,7 @@ impl Daemon {
                 Some((authority, event)) = self.inputs.sync.recv() => self.handle_sync(authority, event),
                 Some(asked) = self.inputs.requests.recv() => self.handle_request(asked),
                 Some(caller) = self.inputs.callers.recv() => self.handle_caller(caller),
+                Some(question) = self.inputs.questions.recv() => self.handle_question(question),
                 Some(resolved) = self.inputs.resolved.recv() => self.handle_resolved(resolved),
                 Ok(()) = self.inputs.host_changes.changed(), if host_settles.is_none() => {
                     host_settles = Some(Instant::now() + HOST_SETTLES);
@@ -237,6 +243,7 @@ impl Daemon {
         if self.host_is_stale {
             self.host_is_stale = false;
             self.reconcile_host().await;
+            self.answer_worlds();
             self.follow_addresses();
             self.drain_engine();
         }

@@ -3,6 +3,7 @@
 
 pub mod forwarding;
 pub mod netlink;
+pub(crate) mod nftables;
 pub mod queue_drops;
 pub mod weak_host;
 
@@ -17,6 +18,8 @@ pub struct Observed {
     pub state: HostState,
     /// Networks that the host is directly connected to by other means.
     pub local: Vec<LocalNetwork>,
+    /// Prefixes that somebody else routes, default routes apart.
+    pub routed: Vec<LocalNetwork>,
     /// Global addresses of interfaces that are not ours: when they change, so does where this node can be reached.
     pub addresses: BTreeSet<std::net::IpAddr>,
 }

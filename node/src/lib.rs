@@ -7,6 +7,7 @@
 //! | [`dataplane`] | the forwarding threads |
 //! | [`io`] | TUN devices and UDP sockets |
 //! | [`mod@bench`] | measuring the way to a member, both ends |
+//! | [`docker`] | containers in the overlay |
 //! | [`host`] | addresses, routes, firewall and sysctls of this machine |
 //! | [`sync`] | the connection to controllers |
 //! | [`state_dir`] | what is kept on disk |
@@ -18,6 +19,7 @@ pub mod commands;
 pub mod config_file;
 pub mod daemon;
 pub mod dataplane;
+pub mod docker;
 pub mod failure;
 pub mod host;
 pub mod io;

@@ -9,6 +9,7 @@ use tombolo_proto::{id::NetworkId, key::KeyDigest, link::HostPort};
 
 use crate::{
     cli::SettingName,
+    docker::DockerRequest,
     failure::{Failure, FailureKind},
     state_dir::settings::Token,
 };
@@ -31,6 +32,9 @@ pub enum Request {
     Leave {
         /// Which network.
         network: NetworkId,
+        /// Even if containers are attached to networks that go with it.
+        #[serde(default)]
+        force: bool,
     },
     /// `node set`
     Set {
@@ -48,6 +52,8 @@ pub enum Request {
         /// Add or remove.
         publish: bool,
     },
+    /// `node docker …`
+    Docker(DockerRequest),
 }
 
 /// What `node join` asks for.

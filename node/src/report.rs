@@ -1,5 +1,7 @@
 //! What the daemon tells about itself: what travels over its socket and what `--json` prints are the same.
 
+pub mod docker;
+
 use std::{
     collections::BTreeMap,
     net::{IpAddr, SocketAddr},

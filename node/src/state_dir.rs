@@ -4,6 +4,7 @@
 //! /var/lib/tombolo/node/          0700
 //!   lock                          held by the running daemon
 //!   identity                      0600, the node's one secret
+//!   containers.0 containers.1     which Docker networks are published, and which routes were asked for
 //!   networks/<network id>/
 //!     settings.0 settings.1       how the network was joined: pinned key, controllers, interface, permissions
 //!     directory.0 directory.1     its signed documents
@@ -103,6 +104,12 @@ impl StateDir {
         }
         networks.sort_by_key(|(network, _)| *network);
         Ok(networks)
+    }
+
+    /// What is remembered of container networks.
+    #[must_use]
+    pub fn containers(&self) -> Generations {
+        Generations::new(self.root.join("containers"))
     }
 
     /// The files of one network.

@@ -27,6 +27,9 @@ fn without_a_daemon_every_verb_says_how_to_start_it() {
         &["set", NETWORK, "allow-global=on"],
         &["route", "add", "10.0.0.0/24"],
         &["route", "rm", "10.0.0.0/24"],
+        &["docker", "ls"],
+        &["docker", "create", "app"],
+        &["docker", "check", "--json"],
     ] {
         place.fails(verb, 3, "the daemon is not running");
     }
@@ -52,6 +55,22 @@ fn wrong_arguments_are_usage_errors() {
             "allow-global=on|off",
         ),
         (&["route", "add", "10.0.0.0/33"], "10.0.0.0/33"),
+        (&["docker", "create"], "<NAME>"),
+        (
+            &[
+                "docker",
+                "create",
+                "a",
+                "--no-ipv6",
+                "--ipv6-subnet",
+                "fd00::/96",
+            ],
+            "cannot be used with",
+        ),
+        (
+            &["docker", "create", "a", "--subnet", "10.0.0.0/33"],
+            "10.0.0.0/33",
+        ),
         (&["fly"], "fly"),
     ] {
         place.fails(verb, 2, said);

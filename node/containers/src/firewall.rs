@@ -11,7 +11,8 @@ use crate::ruleset::{Backend, Saved, Table};
 
 /// Rules of ours carry a comment that starts with this.
 pub const COMMENT: &str = "tombolo:";
-/// Where administrators put their rules; Docker creates it, looks at it first, and never touches what is in it.
+/// Where administrators put their rules; Docker creates it, looks at it first, and never touches what is in it. After
+/// somebody has flushed FORWARD, nothing leads there until Docker puts it right.
 const DOCKER_USER: &str = "DOCKER-USER";
 
 /// A container network, as far as the firewall is concerned.
@@ -109,7 +110,7 @@ pub fn desired<'o>(
     backend: Backend,
     saved: &Saved,
 ) -> BTreeSet<Rule> {
-    let forward = if saved.has_chain(Table::Filter, DOCKER_USER) {
+    let forward = if saved.forwards_to(DOCKER_USER) {
         Some(DOCKER_USER)
     } else if saved.drops_forwarded() {
         Some("FORWARD")

@@ -108,12 +108,7 @@ pub fn admit(
         }
         check_subnet(situation, membership, subnet, Some(&docker.bridge()))?;
         let own = (membership.network, subnet.prefix);
-        let is_routed = membership
-            .routes
-            .iter()
-            .any(|route| route.contains(&subnet.prefix));
-        let is_in_plane = lies_in_plane(membership, &subnet.prefix);
-        if !is_in_plane && (!is_routed || situation.memory.asked.contains(&own)) {
+        if !needs_no_route(membership, &subnet.prefix) || situation.memory.asked.contains(&own) {
             routes.push(subnet.prefix);
         }
     }
@@ -157,6 +152,13 @@ pub fn check_subnet(
     }
 }
 
+/// Whether a prefix is routed to this member without anybody asking: it lies in its /80, or behind a route it has.
+#[must_use]
+pub fn needs_no_route(membership: &Membership, prefix: &IpNet) -> bool {
+    lies_in_plane(membership, prefix)
+        || membership.routes.iter().any(|route| route.contains(prefix))
+}
+
 /// The node's own overlay address inside the subnet is fine only where the bridge has it too.
 fn own_address(membership: &Membership, subnet: &Subnet) -> Option<Refusal> {
     let address = membership
@@ -175,7 +177,7 @@ fn own_address(membership: &Membership, subnet: &Subnet) -> Option<Refusal> {
 }
 
 /// Every member's /80 is routed to it without anybody asking.
-pub(crate) fn lies_in_plane(membership: &Membership, prefix: &IpNet) -> bool {
+fn lies_in_plane(membership: &Membership, prefix: &IpNet) -> bool {
     membership
         .plane
         .is_some_and(|plane| IpNet::V6(plane).contains(prefix))

@@ -95,9 +95,23 @@ pub fn plan(situation: &Situation) -> Plan {
                 opening(docker, membership, by)
             });
         }
+        if entry.opening.is_err() {
+            plan.routes.extend(asked_before(situation, docker));
+        }
         plan.entries.push(entry);
     }
     plan
+}
+
+/// What was asked for when the network was still fine. A route that needed approval is not given up because an address of
+/// the host has changed for a while.
+fn asked_before<'s>(
+    situation: &'s Situation,
+    docker: &'s ContainerNetwork,
+) -> impl Iterator<Item = (NetworkId, IpNet)> {
+    let is_its = |prefix: &IpNet| docker.subnets.iter().any(|subnet| subnet.prefix == *prefix);
+    let asked = situation.memory.asked.iter().copied();
+    asked.filter(move |(_, prefix)| is_its(prefix))
 }
 
 /// Which overlay network somebody wants `docker` in, and who.

@@ -1,7 +1,5 @@
 //! What `iptables-save` says.
 
-use std::collections::BTreeSet;
-
 use ipnet::IpNet;
 
 use crate::firewall::{COMMENT, Rule};
@@ -60,7 +58,6 @@ impl Table {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Saved {
     backend: Backend,
-    chains: BTreeSet<(Table, String)>,
     drops_forwarded: bool,
     rules: Vec<Rule>,
 }
@@ -71,7 +68,6 @@ impl Saved {
     pub fn parse(backend: Backend, text: &str) -> Self {
         let mut saved = Self {
             backend,
-            chains: BTreeSet::new(),
             drops_forwarded: false,
             rules: Vec::new(),
         };
@@ -94,7 +90,6 @@ impl Saved {
             let (name, policy) = (fields.next().unwrap_or_default(), fields.next());
             self.drops_forwarded |=
                 table == Table::Filter && name == "FORWARD" && policy == Some("DROP");
-            self.chains.insert((table, name.to_owned()));
         } else if let Some(rule) = line.strip_prefix("-A ") {
             let mut words = words(rule).into_iter();
             let Some(chain) = words.next() else { return };
@@ -107,10 +102,12 @@ impl Saved {
         }
     }
 
-    pub(crate) fn has_chain(&self, table: Table, name: &str) -> bool {
-        self.chains
-            .iter()
-            .any(|(of, chain)| *of == table && chain == name)
+    /// Whether packets that are only passing come through a chain.
+    pub(crate) fn forwards_to(&self, chain: &str) -> bool {
+        let jump = ["-j", chain];
+        self.rules.iter().any(|rule| {
+            rule.table == Table::Filter && rule.chain == "FORWARD" && rule.words == jump
+        })
     }
 
     pub(crate) const fn drops_forwarded(&self) -> bool {

@@ -6,6 +6,7 @@ use std::{
 };
 
 use ipnet::{IpNet, Ipv6Net};
+use serde::{Deserialize, Serialize};
 use tombolo_proto::id::NetworkId;
 
 use crate::labels;
@@ -26,7 +27,8 @@ pub struct Situation {
 }
 
 /// What is kept across restarts.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Memory {
     /// Docker networks that `node docker publish` named.
     pub published: BTreeMap<String, Publication>,
@@ -35,7 +37,7 @@ pub struct Memory {
 }
 
 /// What `node docker publish` said.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Publication {
     /// Where to.
     pub network: NetworkId,

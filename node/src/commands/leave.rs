@@ -9,8 +9,8 @@ use crate::{
     report::LeaveReport,
 };
 
-pub(super) fn run(global: &Global, network: NetworkId) -> anyhow::Result<()> {
-    let left: LeaveReport = ask(&global.socket, &Request::Leave { network })?;
+pub(super) fn run(global: &Global, network: NetworkId, force: bool) -> anyhow::Result<()> {
+    let left: LeaveReport = ask(&global.socket, &Request::Leave { network, force })?;
     if !left.controller_told {
         output::note("no controller could be told: remove this member there too");
     }

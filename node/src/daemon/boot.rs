@@ -27,6 +27,7 @@ use crate::{
     bench::listener::Listeners,
     config_file::SessionSection,
     dataplane::{Dataplane, PUNT_QUEUE},
+    docker,
     host::netlink::Netlink,
     io::{
         tun,
@@ -76,6 +77,14 @@ impl Daemon {
         if let Some(address) = config.file.metrics {
             metrics::serve(address, config.socket.clone()).await?;
         }
+        let section = &config.file.docker;
+        let (docker, questions) = docker::Keeper::start(
+            docker::Settings {
+                socket: section.socket.clone(),
+                enabled: section.enabled,
+            },
+            state.containers(),
+        );
         let mut daemon = Self {
             me: seed.identity().public(),
             seed,
@@ -106,9 +115,12 @@ impl Daemon {
                 callers,
                 host_changes: Netlink::changes()?,
                 resolved,
+                questions,
             },
             sync_sender,
             resolved_sender,
+            docker,
+            worlds_asked: Vec::new(),
             _server: server,
         };
         daemon.start().await?;

@@ -35,6 +35,7 @@ pub(super) struct HostKeeper<H> {
     links: BTreeSet<LinkName>,
     addresses: BTreeSet<IpAddr>,
     installed: BTreeSet<Route>,
+    elsewhere: Vec<LocalNetwork>,
     failures: Vec<String>,
 }
 
@@ -47,6 +48,7 @@ impl<H: Host> HostKeeper<H> {
             links: BTreeSet::new(),
             addresses: BTreeSet::new(),
             installed: BTreeSet::new(),
+            elsewhere: Vec::new(),
             failures: Vec::new(),
         }
     }
@@ -54,6 +56,11 @@ impl<H: Host> HostKeeper<H> {
     /// Steps that did not work last time, one line each.
     pub(super) fn failures(&self) -> &[String] {
         &self.failures
+    }
+
+    /// What the host reaches by other means than ours, as of the last reconciliation; default routes apart.
+    pub(super) fn elsewhere(&self) -> &[LocalNetwork] {
+        &self.elsewhere
     }
 
     /// Whether a prefix is routed into a link, as of the last reconciliation.
@@ -87,6 +94,7 @@ impl<H: Host> HostKeeper<H> {
         if let Some(forwarding) = &mut self.forwarding {
             forwarding.ensure(&forwarded_families(plans, &observed.local, wall));
         }
+        self.elsewhere = [observed.local, observed.routed].concat();
         Reconciled {
             clashes: desired.clashes,
             addresses_changed,

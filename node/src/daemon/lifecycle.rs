@@ -37,6 +37,7 @@ impl Daemon {
         {
             self.engine.set_directory(directory, wall(), Instant::now());
         }
+        self.docker.nudge();
         self.host_is_stale = true;
     }
 

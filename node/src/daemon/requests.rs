@@ -32,7 +32,10 @@ impl Daemon {
             Request::Peers => Answer::done(&self.peer_reports()),
             Request::Routes => Answer::done(&self.route_reports()),
             Request::Join(request) => return self.join(request, answer),
-            Request::Leave { network } => return self.leave(network, answer),
+            Request::Leave { network, force } => {
+                return self.docker.forget(network, force, answer);
+            }
+            Request::Docker(request) => return self.docker.ask(request, answer),
             Request::Set { network, settings } => self.set(network, &settings),
             Request::Route {
                 network,
@@ -86,6 +89,22 @@ impl Daemon {
                 request,
                 prefix,
                 action,
+            }
+        });
+    }
+
+    /// Asks the controller for a subnet of this length for containers of this node.
+    pub(super) fn ask_subnet(
+        &mut self,
+        id: NetworkId,
+        length: u8,
+        answer: oneshot::Sender<Answer>,
+    ) {
+        self.ask_controller(Some(id), None, answer, |network, request| {
+            ToController::Subnet {
+                network,
+                request,
+                length,
             }
         });
     }

@@ -207,10 +207,11 @@ impl Host for Netlink {
             query.header.address_family = family;
             let mut routes = self.handle.route().get(query).execute();
             while let Some(message) = routes.try_next().await.context("Failed to list routes")? {
+                let routes = &mut observed.state.routes;
+                routes.extend(read_route(&message, &links, ours));
                 observed
-                    .state
-                    .routes
-                    .extend(read_route(&message, &links, ours));
+                    .routed
+                    .extend(read_foreign_route(&message, &links, ours));
             }
         }
         Ok(observed)
@@ -303,7 +304,46 @@ fn read_route(
     {
         return None;
     }
-    let mut address: IpAddr = if header.address_family == AddressFamily::Inet {
+    let (prefix, metric, index) = read_fields(message)?;
+    let target = if header.kind == RouteType::Unreachable {
+        RouteTarget::Unreachable
+    } else {
+        let link = links.get(&index?).and_then(|link| link.ours(ours));
+        RouteTarget::Link(link?)
+    };
+    Some(Route {
+        prefix,
+        metric,
+        target,
+    })
+}
+
+/// A route of somebody else's in the main table, default routes apart.
+fn read_foreign_route(
+    message: &RouteMessage,
+    links: &BTreeMap<u32, Link>,
+    ours: &BTreeSet<LinkName>,
+) -> Option<LocalNetwork> {
+    let header = &message.header;
+    if header.protocol == RouteProtocol::Other(ROUTE_PROTOCOL)
+        || header.table != RouteHeader::RT_TABLE_MAIN
+        || header.kind != RouteType::Unicast
+        || header.destination_prefix_length == 0
+    {
+        return None;
+    }
+    let (prefix, _, index) = read_fields(message)?;
+    let link = links.get(&index?)?;
+    let is_foreign = link.ours(ours).is_none() && !link.loopback && !is_link_local(prefix.addr());
+    is_foreign.then(|| LocalNetwork {
+        link: link.name.clone(),
+        prefix,
+    })
+}
+
+/// Destination, metric and outgoing link of a route.
+fn read_fields(message: &RouteMessage) -> Option<(IpNet, u32, Option<u32>)> {
+    let mut address: IpAddr = if message.header.address_family == AddressFamily::Inet {
         Ipv4Addr::UNSPECIFIED.into()
     } else {
         Ipv6Addr::UNSPECIFIED.into()
@@ -317,19 +357,11 @@ fn read_route(
         } else if let RouteAttribute::Priority(found) = attribute {
             metric = *found;
         } else if let RouteAttribute::Oif(index) = attribute {
-            link = links.get(index).and_then(|link| link.ours(ours));
+            link = Some(*index);
         }
     }
-    let target = if header.kind == RouteType::Unreachable {
-        RouteTarget::Unreachable
-    } else {
-        RouteTarget::Link(link?)
-    };
-    Some(Route {
-        prefix: IpNet::new(address, header.destination_prefix_length).ok()?,
-        metric,
-        target,
-    })
+    let prefix = IpNet::new(address, message.header.destination_prefix_length).ok()?;
+    Some((prefix, metric, link))
 }
 
 fn is_link_local(address: IpAddr) -> bool {

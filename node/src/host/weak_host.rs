@@ -4,11 +4,11 @@
 //! with an overlay source address, and services that trust the overlay would believe it. One nftables rule drops what
 //! has an overlay source and arrives on another interface than the kernel's route back to that source.
 
-use std::{collections::BTreeSet, fmt::Write as _, process::Stdio};
+use std::{collections::BTreeSet, fmt::Write as _};
 
-use anyhow::{Context as _, ensure};
 use ipnet::IpNet;
-use tokio::{io::AsyncWriteExt as _, process::Command};
+
+use super::nftables;
 
 /// Our nftables table; nobody else writes to it.
 const TABLE: &str = "inet tombolo";
@@ -26,7 +26,7 @@ impl WeakHostRule {
         if self.unavailable || prefixes == self.in_force {
             return;
         }
-        match nft(&script(&prefixes)).await {
+        match nftables::load(&script(&prefixes)).await {
             Ok(()) => self.in_force = prefixes,
             Err(error) => {
                 self.unavailable = true;
@@ -66,34 +66,6 @@ fn script(prefixes: &BTreeSet<IpNet>) -> String {
     }
     script.push_str("  }\n}\n");
     script
-}
-
-async fn nft(script: &str) -> anyhow::Result<()> {
-    let mut process = Command::new("nft")
-        .args(["-f", "-"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .context("nft is not installed")?;
-    if let Some(mut input) = process.stdin.take() {
-        input
-            .write_all(script.as_bytes())
-            .await
-            .context("Failed to speak to nft")?;
-    }
-    let output = process
-        .wait_with_output()
-        .await
-        .context("Failed to run nft")?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(
-        output.status.success(),
-        "nft refused the rule: {}",
-        said.lines().next().unwrap_or_default()
-    );
-    Ok(())
 }
 
 #[cfg(test)]

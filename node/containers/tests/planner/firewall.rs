@@ -66,6 +66,8 @@ fn overlay_and_bridge_are_let_through_before_dockers_own_rules_and_the_policy_st
 fn where_there_is_no_docker_user_a_dropping_policy_is_opened_and_an_accepting_one_left_alone() {
     assert!(apply(UFW, &[app()]).contains("-A FORWARD -i tmb0 -o tmbbr1"));
     assert!(!apply(OPEN, &[app()]).contains("FORWARD -i"));
+    let flushed = DOCKER_20.replace("-A FORWARD -j DOCKER-USER\n", "");
+    assert!(apply(&flushed, &[app()]).contains("-A FORWARD -i tmb0 -o tmbbr1"));
 }
 
 #[test]

@@ -198,6 +198,7 @@ impl Host for FakeHost {
         Ok(Observed {
             state: self.state.clone(),
             local: self.local.clone(),
+            routed: Vec::new(),
             addresses: BTreeSet::new(),
         })
     }

@@ -1,0 +1,374 @@
+//! The task that keeps containers in the overlay: looks, plans, settles, again and again.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use ipnet::IpNet;
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::{Instant, sleep_until},
+};
+use tombolo_containers::{Plan, Situation, plan};
+use tombolo_proto::id::NetworkId;
+
+use super::{
+    Errand, Question, Settings, World,
+    engine_api::{ApiError, EngineApi, Events},
+    firewall,
+    memory::Remembered,
+};
+use crate::{
+    failure::{Failure, FailureKind},
+    local_api::Answer,
+    report::{RouteChange, RouteChangeReport},
+};
+
+/// How often everything is compared, events apart.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
+/// How soon a Docker that came back is seen. The look is one attempt to connect to a UNIX socket.
+const RETRY_EVERY: Duration = Duration::from_secs(2);
+/// Changes come in bursts: one look for all of them.
+const SETTLES: Duration = Duration::from_millis(300);
+
+/// Where everything comes in.
+pub(super) struct Inputs {
+    pub(super) errands: mpsc::Receiver<Errand>,
+    pub(super) changed: watch::Receiver<u64>,
+}
+
+/// What became of a route that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Standing {
+    Active,
+    Pending,
+    Refused(String),
+    Unanswered,
+}
+
+/// The state of the task.
+pub(super) struct Task {
+    settings: Settings,
+    pub(super) memory: Remembered,
+    questions: mpsc::Sender<Question>,
+    docker: Option<EngineApi>,
+    engine: Option<tombolo_containers::situation::Engine>,
+    events: Option<Events>,
+    pub(super) standings: BTreeMap<(NetworkId, IpNet), Standing>,
+    /// Rules of ours, as of the last look; none before the first one.
+    pub(super) rules: Option<usize>,
+    /// What went wrong last, so that it is said once.
+    complaint: Option<String>,
+}
+
+impl Task {
+    pub(super) const fn new(
+        settings: Settings,
+        memory: Remembered,
+        questions: mpsc::Sender<Question>,
+    ) -> Self {
+        Self {
+            settings,
+            memory,
+            questions,
+            docker: None,
+            engine: None,
+            events: None,
+            standings: BTreeMap::new(),
+            rules: None,
+            complaint: None,
+        }
+    }
+
+    /// Runs until the daemon is gone.
+    pub(super) async fn run(mut self, mut inputs: Inputs) {
+        let mut due = Instant::now();
+        loop {
+            tokio::select! {
+                errand = inputs.errands.recv() => match errand {
+                    Some(errand) => self.run_errand(errand).await,
+                    None => return,
+                },
+                changed = inputs.changed.changed() => match changed {
+                    Ok(()) => due = due.min(Instant::now() + SETTLES),
+                    Err(_) => return,
+                },
+                heard = next_event(&mut self.events) => {
+                    if heard.is_none() {
+                        tracing::info!("Docker has gone away; containers keep what they have");
+                        self.disconnect();
+                    }
+                    due = due.min(Instant::now() + SETTLES);
+                }
+                () = sleep_until(due), if self.settings.enabled => due = Instant::now() + self.routine().await,
+            }
+        }
+    }
+
+    /// One look on its own account; how long until the next.
+    async fn routine(&mut self) -> Duration {
+        match self.look().await {
+            Ok(()) => {
+                self.complaint = None;
+                LOOK_EVERY
+            }
+            Err(failure) => {
+                // A host without Docker is as it should be.
+                let is_worth_a_word =
+                    self.docker.is_some() && self.complaint.as_ref() != Some(&failure.message);
+                if is_worth_a_word {
+                    tracing::warn!("Containers are not looked after: {failure}");
+                    self.complaint = Some(failure.message);
+                }
+                RETRY_EVERY
+            }
+        }
+    }
+
+    async fn look(&mut self) -> Result<(), Failure> {
+        let situation = self.observe().await?;
+        let plan = plan(&situation);
+        self.settle(&situation, &plan).await
+    }
+
+    async fn run_errand(&mut self, errand: Errand) {
+        match errand {
+            Errand::Verb(request, answer) => {
+                let reply = self.obey(request).await;
+                // If who asked has gone away, nobody wants to know.
+                let _ = answer.send(reply.unwrap_or_else(Into::into));
+            }
+            Errand::Forget {
+                network,
+                force,
+                answer,
+            } => match self.forget(network, force).await {
+                Ok(()) => self.put(Question::Leave { network, answer }).await,
+                Err(failure) => {
+                    let _ = answer.send(failure.into());
+                }
+            },
+        }
+    }
+
+    /// Everything that decisions depend on, as it is now. Docker first: without it nothing else is worth a look.
+    pub(super) async fn observe(&mut self) -> Result<Situation, Failure> {
+        if !self.settings.enabled {
+            let message =
+                "Docker is switched off in the configuration: set `enabled = true` under [docker]";
+            return Err(Failure::new(FailureKind::Unreachable, message));
+        }
+        let networks = match self.api().await?.networks().await {
+            Ok(networks) => networks,
+            Err(error) => {
+                self.disconnect();
+                return Err(error.into());
+            }
+        };
+        let engine = self.engine.clone().ok_or_else(gone)?;
+        let world = self.world().await?;
+        Ok(Situation {
+            engine,
+            networks,
+            memberships: world.memberships,
+            local: world.local,
+            memory: self.memory.get().clone(),
+        })
+    }
+
+    /// The engine, connected to if need be. Events are asked for before anything else, so that none is missed.
+    pub(super) async fn api(&mut self) -> Result<&EngineApi, Failure> {
+        if self.docker.is_none() || self.events.is_none() {
+            let (docker, engine) = EngineApi::connect(&self.settings.socket).await?;
+            self.events = Some(docker.events().await?);
+            tracing::info!(version = %engine.version, api = %engine.api, "Connected to Docker");
+            self.engine = Some(engine);
+            self.docker = Some(docker);
+        }
+        self.docker.as_ref().ok_or_else(gone)
+    }
+
+    fn disconnect(&mut self) {
+        self.docker = None;
+        self.events = None;
+    }
+
+    /// Brings firewall and routes to what the plan says. Routes that the controller does not answer for now are asked for
+    /// again with the next look.
+    pub(super) async fn settle(
+        &mut self,
+        situation: &Situation,
+        plan: &Plan,
+    ) -> Result<(), Failure> {
+        self.settle_firewall(situation, plan).await?;
+        self.settle_routes(situation, plan).await
+    }
+
+    pub(super) async fn settle_firewall(
+        &mut self,
+        situation: &Situation,
+        plan: &Plan,
+    ) -> Result<(), Failure> {
+        let openings: Vec<_> = plan.openings().collect();
+        // Where nothing is open and nothing was, nobody has to look.
+        if openings.is_empty() && self.rules == Some(0) {
+            return Ok(());
+        }
+        let links = overlay_links(situation);
+        self.rules = Some(firewall::settle(&openings, &links).await?);
+        Ok(())
+    }
+
+    async fn settle_routes(&mut self, situation: &Situation, plan: &Plan) -> Result<(), Failure> {
+        self.memory
+            .change(|memory| memory.asked.extend(plan.routes.iter().copied()))?;
+        for (network, prefix) in plan.routes.iter().copied() {
+            let certified = situation
+                .membership(network)
+                .is_some_and(|membership| membership.routes.contains(&prefix));
+            if certified {
+                self.standings.insert((network, prefix), Standing::Active);
+            } else {
+                self.publish_route(network, prefix).await;
+            }
+        }
+        let unwanted: Vec<_> = situation
+            .memory
+            .asked
+            .difference(&plan.routes)
+            .copied()
+            .collect();
+        for (network, prefix) in unwanted {
+            self.withdraw_route(network, prefix).await?;
+        }
+        Ok(())
+    }
+
+    /// Asks for a route, again if it was asked for before: the answer says where it stands.
+    pub(super) async fn publish_route(&mut self, network: NetworkId, prefix: IpNet) -> Standing {
+        let asked = self.ask(|answer| Question::Route {
+            network,
+            prefix,
+            publish: true,
+            answer,
+        });
+        let standing = match asked.await {
+            Ok(report) if report.state == RouteChange::Active => Standing::Active,
+            Ok(_) => Standing::Pending,
+            Err(failure) if failure.kind == FailureKind::Unreachable => Standing::Unanswered,
+            Err(failure) => Standing::Refused(failure.message),
+        };
+        let before = self.standings.insert((network, prefix), standing.clone());
+        if before.as_ref() != Some(&standing) {
+            tracing::info!(%network, %prefix, ?standing, "Route for containers");
+        }
+        standing
+    }
+
+    /// Gives a route back; `false` if that has to wait for a controller.
+    pub(super) async fn withdraw_route(
+        &mut self,
+        network: NetworkId,
+        prefix: IpNet,
+    ) -> Result<bool, Failure> {
+        let asked = self.ask(|answer| Question::Route {
+            network,
+            prefix,
+            publish: false,
+            answer,
+        });
+        match asked.await {
+            Err(failure) if failure.kind == FailureKind::Unreachable => return Ok(false),
+            Ok(_) => tracing::info!(%network, %prefix, "Route for containers withdrawn"),
+            // An administrator's, or of a network that was left: not ours to withdraw.
+            Err(failure) => tracing::info!(%network, %prefix, "Route left as it is: {failure}"),
+        }
+        self.standings.remove(&(network, prefix));
+        self.memory.change(|memory| {
+            memory.asked.remove(&(network, prefix));
+        })?;
+        Ok(true)
+    }
+
+    /// Has the controller choose a subnet.
+    pub(super) async fn allocate(
+        &mut self,
+        network: NetworkId,
+        length: u8,
+    ) -> Result<IpNet, Failure> {
+        let report = self
+            .ask(|answer| Question::Subnet {
+                network,
+                length,
+                answer,
+            })
+            .await?;
+        self.memory.change(|memory| {
+            memory.asked.insert((network, report.prefix));
+        })?;
+        self.standings
+            .insert((network, report.prefix), Standing::Active);
+        Ok(report.prefix)
+    }
+
+    async fn world(&self) -> Result<World, Failure> {
+        let (sender, receiver) = oneshot::channel();
+        self.put(Question::World(sender)).await;
+        receiver.await.map_err(|_| stopping())
+    }
+
+    async fn ask(
+        &self,
+        question: impl FnOnce(oneshot::Sender<Answer>) -> Question,
+    ) -> Result<RouteChangeReport, Failure> {
+        let (sender, receiver) = oneshot::channel();
+        self.put(question(sender)).await;
+        match receiver.await {
+            Ok(Answer::Done(report)) => serde_json::from_value(report)
+                .map_err(|error| Failure::new(FailureKind::Failed, error.to_string())),
+            Ok(Answer::Failed(failure)) => Err(failure),
+            Err(_) => Err(stopping()),
+        }
+    }
+
+    async fn put(&self, question: Question) {
+        // A daemon that is gone is found out by waiting for its answer.
+        let _ = self.questions.send(question).await;
+    }
+}
+
+pub(super) fn overlay_links(situation: &Situation) -> BTreeSet<String> {
+    let memberships = situation.memberships.iter();
+    memberships
+        .map(|membership| membership.link.clone())
+        .collect()
+}
+
+async fn next_event(events: &mut Option<Events>) -> Option<()> {
+    match events {
+        Some(events) => events.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn stopping() -> Failure {
+    Failure::new(FailureKind::Unreachable, "the daemon is stopping")
+}
+
+fn gone() -> Failure {
+    Failure::new(FailureKind::Unreachable, "Docker has gone away: try again")
+}
+
+impl From<ApiError> for Failure {
+    fn from(error: ApiError) -> Self {
+        let kind = match &error {
+            ApiError::Unreachable { .. } => FailureKind::Unreachable,
+            ApiError::Refused { status, .. } if status.as_u16() == 409 => FailureKind::Conflict,
+            ApiError::Refused { .. } | ApiError::TooNew(_) | ApiError::Unreadable { .. } => {
+                FailureKind::Failed
+            }
+        };
+        Self::new(kind, error.to_string())
+    }
+}
