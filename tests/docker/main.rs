@@ -3,4 +3,9 @@
 //! Every test builds its own laboratory of hosts that are machines of their own (see `tombolo_tests::docker`) and leaves
 //! nothing behind.
 
+mod engines;
 mod laboratory;
+mod networks;
+mod publishing;
+mod restarts;
+mod town;

@@ -13,6 +13,7 @@
 //! | [`overlay`] | the real binaries in such a laboratory |
 //! | [`machine`] | hosts that are machines of their own: mounts and processes too |
 //! | [`docker`] | a dockerd on each of such hosts, and containers |
+//! | [`fake_engine`] | a Docker engine that only talks, of any version |
 //! | [`docker_image`] | images made of what this machine has |
 //! | [`footprint`] | what a host looks like, to be compared before and after |
 //! | [`cluster`] | several controllers on one PostgreSQL in such a laboratory |
@@ -24,6 +25,7 @@ pub mod clock;
 pub mod cluster;
 pub mod docker;
 pub mod docker_image;
+pub mod fake_engine;
 pub mod fake_noise;
 pub mod footprint;
 pub mod machine;
