@@ -4,11 +4,14 @@
 //! overlay's documents change, every 30 seconds, and when Docker comes back; the data path never waits for it and never
 //! needs Docker. Rules stay when the node or Docker stops, so containers keep their connections.
 
+mod creating;
 pub mod engine_api;
 mod firewall;
 mod keeper;
+mod leaving;
 mod memory;
 mod reporting;
+mod routes;
 mod verbs;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -134,6 +137,7 @@ enum Errand {
 pub struct Keeper {
     errands: mpsc::Sender<Errand>,
     changes: watch::Sender<u64>,
+    problems: watch::Receiver<Vec<String>>,
 }
 
 impl Keeper {
@@ -147,14 +151,27 @@ impl Keeper {
             errands: errand_queue,
             changed,
         };
-        let task = keeper::Task::new(settings, memory::Remembered::load(memory), questions);
+        let (problem_sender, problems) = watch::channel(Vec::new());
+        let memory = memory::Remembered::load(memory);
+        let task = keeper::Task::new(settings, memory, questions, problem_sender);
         tokio::spawn(task.run(inputs));
-        (Self { errands, changes }, question_queue)
+        let keeper = Self {
+            errands,
+            changes,
+            problems,
+        };
+        (keeper, question_queue)
     }
 
     /// The overlay's documents have changed.
     pub fn nudge(&self) {
         self.changes.send_modify(|count| *count += 1);
+    }
+
+    /// What is wrong with containers on this host, one line each.
+    #[must_use]
+    pub fn problems(&self) -> Vec<String> {
+        self.problems.borrow().clone()
     }
 
     /// Has a verb answered.

@@ -33,7 +33,7 @@ fn every_engine_is_spoken_to_in_its_own_version_and_asked_for_what_it_knows() {
     let Some(lab) = Lab::new(Claim::Shared) else {
         return;
     };
-    let overlay = with_one_node(lab);
+    let mut overlay = with_one_node(lab);
     let node = &overlay.nodes[0];
     let create = |engine: &FakeEngine| {
         wait_for("the engine to be found", SOON, || {
@@ -69,6 +69,21 @@ fn every_engine_is_spoken_to_in_its_own_version_and_asked_for_what_it_knows() {
         (&"1".into(), &true.into())
     );
 
+    // What Docker refuses leaves nothing behind, neither there nor at the controller.
+    engine.refuse("app");
+    node.verb(&["docker", "create", "app"])
+        .refused(1, &["Docker refused: not today"]);
+    assert_eq!(engine.network("app"), None);
+    assert!(
+        !node
+            .host
+            .namespace
+            .run("iptables-save")
+            .contains("tombolo:")
+    );
+    let routes = overlay.controller.json(&["route", "ls", &overlay.network]);
+    assert!(!routes.to_string().contains("10.240."), "{routes}");
+
     drop(engine);
     let engine = engine_of(node, DOCKER_29);
     let made = create(&engine);
@@ -81,6 +96,15 @@ fn every_engine_is_spoken_to_in_its_own_version_and_asked_for_what_it_knows() {
     for mode in GATEWAY_MODES {
         assert_eq!(option(&made, mode), "nat-unprotected");
     }
+
+    overlay.controller.kill();
+    wait_for("the controller to be missed", SOON, || {
+        let standing = node.standing(&overlay.network);
+        (standing.as_deref() == Some("offline-ok")).then_some(())
+    });
+    node.verb(&["docker", "create", "app"])
+        .refused(3, &["no controller is connected"]);
+    assert_eq!(engine.network("app"), None);
 }
 
 #[test]
@@ -137,9 +161,11 @@ fn docker_29_with_nftables_a_rootless_one_and_one_of_the_future_are_refused_with
         },
     );
     wait_for("the rootless engine", SOON, || {
-        let said = node.verb(&["docker", "create", "app"]);
-        (said.code == 4 && said.stderr.contains("run Docker as root")).then_some(())
+        let said = node.verb(&["docker", "check"]);
+        said.stdout.contains("rootless").then_some(())
     });
+    node.verb(&["docker", "create", "app"])
+        .refused(4, &["run Docker as root"]);
     assert_eq!(engine.network("app"), None);
     drop(engine);
 

@@ -22,24 +22,25 @@ fn a_labelled_network_is_published_and_withdrawn_by_itself() {
     let Some(lab) = docker::lab(Claim::Alone) else {
         return;
     };
-    let town = Town::new(lab, &[ForwardPolicy::Drop, ForwardPolicy::Drop]);
-    let network = &town.overlay.network;
+    let mut town = Town::new(lab, &[ForwardPolicy::Drop, ForwardPolicy::Drop]);
+    let network = &town.overlay.network.clone();
     let label = format!("--label tombolo.network={network}");
+    let mut docker = town.dockers.remove(0);
     let far = town.node(1);
     let route = |prefix: &str| {
         let wanted = format!("{prefix} dev tmb0");
         far.host.namespace.run("ip route").contains(&wanted)
     };
 
-    // By default an administrator has to approve, and the list says so.
-    town.dockers[0].run(&format!(
+    // By default an administrator has to approve what the controller did not choose, and the list says so.
+    docker.run(&format!(
         "network create {label} --subnet 10.10.0.0/24 web1"
     ));
     let waiting = town.wait_for_state(0, "web1", "pending");
     let problem = waiting["problem"].as_str().expect("a reason");
-    assert!(problem.contains("controller route approve"), "{problem}");
+    assert!(problem.contains("controller route approve ID"), "{problem}");
     assert_eq!(waiting["by"], "label");
-    let container = town.dockers[0].container("web", "--network web1");
+    let container = docker.container("web", "--network web1");
     town.approve_routes();
     let started = Instant::now();
     wait_for("the route on the other host", SOON, || {
@@ -52,6 +53,19 @@ fn a_labelled_network_is_published_and_withdrawn_by_itself() {
     );
     town.wait_for_state(0, "web1", "published");
 
+    let made = town.json(
+        0,
+        "create own --subnet 10.12.0.0/24 --ipv6-subnet fd00:12::/96",
+    );
+    assert_eq!(made["state"], "pending", "{made}");
+    town.approve_routes();
+    town.wait_for_state(0, "own", "published");
+    wait_for("both routes on the other host", SOON, || {
+        let v6 = far.host.namespace.run("ip -6 route");
+        (route("10.12.0.0/24") && v6.contains("fd00:12::/96 dev tmb0")).then_some(())
+    });
+    town.json(0, "rm own");
+
     // Docker masquerades this network, but not towards the overlay.
     let seen = wait_until_seen(&container.namespace, &far.host.namespace, far.v4().into());
     assert_eq!(seen, IpAddr::V4(container.v4));
@@ -63,7 +77,7 @@ fn a_labelled_network_is_published_and_withdrawn_by_itself() {
         .verb(&["network", "set", network, "--member-routes", "auto"])
         .ok();
     let started = Instant::now();
-    town.dockers[0].run(&format!(
+    docker.run(&format!(
         "network create {label} --subnet 10.11.0.0/24 web2"
     ));
     wait_for("the route on the other host", SOON, || {
@@ -72,7 +86,7 @@ fn a_labelled_network_is_published_and_withdrawn_by_itself() {
     figure("labelled network is routed", started.elapsed(), FOLLOWS);
 
     let started = Instant::now();
-    town.dockers[0].run("network rm web2");
+    docker.run("network rm web2");
     wait_for("the route to go", SOON, || {
         (!route("10.11.0.0/24")).then_some(())
     });
@@ -82,6 +96,13 @@ fn a_labelled_network_is_published_and_withdrawn_by_itself() {
         FOLLOWS,
     );
     town.verb(0, "unpublish web1").refused(4, &["label"]);
+
+    // A network cannot be left behind Docker's back.
+    docker.stop();
+    town.node(0)
+        .verb(&["leave", network])
+        .refused(3, &["Docker does not answer", "--force"]);
+    town.node(0).verb(&["leave", network, "--force"]).ok();
 }
 
 #[test]
@@ -97,6 +118,8 @@ fn what_cannot_be_published_is_refused_with_the_way_out_and_nothing_is_left_of_i
         .ok();
     let docker = &town.dockers[0];
     let host = &town.node(0).host;
+    // Link-local addresses are there at once, so that looks can be compared.
+    host.namespace.sysctl("net.ipv6.conf.default.accept_dad", 0);
     host.namespace.run("ip link add lan type bridge");
     host.namespace.run("ip link set lan up");
     host.namespace.run("ip route add 192.168.77.0/24 dev lan");
@@ -104,6 +127,10 @@ fn what_cannot_be_published_is_refused_with_the_way_out_and_nothing_is_left_of_i
     // With its first container a bridge gets a link-local address, which stays.
     drop(docker.container("first", "--network mine"));
     docker.run("rm --force first");
+    wait_for("the bridge to notice that it is empty again", SOON, || {
+        let routes = host.namespace.run("ip route show 10.20.0.0/24");
+        routes.contains("linkdown").then_some(())
+    });
     let look = || tombolo_tests::footprint::Footprint::of(host, Some(docker));
     let before = look();
 

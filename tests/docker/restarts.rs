@@ -63,3 +63,35 @@ fn containers_keep_talking_while_docker_and_then_the_node_die_and_come_back() {
         (town.verb(1, "check").code == 0).then_some(())
     });
 }
+
+#[test]
+fn after_a_reboot_everything_is_back_whoever_starts_first() {
+    let Some(lab) = docker::lab(Claim::Shared) else {
+        return;
+    };
+    let mut town = Town::new(lab, &[ForwardPolicy::Drop, ForwardPolicy::Drop]);
+    for number in [0, 1] {
+        town.json(number, "create app");
+    }
+    let near = town.dockers[0].container("web", "--network app");
+    let far = town.dockers[1].container("web", "--network app --restart always");
+    wait_for_ping(&near.namespace, far.v4);
+    let (v4, v6) = (far.v4, far.v6);
+    drop(far);
+
+    // What a reboot takes away: processes, bridges, rules.
+    town.dockers[1].stop();
+    town.overlay.nodes[1].kill();
+    let host = &town.node(1).host.namespace;
+    host.shell("ip link del tmbbr1; nft flush ruleset; iptables -P FORWARD ACCEPT");
+    host.sysctl("net.ipv4.ip_forward", 0);
+    host.sysctl("net.ipv6.conf.all.forwarding", 0);
+    town.overlay.nodes[1].up();
+    town.dockers[1].start(&[]);
+
+    let again = town.dockers[1].find("web");
+    assert_eq!((again.v4, again.v6), (v4, v6));
+    for address in addresses(&again) {
+        wait_for_ping(&near.namespace, address);
+    }
+}

@@ -37,6 +37,7 @@ struct Memory {
     networks: Vec<Value>,
     asked: Vec<String>,
     listeners: Vec<UnixStream>,
+    refused: Option<String>,
 }
 
 impl FakeEngine {
@@ -69,6 +70,14 @@ impl FakeEngine {
     pub fn add(&self, network: Value) {
         let mut memory = self.memory.lock().expect("not poisoned");
         memory.add(network);
+    }
+
+    /// Refuses to make a network of this name from now on.
+    ///
+    /// # Panics
+    /// Never: no test panics while it holds the lock.
+    pub fn refuse(&self, name: &str) {
+        self.memory.lock().expect("not poisoned").refused = Some(name.to_owned());
     }
 
     /// A network by its name, as it was asked for.
@@ -223,6 +232,9 @@ fn answer(
             (200, said)
         }
         ("GET", "/networks") => (200, Value::Array(memory.networks.clone())),
+        ("POST", "/networks/create") if body["Name"].as_str() == memory.refused.as_deref() => {
+            (500, json!({"message": "not today"}))
+        }
         ("POST", "/networks/create") => {
             let id = format!("{:064x}", memory.networks.len() + 1);
             body["Id"] = json!(id);

@@ -24,6 +24,7 @@ impl Daemon {
         let mut warnings = self.damaged.clone();
         warnings.extend(self.storage_problem.iter().cloned());
         warnings.extend(self.host.failures().iter().cloned());
+        warnings.extend(self.docker.problems());
         StatusReport {
             node: self.node,
             version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -18,33 +18,23 @@ use super::{
     engine_api::{ApiError, EngineApi, Events},
     firewall,
     memory::Remembered,
+    routes::Standing,
 };
-use crate::{
-    failure::{Failure, FailureKind},
-    local_api::Answer,
-    report::{RouteChange, RouteChangeReport},
-};
+use crate::failure::{Failure, FailureKind};
 
 /// How often everything is compared, events apart.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// How soon a Docker that came back is seen. The look is one attempt to connect to a UNIX socket.
 const RETRY_EVERY: Duration = Duration::from_secs(2);
-/// Changes come in bursts: one look for all of them.
+/// Docker's events come in bursts: one look for all of them.
 const SETTLES: Duration = Duration::from_millis(300);
+/// The overlay's documents may change all the time in a large network, and rarely so that it matters here.
+const FOLLOWS: Duration = Duration::from_secs(3);
 
 /// Where everything comes in.
 pub(super) struct Inputs {
     pub(super) errands: mpsc::Receiver<Errand>,
     pub(super) changed: watch::Receiver<u64>,
-}
-
-/// What became of a route that was asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Standing {
-    Active,
-    Pending,
-    Refused(String),
-    Unanswered,
 }
 
 /// The state of the task.
@@ -58,8 +48,8 @@ pub(super) struct Task {
     pub(super) standings: BTreeMap<(NetworkId, IpNet), Standing>,
     /// Rules of ours, as of the last look; none before the first one.
     pub(super) rules: Option<usize>,
-    /// What went wrong last, so that it is said once.
-    complaint: Option<String>,
+    /// What is wrong, one line each, for `node status`.
+    problems: watch::Sender<Vec<String>>,
 }
 
 impl Task {
@@ -67,6 +57,7 @@ impl Task {
         settings: Settings,
         memory: Remembered,
         questions: mpsc::Sender<Question>,
+        problems: watch::Sender<Vec<String>>,
     ) -> Self {
         Self {
             settings,
@@ -77,7 +68,7 @@ impl Task {
             events: None,
             standings: BTreeMap::new(),
             rules: None,
-            complaint: None,
+            problems,
         }
     }
 
@@ -91,7 +82,7 @@ impl Task {
                     None => return,
                 },
                 changed = inputs.changed.changed() => match changed {
-                    Ok(()) => due = due.min(Instant::now() + SETTLES),
+                    Ok(()) => due = due.min(Instant::now() + FOLLOWS),
                     Err(_) => return,
                 },
                 heard = next_event(&mut self.events) => {
@@ -109,27 +100,42 @@ impl Task {
     /// One look on its own account; how long until the next.
     async fn routine(&mut self) -> Duration {
         match self.look().await {
-            Ok(()) => {
-                self.complaint = None;
+            Ok(refused) => {
+                self.complain(refused);
                 LOOK_EVERY
             }
             Err(failure) => {
                 // A host without Docker is as it should be.
-                let is_worth_a_word =
-                    self.docker.is_some() && self.complaint.as_ref() != Some(&failure.message);
-                if is_worth_a_word {
-                    tracing::warn!("Containers are not looked after: {failure}");
-                    self.complaint = Some(failure.message);
-                }
+                let problem = format!("containers are not looked after: {failure}");
+                let is_worth_a_word = self.docker.is_some();
+                self.complain(is_worth_a_word.then_some(problem).into_iter().collect());
                 RETRY_EVERY
             }
         }
     }
 
-    async fn look(&mut self) -> Result<(), Failure> {
+    /// Makes the host what it should be; gives the networks that cannot be published, one line each.
+    async fn look(&mut self) -> Result<Vec<String>, Failure> {
         let situation = self.observe().await?;
         let plan = plan(&situation);
-        self.settle(&situation, &plan).await
+        self.settle(&situation, &plan).await?;
+        let refused = plan.entries.iter().filter_map(|entry| {
+            let refusal = entry.opening.as_ref().err()?;
+            Some(format!("Docker network {}: {refusal}", entry.name))
+        });
+        Ok(refused.collect())
+    }
+
+    /// Tells `node status`, and the log of what is new.
+    fn complain(&self, problems: Vec<String>) {
+        self.problems.send_if_modified(|known| {
+            for problem in problems.iter().filter(|problem| !known.contains(problem)) {
+                tracing::warn!("{problem}");
+            }
+            let is_new = *known != problems;
+            *known = problems;
+            is_new
+        });
     }
 
     async fn run_errand(&mut self, errand: Errand) {
@@ -220,119 +226,13 @@ impl Task {
         Ok(())
     }
 
-    async fn settle_routes(&mut self, situation: &Situation, plan: &Plan) -> Result<(), Failure> {
-        self.memory
-            .change(|memory| memory.asked.extend(plan.routes.iter().copied()))?;
-        for (network, prefix) in plan.routes.iter().copied() {
-            let certified = situation
-                .membership(network)
-                .is_some_and(|membership| membership.routes.contains(&prefix));
-            if certified {
-                self.standings.insert((network, prefix), Standing::Active);
-            } else {
-                self.publish_route(network, prefix).await;
-            }
-        }
-        let unwanted: Vec<_> = situation
-            .memory
-            .asked
-            .difference(&plan.routes)
-            .copied()
-            .collect();
-        for (network, prefix) in unwanted {
-            self.withdraw_route(network, prefix).await?;
-        }
-        Ok(())
-    }
-
-    /// Asks for a route, again if it was asked for before: the answer says where it stands.
-    pub(super) async fn publish_route(&mut self, network: NetworkId, prefix: IpNet) -> Standing {
-        let asked = self.ask(|answer| Question::Route {
-            network,
-            prefix,
-            publish: true,
-            answer,
-        });
-        let standing = match asked.await {
-            Ok(report) if report.state == RouteChange::Active => Standing::Active,
-            Ok(_) => Standing::Pending,
-            Err(failure) if failure.kind == FailureKind::Unreachable => Standing::Unanswered,
-            Err(failure) => Standing::Refused(failure.message),
-        };
-        let before = self.standings.insert((network, prefix), standing.clone());
-        if before.as_ref() != Some(&standing) {
-            tracing::info!(%network, %prefix, ?standing, "Route for containers");
-        }
-        standing
-    }
-
-    /// Gives a route back; `false` if that has to wait for a controller.
-    pub(super) async fn withdraw_route(
-        &mut self,
-        network: NetworkId,
-        prefix: IpNet,
-    ) -> Result<bool, Failure> {
-        let asked = self.ask(|answer| Question::Route {
-            network,
-            prefix,
-            publish: false,
-            answer,
-        });
-        match asked.await {
-            Err(failure) if failure.kind == FailureKind::Unreachable => return Ok(false),
-            Ok(_) => tracing::info!(%network, %prefix, "Route for containers withdrawn"),
-            // An administrator's, or of a network that was left: not ours to withdraw.
-            Err(failure) => tracing::info!(%network, %prefix, "Route left as it is: {failure}"),
-        }
-        self.standings.remove(&(network, prefix));
-        self.memory.change(|memory| {
-            memory.asked.remove(&(network, prefix));
-        })?;
-        Ok(true)
-    }
-
-    /// Has the controller choose a subnet.
-    pub(super) async fn allocate(
-        &mut self,
-        network: NetworkId,
-        length: u8,
-    ) -> Result<IpNet, Failure> {
-        let report = self
-            .ask(|answer| Question::Subnet {
-                network,
-                length,
-                answer,
-            })
-            .await?;
-        self.memory.change(|memory| {
-            memory.asked.insert((network, report.prefix));
-        })?;
-        self.standings
-            .insert((network, report.prefix), Standing::Active);
-        Ok(report.prefix)
-    }
-
     async fn world(&self) -> Result<World, Failure> {
         let (sender, receiver) = oneshot::channel();
         self.put(Question::World(sender)).await;
         receiver.await.map_err(|_| stopping())
     }
 
-    async fn ask(
-        &self,
-        question: impl FnOnce(oneshot::Sender<Answer>) -> Question,
-    ) -> Result<RouteChangeReport, Failure> {
-        let (sender, receiver) = oneshot::channel();
-        self.put(question(sender)).await;
-        match receiver.await {
-            Ok(Answer::Done(report)) => serde_json::from_value(report)
-                .map_err(|error| Failure::new(FailureKind::Failed, error.to_string())),
-            Ok(Answer::Failed(failure)) => Err(failure),
-            Err(_) => Err(stopping()),
-        }
-    }
-
-    async fn put(&self, question: Question) {
+    pub(super) async fn put(&self, question: Question) {
         // A daemon that is gone is found out by waiting for its answer.
         let _ = self.questions.send(question).await;
     }
@@ -352,7 +252,7 @@ async fn next_event(events: &mut Option<Events>) -> Option<()> {
     }
 }
 
-fn stopping() -> Failure {
+pub(super) fn stopping() -> Failure {
     Failure::new(FailureKind::Unreachable, "the daemon is stopping")
 }
 

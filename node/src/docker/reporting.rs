@@ -11,7 +11,8 @@ use tombolo_containers::{
 
 use super::{
     firewall,
-    keeper::{Standing, Task, overlay_links},
+    keeper::{Task, overlay_links},
+    routes::Standing,
 };
 use crate::{
     failure::{Failure, FailureKind},
@@ -134,7 +135,7 @@ impl Task {
                 Some(Standing::Pending) => (
                     PublicationState::Pending,
                     Some(format!(
-                        "{prefix} waits to be approved at the controller: `controller route approve`"
+                        "{prefix} waits to be approved at the controller: `controller route approve ID`"
                     )),
                 ),
                 Some(Standing::Refused(reason)) => {

@@ -1,0 +1,138 @@
+//! Routes for containers: asked of the controller, by way of the daemon.
+
+use ipnet::IpNet;
+use tokio::sync::oneshot;
+use tombolo_containers::{Plan, Situation};
+use tombolo_proto::id::NetworkId;
+
+use super::{
+    Question,
+    keeper::{Task, stopping},
+};
+use crate::{
+    failure::{Failure, FailureKind},
+    local_api::Answer,
+    report::{RouteChange, RouteChangeReport},
+};
+
+/// What became of a route that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Standing {
+    Active,
+    Pending,
+    Refused(String),
+    Unanswered,
+}
+
+impl Task {
+    /// Asks for what is missing and gives back what nobody wants any more.
+    pub(super) async fn settle_routes(
+        &mut self,
+        situation: &Situation,
+        plan: &Plan,
+    ) -> Result<(), Failure> {
+        self.memory
+            .change(|memory| memory.asked.extend(plan.routes.iter().copied()))?;
+        for (network, prefix) in plan.routes.iter().copied() {
+            let certified = situation
+                .membership(network)
+                .is_some_and(|membership| membership.routes.contains(&prefix));
+            if certified {
+                self.standings.insert((network, prefix), Standing::Active);
+            } else {
+                self.publish_route(network, prefix).await;
+            }
+        }
+        let unwanted: Vec<_> = situation
+            .memory
+            .asked
+            .difference(&plan.routes)
+            .copied()
+            .collect();
+        for (network, prefix) in unwanted {
+            self.withdraw_route(network, prefix).await?;
+        }
+        Ok(())
+    }
+
+    /// Asks for a route, again if it was asked for before: the answer says where it stands.
+    pub(super) async fn publish_route(&mut self, network: NetworkId, prefix: IpNet) -> Standing {
+        let asked = self.ask(|answer| Question::Route {
+            network,
+            prefix,
+            publish: true,
+            answer,
+        });
+        let standing = match asked.await {
+            Ok(report) if report.state == RouteChange::Active => Standing::Active,
+            Ok(_) => Standing::Pending,
+            Err(failure) if failure.kind == FailureKind::Unreachable => Standing::Unanswered,
+            Err(failure) => Standing::Refused(failure.message),
+        };
+        let before = self.standings.insert((network, prefix), standing.clone());
+        if before.as_ref() != Some(&standing) {
+            tracing::info!(%network, %prefix, ?standing, "Route for containers");
+        }
+        standing
+    }
+
+    /// Gives a route back; `false` if that has to wait for a controller.
+    pub(super) async fn withdraw_route(
+        &mut self,
+        network: NetworkId,
+        prefix: IpNet,
+    ) -> Result<bool, Failure> {
+        let asked = self.ask(|answer| Question::Route {
+            network,
+            prefix,
+            publish: false,
+            answer,
+        });
+        match asked.await {
+            Err(failure) if failure.kind == FailureKind::Unreachable => return Ok(false),
+            Ok(_) => tracing::info!(%network, %prefix, "Route for containers withdrawn"),
+            // An administrator's, or of a network that was left: not ours to withdraw.
+            Err(failure) => tracing::info!(%network, %prefix, "Route left as it is: {failure}"),
+        }
+        self.standings.remove(&(network, prefix));
+        self.memory.change(|memory| {
+            memory.asked.remove(&(network, prefix));
+        })?;
+        Ok(true)
+    }
+
+    /// Has the controller choose a subnet.
+    pub(super) async fn allocate(
+        &mut self,
+        network: NetworkId,
+        length: u8,
+    ) -> Result<IpNet, Failure> {
+        let report = self
+            .ask(|answer| Question::Subnet {
+                network,
+                length,
+                answer,
+            })
+            .await?;
+        self.memory.change(|memory| {
+            memory.asked.insert((network, report.prefix));
+        })?;
+        self.standings
+            .insert((network, report.prefix), Standing::Active);
+        Ok(report.prefix)
+    }
+
+    async fn ask(
+        &self,
+        question: impl FnOnce(oneshot::Sender<Answer>) -> Question,
+    ) -> Result<RouteChangeReport, Failure> {
+        let (sender, receiver) = oneshot::channel();
+        self.put(question(sender)).await;
+        match receiver.await {
+            Ok(Answer::Done(report)) => serde_json::from_value(report)
+                .map_err(|error| Failure::new(FailureKind::Failed, error.to_string())),
+            Ok(Answer::Failed(failure)) => Err(failure),
+            Err(_) => Err(stopping()),
+        }
+    }
+}
