@@ -126,6 +126,20 @@ fn containers_of_three_hosts_reach_each_other_with_addresses_of_their_own() {
     // The policy is what it was, and so is everything else once the networks are gone.
     let forward = host.namespace.run("iptables -S FORWARD");
     assert!(forward.contains("-P FORWARD DROP"));
+    let said = town.verb(0, "create app").ok();
+    let words: Vec<_> = said.lines().map(|line| line[..8].trim()).collect();
+    assert_eq!(
+        words,
+        ["network", "ipv4", "ipv6", "route", "firewall", "use it"],
+        "{said}"
+    );
+    assert!(said.contains("published"), "{said}");
+    let said = town.verb(0, "ls").ok();
+    assert!(
+        said.lines()
+            .any(|line| line.starts_with("app ") && line.contains("published  ok")),
+        "{said}"
+    );
     let again = town.json(0, "create app");
     assert_eq!(
         again["subnets"],
@@ -174,4 +188,45 @@ fn an_internal_network_reaches_the_overlay_and_nothing_else_and_one_can_do_witho
     let world = town.overlay.lab.underlay();
     let gateway = "203.0.113.1".parse().expect("an address");
     assert_eq!(seen_as(&container.namespace, world, gateway), None);
+}
+
+#[test]
+fn two_overlay_networks_on_the_same_hosts_share_neither_subnets_nor_containers() {
+    let Some(lab) = docker::lab(Claim::Shared) else {
+        return;
+    };
+    let town = Town::new(lab, &[ForwardPolicy::Drop, ForwardPolicy::Drop]);
+    let controller = &town.overlay.controller;
+    let red = &town.overlay.network;
+    let blue = &controller.create_network("blue", "172.29.0.0/16");
+    for number in [0, 1] {
+        let node = town.node(number);
+        node.join(blue, controller).ok();
+        controller.authorize(blue, &node.id());
+        node.wait_for_addresses("tmb1");
+    }
+
+    town.verb(0, "create red").refused(2, &["--network ID"]);
+    for number in [0, 1] {
+        town.json(number, &format!("create red --network {red}"));
+        town.json(number, &format!("create blue --network {blue}"));
+    }
+    let [near, far] = [0, 1].map(|number| {
+        ["red", "blue"]
+            .map(|color| town.dockers[number].container(color, &format!("--network {color}")))
+    });
+
+    for color in [0, 1] {
+        for (own, address) in addresses(&near[color])
+            .into_iter()
+            .zip(addresses(&far[color]))
+        {
+            let seen = wait_until_seen(&near[color].namespace, &far[color].namespace, address);
+            assert_eq!(seen, own);
+        }
+        for address in addresses(&far[1 - color]) {
+            let far = &far[1 - color].namespace;
+            assert_eq!(seen_as(&near[color].namespace, far, address), None);
+        }
+    }
 }

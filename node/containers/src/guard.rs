@@ -63,6 +63,14 @@ pub enum Refusal {
         address: IpAddr,
         part: IpNet,
     },
+    #[error(
+        "{prefix} overlaps {range} of the network on {link}: choose another subnet for one of the two"
+    )]
+    OverlapsOverlay {
+        prefix: IpNet,
+        range: IpNet,
+        link: String,
+    },
     #[error("{prefix} is wanted by {other} too: choose another subnet for one of the two")]
     Twice { prefix: IpNet, other: String },
     #[error("this node is not a member of network {0}: `node join` it, or correct the label")]
@@ -140,6 +148,13 @@ pub fn check_subnet(
         let member = member.clone();
         return Err(Refusal::Taken { prefix, member });
     }
+    if let Some((range, link)) = in_other_overlay(situation, membership, &prefix) {
+        return Err(Refusal::OverlapsOverlay {
+            prefix,
+            range,
+            link,
+        });
+    }
     let local = situation.local.iter().find(|local| {
         overlap(&local.prefix, &prefix) && bridge.is_none_or(|bridge| bridge != local.link)
     });
@@ -150,6 +165,25 @@ pub fn check_subnet(
         }),
         None => Ok(()),
     }
+}
+
+/// Where another overlay network of this node has the prefix: a packet to it could go to one of the two only.
+fn in_other_overlay(
+    situation: &Situation,
+    membership: &Membership,
+    prefix: &IpNet,
+) -> Option<(IpNet, String)> {
+    let elsewhere = situation
+        .memberships
+        .iter()
+        .filter(|other| other.network != membership.network);
+    elsewhere
+        .flat_map(|other| {
+            let routed = other.others.iter().map(|(range, _)| range);
+            let taken = routed.chain(&other.routes).chain(&other.on_link);
+            taken.map(|range| (*range, other.link.clone()))
+        })
+        .find(|(range, _)| overlap(range, prefix))
 }
 
 /// Whether a prefix is routed to this member without anybody asking: it lies in its /80, or behind a route it has.

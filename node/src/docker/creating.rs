@@ -20,6 +20,9 @@ use crate::{
     report::docker::CreatedReport,
 };
 
+/// Subnets of the controller's choice that are tried. More than this in use by others, and somebody should choose.
+const ATTEMPTS: usize = 16;
+
 impl Task {
     /// First the routes, then Docker, then the firewall; whatever fails, what was done before it is undone.
     pub(super) async fn create(
@@ -82,26 +85,49 @@ impl Task {
         self.created(&membership, &wish.name, v4.is_none()).await
     }
 
-    /// A subnet that the controller has given before and nothing uses, or a new one.
+    /// A subnet that the controller has given before and nothing uses, or a new one. What it gives can be in use on this
+    /// host, which it knows little of: then the next one is tried, and what was no good is given back.
     async fn choose_subnet(
         &mut self,
         situation: &Situation,
         membership: &Membership,
     ) -> Result<Ipv4Net, Failure> {
-        let network = membership.network;
-        if let Some(spare) = create::spare_subnet(situation, membership, SUBNET_LENGTH) {
+        let usable = |subnet: &Ipv4Net| {
+            create::subnets(membership, V6::Off, 0, *subnet)
+                .iter()
+                .try_for_each(|subnet| guard::check_subnet(situation, membership, subnet, None))
+        };
+        let spare = create::spare_subnet(situation, membership, SUBNET_LENGTH);
+        if let Some(spare) = spare.filter(|spare| usable(spare).is_ok()) {
             return Ok(spare);
         }
-        match self.allocate(network, SUBNET_LENGTH).await? {
-            IpNet::V4(subnet) => Ok(subnet),
-            other @ IpNet::V6(_) => {
-                self.withdraw_route(network, other).await?;
+        let mut useless = Vec::new();
+        let chosen = loop {
+            let prefix = match self.allocate(membership.network, SUBNET_LENGTH).await {
+                Ok(prefix) => prefix,
+                Err(failure) => break Err(failure),
+            };
+            let IpNet::V4(subnet) = prefix else {
+                useless.push(prefix);
                 let message = format!(
-                    "the controller chose {other}, which is not IPv4: say which subnet with --subnet"
+                    "the controller chose {prefix}, which is not IPv4: say which subnet with --subnet"
                 );
-                Err(Failure::new(FailureKind::Failed, message))
+                break Err(Failure::new(FailureKind::Failed, message));
+            };
+            match usable(&subnet) {
+                Ok(()) => break Ok(subnet),
+                Err(refusal) => {
+                    useless.push(prefix);
+                    if useless.len() == ATTEMPTS {
+                        break Err(conflict(refusal));
+                    }
+                }
             }
+        };
+        for prefix in useless {
+            self.withdraw_route(membership.network, prefix).await?;
         }
+        chosen
     }
 
     async fn make(

@@ -3,11 +3,11 @@
 use tombolo_containers::{
     Refusal, labels, plan,
     plan::By,
-    situation::{FirewallBackend, Subnet},
+    situation::{FirewallBackend, Membership, Subnet},
 };
 
 use crate::scene::{
-    OWN, a_network, a_situation, an_engine, labelled, local, net, overlay, publish,
+    OWN, a_membership, a_network, a_situation, an_engine, labelled, local, net, overlay, publish,
 };
 
 #[test]
@@ -187,6 +187,33 @@ fn a_network_does_not_stand_in_its_own_way_but_in_that_of_others() {
 
     assert!(plan.entries[0].opening.is_ok());
     assert!(plan.entries[1].opening.is_err());
+}
+
+#[test]
+fn a_subnet_of_another_overlay_network_is_refused() {
+    let mut situation = a_situation();
+    let other = Membership {
+        network: "8056c2e21c000002".parse().expect("a network id"),
+        link: "tmb1".to_owned(),
+        others: vec![(net("10.10.0.0/16"), "h9".to_owned())],
+        ..a_membership()
+    };
+    situation.memberships.push(other);
+    situation
+        .networks
+        .push(labelled(a_network("web1", &["10.10.0.0/24"])));
+
+    let refused = plan(&situation).entries[0]
+        .opening
+        .clone()
+        .expect_err("refused");
+
+    assert!(
+        refused
+            .to_string()
+            .contains("10.10.0.0/16 of the network on tmb1"),
+        "{refused}"
+    );
 }
 
 #[test]
