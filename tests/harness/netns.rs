@@ -422,6 +422,20 @@ impl Host {
         ));
     }
 
+    /// Takes the host's underlay addresses away and gives it others, as a provider does that moves a server. The fields of
+    /// this value stay what they were.
+    ///
+    /// # Panics
+    /// When the kernel refuses.
+    #[track_caller]
+    pub fn move_to_another_address(&self) {
+        self.namespace.shell(
+            "ip addr flush dev eth0 scope global
+             ip addr add 203.0.113.200/24 dev eth0
+             ip addr add 2001:db8::200/64 dev eth0 nodad",
+        );
+    }
+
     /// Undoes [`Self::cut_off`].
     ///
     /// # Panics

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tombolo_tests::{
-    netns::{Claim, Host, Lab},
+    netns::{Claim, Lab},
     overlay::{Overlay, Pings, SOON, answers, wait_for_mesh, wait_for_ping},
     process::{figure, wait_for},
 };
@@ -113,7 +113,7 @@ fn a_member_whose_address_has_changed_is_found_again_without_a_controller() {
     overlay.controller.kill();
 
     let start = Instant::now();
-    move_to_another_address(&overlay.nodes[2].host);
+    overlay.nodes[2].host.move_to_another_address();
     wait_for_ping(&overlay.nodes[0].host.namespace, target);
     figure(
         "change of address to ping from a member",
@@ -128,15 +128,6 @@ fn a_member_whose_address_has_changed_is_found_again_without_a_controller() {
         "start with an old address to ping at the new one",
         start.elapsed(),
         Duration::from_secs(5),
-    );
-}
-
-/// Takes the host's addresses away and gives it others, as a provider does that moves a server.
-fn move_to_another_address(host: &Host) {
-    host.namespace.shell(
-        "ip addr flush dev eth0 scope global
-         ip addr add 203.0.113.200/24 dev eth0
-         ip addr add 2001:db8::200/64 dev eth0 nodad",
     );
 }
 

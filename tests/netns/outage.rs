@@ -1,5 +1,7 @@
 //! Controllers, their store, cables and servers fail while members talk.
 
+mod everything;
+mod moving;
 mod replica;
 mod store;
 
