@@ -38,6 +38,8 @@ pub(crate) enum Close {
     Silent,
     /// The keyring changed: connect again, the greeting holds the new one.
     Keyring,
+    /// This replica cannot reach the store: another one may.
+    Stranded,
 }
 
 impl Close {
@@ -52,6 +54,7 @@ impl Close {
             Self::Failed => 7,
             Self::Silent => 8,
             Self::Keyring => 9,
+            Self::Stranded => 10,
         })
     }
 
@@ -66,6 +69,7 @@ impl Close {
             Self::Failed => "the controller failed",
             Self::Silent => "nothing was said after the hello",
             Self::Keyring => "the keyring changed",
+            Self::Stranded => "this replica cannot reach the store",
         }
     }
 }

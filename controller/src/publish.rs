@@ -40,6 +40,8 @@ pub(crate) enum Push {
     Superseded,
     /// The keyring changed: connect again.
     Keyring,
+    /// This replica cannot reach the store: connect to another.
+    Stranded,
 }
 
 /// New documents of one commit.
@@ -156,11 +158,11 @@ impl Registry {
             .unwrap_or_default()
     }
 
-    /// Ends every connection: nodes come back and hear of the new keyring first.
-    pub(crate) fn disconnect_all(&self) {
+    /// Ends every connection for this reason.
+    pub(crate) fn disconnect_all(&self, why: &Push) {
         let connected: Vec<IdentityKey> = self.nodes.iter().map(|node| *node.key()).collect();
         for identity in connected {
-            self.push(&identity, Push::Keyring);
+            self.push(&identity, why.clone());
         }
     }
 

@@ -25,6 +25,9 @@ const LISTEN_AGAIN: Duration = Duration::from_secs(1);
 const PROBE: Duration = Duration::from_millis(500);
 /// An answer that takes longer is none: together with the interval it keeps a refusal within two seconds.
 const PROBE_PATIENCE: Duration = Duration::from_millis(1200);
+/// How long nodes may hear of no changes before they are sent to a replica that may know them. Longer than a server takes
+/// to start again.
+const RELEASE: Duration = Duration::from_secs(5);
 /// Announcements are looked for this far back: a transaction becomes visible later than it began.
 const OVERLAP_SECONDS: u64 = 5;
 
@@ -34,6 +37,7 @@ pub(crate) async fn run(store: Store, networks: Arc<Networks>, stop: Stop) {
     tokio::join!(
         listen(store.url().clone(), Arc::clone(&hints), stop.clone()),
         probe(store.clone(), Arc::clone(&hints), stop.clone()),
+        release(store.clone(), Arc::clone(&networks), stop.clone()),
         follow(store, networks, hints, stop),
     );
 }
@@ -127,5 +131,23 @@ async fn probe(store: Store, hints: Arc<Notify>, mut stop: Stop) {
         } else if store.health().set_up() {
             hints.notify_one();
         }
+    }
+}
+
+/// Sends nodes away once per outage, so that those that come back, because no replica reaches the store, may stay.
+async fn release(store: Store, networks: Arc<Networks>, mut stop: Stop) {
+    let outages = async {
+        loop {
+            store.health().wait_down().await;
+            tokio::select! {
+                () = tokio::time::sleep(RELEASE) => networks.release_nodes(),
+                () = store.health().wait_up() => {}
+            }
+            store.health().wait_up().await;
+        }
+    };
+    tokio::select! {
+        () = outages => {}
+        () = stop.wait() => {}
     }
 }

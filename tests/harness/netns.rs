@@ -406,7 +406,7 @@ pub struct Host {
 }
 
 impl Host {
-    /// Lets nothing through between this host and an address, until [`Self::let_through`].
+    /// Lets nothing through between this host and an address, until [`Self::let_through`]. More addresses may follow.
     ///
     /// # Panics
     /// When the kernel refuses.

@@ -181,6 +181,12 @@ impl Postgres {
         answer.is_ok_and(|output| output.status.success())
     }
 
+    /// The host that it runs on, if that is one of a lab.
+    #[must_use]
+    pub const fn host(&self) -> Option<&Host> {
+        self.host.as_ref()
+    }
+
     /// Kills the server with all its processes, as a crash would.
     pub fn kill(&self) {
         self.signal(Signal::KILL);

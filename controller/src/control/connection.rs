@@ -245,6 +245,7 @@ impl Session<'_> {
         match push {
             Push::Superseded => Err(End::Close(Close::Superseded)),
             Push::Keyring => Err(End::Close(Close::Keyring)),
+            Push::Stranded => Err(End::Close(Close::Stranded)),
             Push::Standing(network, standing) => {
                 if standing != Standing::Member {
                     self.following.remove(&network);

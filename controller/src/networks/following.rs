@@ -45,8 +45,20 @@ impl Networks {
         if self.signer.epoch() > epoch {
             self.blobs.forget_all();
         }
-        self.registry.disconnect_all();
+        // They come back and hear of the new keyring first.
+        self.registry.disconnect_all(&Push::Keyring);
         Ok(())
+    }
+
+    /// Sends every node away if there is another replica: that one may still hear of changes. Those that find no better
+    /// one come back and stay.
+    pub(crate) fn release_nodes(&self) {
+        if self.signer.held().keyring.replicas.len() > 1 {
+            tracing::warn!(
+                "out of the store's reach for too long: sending nodes to other replicas"
+            );
+            self.registry.disconnect_all(&Push::Stranded);
+        }
     }
 
     /// Tells the nodes that are connected here what other replicas changed.

@@ -80,6 +80,12 @@ impl Health {
         // The sender lives as long as this value.
         let _ = changes.wait_for(Option::is_some).await;
     }
+
+    /// Waits until the store can be reached; returns at once if it can.
+    pub(crate) async fn wait_up(&self) {
+        let mut changes = self.down.subscribe();
+        let _ = changes.wait_for(Option::is_none).await;
+    }
 }
 
 impl StoreError {

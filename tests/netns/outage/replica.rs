@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use tombolo_tests::{
     cluster::Cluster,
     netns::{Claim, Lab},
-    overlay::{SOON, repetitions},
+    overlay::{SOON, answers, repetitions, wait_for_mesh, wait_for_ping},
     process::{figure, wait_for},
 };
 
@@ -69,7 +69,7 @@ fn a_node_without_its_cable_is_back_when_it_is_plugged_in_again() {
     let [a, b] = cluster.overlay.nodes.as_slice() else {
         panic!("two nodes")
     };
-    tombolo_tests::overlay::wait_for_mesh(&cluster.overlay.nodes);
+    wait_for_mesh(&cluster.overlay.nodes);
 
     a.host.namespace.run("ip link set eth0 down");
     let network = &cluster.overlay.network;
@@ -85,7 +85,7 @@ fn a_node_without_its_cable_is_back_when_it_is_plugged_in_again() {
     a.host.namespace.run("ip link set eth0 up");
 
     let start = Instant::now();
-    tombolo_tests::overlay::wait_for_ping(&b.host.namespace, a.v4());
+    wait_for_ping(&b.host.namespace, a.v4());
     figure(
         "cable of a node plugged in again to its first answer",
         start.elapsed(),
@@ -102,6 +102,52 @@ fn a_node_without_its_cable_is_back_when_it_is_plugged_in_again() {
         Duration::from_secs(10),
     );
     cluster.overlay.controller.remove_route(network, &route);
+}
+
+#[test]
+fn nodes_of_a_replica_that_cannot_reach_the_store_hear_of_changes_and_removals_through_another() {
+    let Some(lab) = Lab::new(Claim::Alone) else {
+        return;
+    };
+    let Some(mut cluster) = Cluster::new(lab, 2, &["a", "b", "removed"]) else {
+        return;
+    };
+    let removed = cluster.overlay.nodes.pop().expect("three nodes");
+    let traffic = Traffic::start(&cluster.overlay);
+    let home = cluster.wait_for_home(&removed, |_| true);
+    wait_for_ping(&removed.host.namespace, cluster.overlay.nodes[1].v4());
+    let network = cluster.overlay.network.clone();
+
+    // Members of one replica, a removal at the other.
+    for replica in [0, 1] {
+        removed.host.cut_off(cluster.replica(replica).host.v4);
+    }
+    let target = cluster.overlay.nodes[1].v4();
+    let start = Instant::now();
+    cluster
+        .replica(1 - home)
+        .deauthorize(&network, &removed.id());
+    wait_for("the removed member to get no answer", SOON, || {
+        (!answers(&removed.host.namespace, target)).then_some(())
+    });
+    figure(
+        "deauthorise at one replica to cut off by the members of another (with a ping's patience of 1 s)",
+        start.elapsed(),
+        Duration::from_secs(3),
+    );
+
+    let store = cluster.store.host().expect("it is in the lab").v4;
+    cluster.replica(home).host.cut_off(store);
+    let start = Instant::now();
+    a_change_arrives(&mut cluster, 1 - home, 50);
+    figure(
+        "a replica out of the store's reach: change at another replica to its members",
+        start.elapsed(),
+        Duration::from_secs(10),
+    );
+    cluster.replica(home).host.let_through();
+    cluster.replica(home).wait_until_ready();
+    traffic.stop_without_loss();
 }
 
 /// Waits until no node is connected to a replica; gives how long that took.
