@@ -3,7 +3,7 @@
 //! ```text
 //! /var/lib/tombolo/node/          0700
 //!   lock                          held by the running daemon
-//!   identity                      0600, the node's one secret
+//!   identity identity.copy        0600, the node's one secret, twice
 //!   containers.0 containers.1     which Docker networks are published, and which routes were asked for
 //!   networks/<network id>/
 //!     settings.0 settings.1       how the network was joined: pinned key, controllers, interface, permissions
@@ -83,7 +83,7 @@ impl StateDir {
         }
     }
 
-    /// The node's identity, made on first use. An identity file that cannot be read is an error, never replaced.
+    /// The node's identity, made on first use. It is never replaced by another.
     pub fn identity(&self, draw: impl FnMut() -> [u8; 32]) -> anyhow::Result<(Seed, NodeId)> {
         identity::load_or_make(&self.root, draw)
     }

@@ -4,8 +4,8 @@ use std::{fs, process::Command, time::Duration};
 
 use tombolo_tests::{
     netns::{Claim, Host, Lab},
-    overlay::{Controller, Node, Overlay, SOON, files_under, wait_for_ping},
-    process::{Process, Said, wait_for},
+    overlay::{Controller, Node, Overlay, files_under},
+    process::{Said, wait_for},
 };
 
 const FAILED: i32 = 1;
@@ -146,61 +146,6 @@ fn a_state_directory_that_is_full_is_named() {
     );
 
     said.refused(FAILED, &[&state, "full"]);
-}
-
-#[test]
-fn truncated_state_files_never_cost_more_than_the_file() {
-    let Some(lab) = Lab::new(Claim::Shared) else {
-        return;
-    };
-    let mut overlay = Overlay::new(lab, &["a", "b"]);
-    wait_for_ping(&overlay.nodes[0].host.namespace, overlay.nodes[1].v4());
-    let target = overlay.nodes[0].v4();
-    overlay.nodes[1].stop();
-    let state = overlay.nodes[1].state_dir();
-    let files: Vec<_> = files_under(&state)
-        .into_iter()
-        .filter(|file| fs::metadata(file).is_ok_and(|meta| meta.is_file() && meta.len() > 1))
-        .collect();
-    assert!(!files.is_empty());
-
-    for file in files {
-        let whole = fs::read(&file).expect("the node's own file");
-        fs::write(&file, &whole[..whole.len() / 2]).expect("the node's own file");
-        let node = &mut overlay.nodes[1];
-        let mut daemon = Process::spawn(
-            "node",
-            &mut node.command(&["up"]),
-            &node.host.dir.join("truncated.log"),
-        );
-
-        // Either it starts (and is back, by an older generation or the controller), or one line names the file.
-        let ended = wait_for("a start or an end", SOON, || {
-            let started = node.verb(&["status"]).code == 0;
-            daemon.ended().map(Some).or_else(|| started.then_some(None))
-        });
-        match ended {
-            None => {
-                wait_for_ping(&node.host.namespace, target);
-            }
-            Some(status) => {
-                let name = file
-                    .file_name()
-                    .expect("a file")
-                    .to_string_lossy()
-                    .into_owned();
-                assert_eq!(status.code(), Some(FAILED));
-                let log = daemon.log();
-                assert!(
-                    log.lines().last().is_some_and(|line| line.contains(&name)),
-                    "{name} is not named in: {log}"
-                );
-            }
-        }
-        daemon.kill();
-        fs::remove_file(node.host.dir.join("truncated.log")).expect("just written");
-        fs::write(&file, whole).expect("the node's own file");
-    }
 }
 
 #[test]

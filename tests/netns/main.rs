@@ -6,6 +6,7 @@
 mod bad_input;
 mod bench;
 mod containers;
+mod disk;
 mod gossip;
 mod install;
 mod isolation;

@@ -42,15 +42,33 @@ impl Generations {
         Ok(newest)
     }
 
-    /// Every whole copy, newest first: for contents that can be wrong beyond what a checksum tells.
+    /// Every whole copy, newest first: for contents that can be wrong beyond what a checksum tells. A damaged one is mended.
     #[must_use]
     pub fn load_all(&self) -> Vec<Vec<u8>> {
-        let mut copies: Vec<_> = [0, 1]
-            .iter()
-            .filter_map(|slot| read(&self.path(*slot)))
-            .collect();
+        let mut copies = Vec::new();
+        let mut damaged = false;
+        for path in [0, 1].map(|slot| self.path(slot)) {
+            match read(&path) {
+                Some(copy) => copies.push(copy),
+                None if path.exists() => {
+                    damaged = true;
+                    tracing::warn!(
+                        "{} is damaged: the other copy is used, if there is one",
+                        path.display()
+                    );
+                }
+                None => {}
+            }
+        }
         copies.sort_by_key(|(generation, _)| std::cmp::Reverse(*generation));
-        copies.into_iter().map(|(_, contents)| contents).collect()
+        let copies: Vec<_> = copies.into_iter().map(|(_, contents)| contents).collect();
+        if damaged
+            && let Some(newest) = copies.first()
+            && let Err(error) = self.store(newest)
+        {
+            tracing::warn!("{} cannot be mended: {error}", self.name.display());
+        }
+        copies
     }
 
     /// Replaces the older copy. When this returns, the contents survive a power cut; when it fails, the newest copy is
@@ -151,23 +169,26 @@ mod tests {
     }
 
     #[test]
-    fn a_truncated_newest_copy_gives_the_older_one_and_the_next_store_heals_it() {
+    fn a_newest_copy_that_is_cut_at_any_byte_gives_the_older_one_and_is_mended() {
         let (_dir, file) = a_file();
         file.store(b"older").expect("a writable directory");
         file.store(b"newer").expect("a writable directory");
+        let whole = fs::read(file.path(1)).expect("the copy");
 
-        truncate(&file.path(1));
-        assert_eq!(
-            file.load().expect("one good copy").as_deref(),
-            Some(&b"older"[..])
-        );
+        for length in 0..whole.len() {
+            fs::write(file.path(1), &whole[..length]).expect("a writable directory");
+            assert_eq!(
+                file.load().expect("one good copy").as_deref(),
+                Some(&b"older"[..])
+            );
+            assert_eq!(file.load_all().len(), 2);
+        }
 
         file.store(b"newest").expect("a writable directory");
         assert_eq!(
             file.load().expect("no damage").as_deref(),
             Some(&b"newest"[..])
         );
-        assert_eq!(file.load_all().len(), 2);
     }
 
     #[test]
