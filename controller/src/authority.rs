@@ -36,6 +36,11 @@ pub enum AuthorityError {
         "the store has an authority, but {0} is missing: restore it from a backup, or start with an empty store"
     )]
     KeyMissing(String),
+    /// The store is empty, and another one was served before.
+    #[error(
+        "the store {0} is empty, but this state directory belongs to another one: name that one with --store, move it here with `controller store migrate-to`, restore a backup, or choose an empty --state-dir"
+    )]
+    StoreLost(StoreUrl),
     /// The key and the store belong to different authorities.
     #[error(
         "{0} is not the key of this store's authority: restore the right one, or start with an empty store"
@@ -78,6 +83,8 @@ pub(crate) async fn establish(
             }
             stored
         }
+        // Nodes would be told that their networks are gone.
+        None if state.has_served() => return Err(AuthorityError::StoreLost(store.url().clone())),
         None => found(state, store, &replica_key(state)?, endpoints).await?,
     };
     let replica = replica_key(state)?;

@@ -131,6 +131,13 @@ impl StateDir {
         Ok(Some(Seed::from_bytes(seed)))
     }
 
+    /// Whether a controller has served from here before: its key, and what the founder of an authority leaves beside it.
+    #[must_use]
+    pub(crate) fn has_served(&self) -> bool {
+        let has = |name: &str| self.path.join(name).exists();
+        has(KeyFile::Replica.name()) && (has(KeyFile::Authority.name()) || has(ADMIN_TOKEN))
+    }
+
     /// Writes a key.
     pub(crate) fn write_seed(&self, file: KeyFile, seed: &Seed) -> Result<(), StateError> {
         write_private(&self.path, file.name(), seed.expose())

@@ -5,10 +5,10 @@
 //! Both databases run the same statements. What differs stands in this file: how a connection is set up, how a
 //! transaction begins, and what a violated constraint is called.
 
-use std::{str::FromStr as _, time::Duration};
+use std::{path::Path, str::FromStr as _, time::Duration};
 
 use sqlx::{
-    Any, AnyConnection, AnyPool, Executor as _, Transaction,
+    Any, AnyConnection, AnyPool, Connection as _, Executor as _, Transaction,
     any::{AnyConnectOptions, AnyPoolOptions},
     pool::PoolConnection,
 };
@@ -47,6 +47,8 @@ const SQLITE_CONNECTIONS: u32 = 4;
 const POSTGRES_CONNECTIONS: u32 = 12;
 /// How long it may take to get a connection to PostgreSQL: a write has to be refused within two seconds.
 const POSTGRES_PATIENCE: Duration = Duration::from_millis(1500);
+/// What SQLite says of a file that is as it should be.
+const WHOLE: &str = "ok";
 
 /// Why the store did not answer.
 #[derive(Debug, thiserror::Error)]
@@ -86,6 +88,19 @@ pub enum OpenError {
         /// What the database says.
         cause: sqlx::migrate::MigrateError,
     },
+    /// A newer controller removed what this one needs.
+    #[error(
+        "the store {0} was changed by a newer controller in a way that this one does not understand: update this one"
+    )]
+    Contracted(StoreUrl),
+    /// A file holds no whole database any more.
+    #[error("the store {url} is damaged ({complaint}): restore a backup")]
+    Damaged {
+        /// Which store.
+        url: StoreUrl,
+        /// What the database says.
+        complaint: String,
+    },
 }
 
 /// An open store.
@@ -108,6 +123,9 @@ impl Store {
             cause,
         };
         let options = AnyConnectOptions::from_str(&url.connect_text()).map_err(failed)?;
+        if let StoreUrl::Sqlite(path) = url {
+            check_file(path, &options, url).await?;
+        }
         let probe = pool_options(url)
             .max_connections(1)
             .connect_lazy_with(options.clone());
@@ -115,18 +133,7 @@ impl Store {
             .connect_with(options)
             .await
             .map_err(failed)?;
-        let migrated = match url {
-            StoreUrl::Sqlite(_) => sqlx::migrate!("migrations/sqlite").run(&pool).await,
-            // A replica of the version before starts on tables that a newer one expanded.
-            StoreUrl::Postgres(_) => {
-                let mut migrations = sqlx::migrate!("migrations/postgres");
-                migrations.set_ignore_missing(true).run(&pool).await
-            }
-        };
-        migrated.map_err(|cause| OpenError::Migrate {
-            url: url.clone(),
-            cause,
-        })?;
+        migrate(&pool, url).await?;
         Ok(Self {
             pool,
             probe,
@@ -208,6 +215,74 @@ impl Store {
         self.health.check()?;
         self.health.judge(self.pool.begin_with(statement).await)
     }
+}
+
+/// A file that lost a part opens all the same, and fails or lies later.
+async fn check_file(
+    path: &Path,
+    options: &AnyConnectOptions,
+    url: &StoreUrl,
+) -> Result<(), OpenError> {
+    let failed = |cause| OpenError::Open {
+        url: url.clone(),
+        cause,
+    };
+    let mut connection = AnyConnection::connect_with(options).await.map_err(failed)?;
+    let complaint = match complaint(path, &mut connection).await {
+        Ok(complaint) => complaint,
+        Err(error) => error.to_string(),
+    };
+    if complaint == WHOLE {
+        return connection.close().await.map_err(failed);
+    }
+    Err(OpenError::Damaged {
+        url: url.clone(),
+        complaint: complaint.replace('\n', " "),
+    })
+}
+
+/// What is wrong with a file, or [`WHOLE`].
+async fn complaint(path: &Path, connection: &mut AnyConnection) -> Result<String, sqlx::Error> {
+    let page: i64 = sqlx::query_scalar("PRAGMA page_size")
+        .fetch_one(&mut *connection)
+        .await?;
+    // SQLite takes the missing end of a page for zeros.
+    let length = std::fs::metadata(path)?.len();
+    if length % page.unsigned_abs().max(1) != 0 {
+        return Ok("its end is missing".to_owned());
+    }
+    sqlx::query_scalar("PRAGMA quick_check(1)")
+        .fetch_one(connection)
+        .await
+}
+
+/// Brings the tables up to date. Migrations of a newer version that only expanded them are no hindrance.
+async fn migrate(pool: &AnyPool, url: &StoreUrl) -> Result<(), OpenError> {
+    let mut migrations = match url {
+        StoreUrl::Sqlite(_) => sqlx::migrate!("migrations/sqlite"),
+        StoreUrl::Postgres(_) => sqlx::migrate!("migrations/postgres"),
+    };
+    let failed = |cause| OpenError::Migrate {
+        url: url.clone(),
+        cause,
+    };
+    migrations
+        .set_ignore_missing(true)
+        .run(pool)
+        .await
+        .map_err(failed)?;
+    let known = migrations.iter().map(|migration| migration.version).max();
+    let contractions: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM _sqlx_migrations WHERE version > $1 AND description LIKE 'contract%'",
+    )
+    .bind(known.unwrap_or_default())
+    .fetch_one(pool)
+    .await
+    .map_err(|error| failed(error.into()))?;
+    if contractions > 0 {
+        return Err(OpenError::Contracted(url.clone()));
+    }
+    Ok(())
 }
 
 fn pool_options(url: &StoreUrl) -> AnyPoolOptions {

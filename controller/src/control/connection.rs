@@ -162,7 +162,7 @@ async fn refuse_key(send: &mut SendStream, receive: &mut RecvStream) -> Result<(
             network,
             standing: Standing::Denied {
                 reason:
-                    "this node's key has no node address: delete its identity file and start again"
+                    "this node's key has no node address: delete its identity files and start again"
                         .to_owned(),
             },
         };

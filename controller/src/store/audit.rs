@@ -31,7 +31,7 @@ impl Store {
         after: u64,
         limit: u32,
     ) -> Result<Vec<AuditEntry>, StoreError> {
-        let found = sqlx::query("SELECT * FROM audit WHERE id > $1 ORDER BY id LIMIT $2")
+        let found = sqlx::query("SELECT id, at, actor, action, network, subject FROM audit WHERE id > $1 ORDER BY id LIMIT $2")
             .bind(rows::int(after))
             .bind(i64::from(limit))
             .fetch_all(&mut *self.connection().await?)

@@ -29,9 +29,10 @@ pub struct StoredAuthority {
 impl Store {
     /// The authority, if there is one yet.
     pub async fn authority(&self) -> Result<Option<StoredAuthority>, StoreError> {
-        let row = sqlx::query("SELECT * FROM authority WHERE id = 1")
-            .fetch_optional(&mut *self.connection().await?)
-            .await?;
+        let row =
+            sqlx::query("SELECT root_key, epoch, revision, keyring FROM authority WHERE id = 1")
+                .fetch_optional(&mut *self.connection().await?)
+                .await?;
         row.map(|row| {
             Ok(StoredAuthority {
                 root: IdentityKey(rows::bytes32(&row, "root_key")?),

@@ -9,13 +9,15 @@ use tombolo_proto::{
 
 use super::{Store, StoreError, rows};
 
-// Columns are named where one of them is a flag: SQLite's type for those has to be cast away.
+// SQLite's type for flags has to be cast away.
 const NETWORK: &str = "SELECT id, name, CAST(private AS INTEGER) AS private, mtu, v4_ranges, on_link, subnet_pools, \
      v6_modes, member_routes, revision, sequence FROM networks WHERE id = $1";
 const MEMBERS: &str = "SELECT identity, node, name, transport, transport_epoch, state, tags, \
      CAST(relay AS INTEGER) AS relay, serial, issued_at, not_after FROM members WHERE network = $1 ORDER BY identity";
 const ROUTES: &str = "SELECT id, target, via, mode, metric, state, CAST(by_member AS INTEGER) AS by_member \
      FROM routes WHERE network = $1";
+const REQUESTS: &str = "SELECT identity, node, name, transport, transport_epoch, source, requested_at \
+     FROM requests WHERE network = $1";
 
 /// A network as it was at one moment.
 #[derive(Debug, Clone)]
@@ -89,11 +91,12 @@ async fn load_rest(
         .bind(&key)
         .fetch_all(&mut *connection)
         .await?;
-    let addresses = sqlx::query("SELECT * FROM member_addresses WHERE network = $1")
-        .bind(&key)
-        .fetch_all(&mut *connection)
-        .await?;
-    let requests = sqlx::query("SELECT * FROM requests WHERE network = $1")
+    let addresses =
+        sqlx::query("SELECT identity, address FROM member_addresses WHERE network = $1")
+            .bind(&key)
+            .fetch_all(&mut *connection)
+            .await?;
+    let requests = sqlx::query(REQUESTS)
         .bind(&key)
         .fetch_all(&mut *connection)
         .await?;

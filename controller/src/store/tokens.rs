@@ -75,7 +75,8 @@ impl Store {
 
     async fn stored_token(&self, id: &str) -> Result<Option<StoredToken>, StoreError> {
         let row = sqlx::query(
-            "SELECT * FROM api_tokens WHERE id = $1 AND (expires_at IS NULL OR expires_at > unixepoch())",
+            "SELECT id, name, hash, scopes, created_at, expires_at FROM api_tokens
+             WHERE id = $1 AND (expires_at IS NULL OR expires_at > unixepoch())",
         )
         .bind(id)
         .fetch_optional(&mut *self.connection().await?)
@@ -86,9 +87,10 @@ impl Store {
     /// Remembers every API token, for the time in which the store cannot be asked.
     pub(crate) async fn remember_tokens(&self) -> Result<(), StoreError> {
         let now = self.now().await?;
-        let found = sqlx::query("SELECT * FROM api_tokens")
-            .fetch_all(&mut *self.connection().await?)
-            .await?;
+        let found =
+            sqlx::query("SELECT id, name, hash, scopes, created_at, expires_at FROM api_tokens")
+                .fetch_all(&mut *self.connection().await?)
+                .await?;
         let tokens = found
             .iter()
             .map(|row| stored(row).map(|token| (token.token.id.clone(), token)))
@@ -99,11 +101,14 @@ impl Store {
 
     /// API tokens, in order of id, after the given one.
     pub(crate) async fn tokens(&self, after: &str, limit: u32) -> Result<Vec<Token>, StoreError> {
-        let found = sqlx::query("SELECT * FROM api_tokens WHERE id > $1 ORDER BY id LIMIT $2")
-            .bind(after)
-            .bind(i64::from(limit))
-            .fetch_all(&mut *self.connection().await?)
-            .await?;
+        let found = sqlx::query(
+            "SELECT id, name, scopes, created_at, expires_at FROM api_tokens
+             WHERE id > $1 ORDER BY id LIMIT $2",
+        )
+        .bind(after)
+        .bind(i64::from(limit))
+        .fetch_all(&mut *self.connection().await?)
+        .await?;
         found.iter().map(api_token).collect()
     }
 
@@ -165,7 +170,8 @@ impl Store {
         limit: u32,
     ) -> Result<Vec<JoinToken>, StoreError> {
         let found = sqlx::query(
-            "SELECT * FROM join_tokens WHERE network = $1 AND id > $2 ORDER BY id LIMIT $3",
+            "SELECT id, uses_left, created_at, expires_at FROM join_tokens
+             WHERE network = $1 AND id > $2 ORDER BY id LIMIT $3",
         )
         .bind(rows::key(&network))
         .bind(after)

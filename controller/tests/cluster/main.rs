@@ -19,3 +19,4 @@ mod moving;
 mod node;
 mod outage;
 mod racing;
+mod upgrading;

@@ -72,12 +72,20 @@ async fn a_truncated_key_file_is_named_and_left_alone() {
         } = rig;
         controller.shutdown().await;
         let path = state.path().join(name);
-        std::fs::write(&path, [7; 5]).expect("a file can be written");
+        let whole = std::fs::read(&path).expect("a key");
+        let lengths = if std::env::var_os("TOMBOLO_TEST_FULL").is_some() {
+            (0..32).collect()
+        } else {
+            vec![0, 5, 31]
+        };
+        for length in lengths {
+            std::fs::write(&path, &whole[..length]).expect("a file can be written");
 
-        let line = refused(a_config(state.path())).await;
+            let line = refused(a_config(state.path())).await;
 
-        assert!(line.contains(name) && line.contains("backup"), "{line}");
-        assert_eq!(std::fs::read(&path).expect("it is there").len(), 5);
+            assert!(line.contains(name) && line.contains("backup"), "{line}");
+            assert_eq!(std::fs::read(&path).expect("it is there"), &whole[..length]);
+        }
     }
 }
 
@@ -147,6 +155,41 @@ async fn a_damaged_store_is_refused() {
     let line = refused(a_config(state.path())).await;
 
     assert!(line.contains("store.sqlite"), "{line}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_cut_short_or_gone_is_refused_and_no_empty_one_is_served_instead() {
+    let rig = Rig::start().await;
+    let network = rig.home().await;
+    rig.member(network.id).await;
+    let Rig {
+        controller, state, ..
+    } = rig;
+    controller.shutdown().await;
+    let path = state.path().join("store.sqlite");
+    let whole = std::fs::read(&path).expect("the store");
+
+    let full = std::env::var_os("TOMBOLO_TEST_FULL").is_some();
+    // No multiple of the size of a page, and around every page's end in the full count.
+    let lengths = (0..whole.len()).step_by(if full { 509 } else { 8191 });
+    let ends = (4096..whole.len()).step_by(if full { 4096 } else { 32768 });
+    for length in lengths.chain(ends).chain([whole.len() - 1]) {
+        std::fs::write(&path, &whole[..length]).expect("our file");
+        let line = refused(a_config(state.path())).await;
+        assert!(
+            line.contains("store.sqlite") && line.contains("backup"),
+            "{length}: {line}"
+        );
+    }
+    std::fs::remove_file(&path).expect("our file");
+    let line = refused(a_config(state.path())).await;
+    assert!(line.contains("belongs to another one"), "{line}");
+
+    std::fs::write(&path, &whole).expect("our file");
+    let again = Controller::start(a_config(state.path()))
+        .await
+        .expect("it starts");
+    again.shutdown().await;
 }
 
 #[test]
