@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use tombolo_tests::{
     cluster::Cluster,
     netns::{Claim, Lab},
-    overlay::{SOON, answers, repetitions, wait_for_mesh, wait_for_ping},
-    process::{figure, wait_for},
+    overlay::{Node, SOON, answers, repetitions, wait_for_mesh, wait_for_ping},
+    process::{announce, figure, wait_for},
 };
 
 use super::Traffic;
@@ -70,6 +70,11 @@ fn a_node_without_its_cable_is_back_when_it_is_plugged_in_again() {
         panic!("two nodes")
     };
     wait_for_mesh(&cluster.overlay.nodes);
+
+    announce(&format!(
+        "figure: idle control connection, sent per node and hour {} kB",
+        control_traffic_per_hour(a) / 1000
+    ));
 
     a.host.namespace.run("ip link set eth0 down");
     let network = &cluster.overlay.network;
@@ -148,6 +153,31 @@ fn nodes_of_a_replica_that_cannot_reach_the_store_hear_of_changes_and_removals_t
     cluster.replica(home).host.let_through();
     cluster.replica(home).wait_until_ready();
     traffic.stop_without_loss();
+}
+
+/// Bytes that an idle node sends to controllers, IP headers included.
+fn control_traffic_per_hour(node: &Node) -> u64 {
+    const WATCHED: Duration = Duration::from_secs(5);
+    let inside = &node.host.namespace;
+    inside.shell(
+        "nft add table inet watch
+         nft add chain inet watch out '{ type filter hook output priority 0; }'
+         nft add rule inet watch out udp dport 9791 counter",
+    );
+    let start = Instant::now();
+    wait_for("the time to pass", WATCHED * 2, || {
+        (start.elapsed() >= WATCHED).then_some(())
+    });
+    let counted = inside.run("nft list table inet watch");
+    inside.run("nft delete table inet watch");
+    let mut words = counted
+        .split_whitespace()
+        .skip_while(|word| *word != "bytes");
+    let bytes: u64 = words
+        .nth(1)
+        .and_then(|bytes| bytes.parse().ok())
+        .expect("a counter");
+    bytes * 3600 / WATCHED.as_secs()
 }
 
 /// Waits until no node is connected to a replica; gives how long that took.
