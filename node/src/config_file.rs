@@ -8,6 +8,7 @@
 //!
 //! [host]
 //! forwarding = true       # turn on IP forwarding where this member carries prefixes for others
+//! firewall = true         # let packets for this member's prefixes pass a firewall that would drop them (needs iptables, nft)
 //! weak_host_rule = true   # drop overlay sources that arrive on other interfaces (needs nft)
 //!
 //! [docker]
@@ -75,6 +76,8 @@ pub struct ConfigFile {
 pub struct HostSection {
     /// Turn on IP forwarding where needed.
     pub forwarding: bool,
+    /// Make exceptions in the firewall for the prefixes that this member carries.
+    pub firewall: bool,
     /// Install the rule against overlay sources on other interfaces.
     pub weak_host_rule: bool,
 }
@@ -83,6 +86,7 @@ impl Default for HostSection {
     fn default() -> Self {
         Self {
             forwarding: true,
+            firewall: true,
             weak_host_rule: true,
         }
     }
@@ -252,7 +256,7 @@ mod tests {
     #[test]
     fn every_key_is_understood() {
         let text = "port = 1\nadvertise = [\"a:2\"]\nmetrics = \"127.0.0.1:3\"\ncontrollers = [\"b:4\"]\n\
-                    [host]\nforwarding = false\nweak_host_rule = false\n\
+                    [host]\nforwarding = false\nfirewall = false\nweak_host_rule = false\n\
                     [session]\nrekey_after_seconds = 5\nreject_after_seconds = 8\n[crypto]\naes = false\npost_quantum = false\n\
                     [forwarding]\nqueues = 2\ntun_offload = \"tcp\"\nudp_gso = false\n";
 
@@ -266,7 +270,14 @@ mod tests {
         assert_eq!(config.forwarding.queues(), 2);
         assert_eq!(config.forwarding.tun_offload, TunOffload::Tcp);
         assert!(!config.forwarding.udp_gso);
-        assert!(!config.host.forwarding && !config.host.weak_host_rule);
+        assert_eq!(
+            config.host,
+            HostSection {
+                forwarding: false,
+                firewall: false,
+                weak_host_rule: false
+            }
+        );
     }
 
     #[test]

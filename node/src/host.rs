@@ -4,7 +4,10 @@
 pub mod forwarding;
 pub mod netlink;
 pub(crate) mod nftables;
+pub mod passage;
+pub(crate) mod program;
 pub mod queue_drops;
+mod sysctl;
 pub mod weak_host;
 
 use std::collections::BTreeSet;
@@ -22,6 +25,9 @@ pub struct Observed {
     pub routed: Vec<LocalNetwork>,
     /// Global addresses of interfaces that are not ours: when they change, so does where this node can be reached.
     pub addresses: BTreeSet<std::net::IpAddr>,
+    /// Interfaces whose machines have another router than this host, as far as can be told: all but bridges, and bridges
+    /// with a default route.
+    pub lans: BTreeSet<String>,
 }
 
 /// A step that did not work.

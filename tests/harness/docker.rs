@@ -24,6 +24,8 @@ use crate::{
 /// A dockerd starts in a second or two on an idle machine.
 const STARTS: Duration = Duration::from_secs(60);
 
+const DO_NOTHING: &str = "CMD [\"sleep\", \"1000000\"]";
+
 static FOUND: AtomicU32 = AtomicU32::new(0);
 
 /// What Docker finds when it starts for the first time, and with it what it does to packets that are only passing.
@@ -75,20 +77,26 @@ pub struct Docker {
 }
 
 impl Docker {
-    /// Docker, not started yet, on a host that [`Lab::machine`] made.
+    /// A host with Docker installed and not started yet.
     ///
     /// # Panics
-    /// On any other host.
+    /// When the kernel refuses.
     #[must_use]
     #[track_caller]
-    pub fn on(host: &Host) -> Self {
-        let machine = host.namespace.machine().expect("a host that is a machine");
-        Self {
+    pub fn installed(lab: &Lab, name: &str, policy: ForwardPolicy) -> (Host, Self) {
+        let host = lab.machine(name);
+        let forwarding = u32::from(policy == ForwardPolicy::Accept);
+        host.namespace.sysctl("net.ipv4.ip_forward", forwarding);
+        host.namespace
+            .sysctl("net.ipv6.conf.all.forwarding", forwarding);
+        let machine = host.namespace.machine().expect("it was made as one");
+        let docker = Self {
             daemon: None,
             machine: Arc::clone(machine),
             dir: host.dir.clone(),
             prefix: host.namespace.name().to_owned(),
-        }
+        };
+        (host, docker)
     }
 
     /// A host with Docker running and the test image loaded.
@@ -98,29 +106,9 @@ impl Docker {
     #[must_use]
     #[track_caller]
     pub fn host(lab: &Lab, name: &str, policy: ForwardPolicy) -> (Host, Self) {
-        Self::host_with(lab, name, policy, &[])
-    }
-
-    /// The same with options for dockerd.
-    ///
-    /// # Panics
-    /// When dockerd does not start.
-    #[must_use]
-    #[track_caller]
-    pub fn host_with(
-        lab: &Lab,
-        name: &str,
-        policy: ForwardPolicy,
-        options: &[&str],
-    ) -> (Host, Self) {
-        let host = lab.machine(name);
-        let forwarding = u32::from(policy == ForwardPolicy::Accept);
-        host.namespace.sysctl("net.ipv4.ip_forward", forwarding);
-        host.namespace
-            .sysctl("net.ipv6.conf.all.forwarding", forwarding);
-        let mut docker = Self::on(&host);
-        docker.start(options);
-        docker.load(docker_image::tar(), IMAGE);
+        let (host, mut docker) = Self::installed(lab, name, policy);
+        docker.start(&[]);
+        docker.load_image();
         (host, docker)
     }
 
@@ -183,7 +171,16 @@ impl Docker {
         let _ = fs::remove_file(self.machine.root().join("run/docker.pid"));
     }
 
-    /// Imports a root file system as an image.
+    /// Imports the test image.
+    ///
+    /// # Panics
+    /// When Docker refuses.
+    #[track_caller]
+    pub fn load_image(&self) {
+        self.load(docker_image::tar(), IMAGE);
+    }
+
+    /// Imports a root file system as an image whose containers do nothing unless told.
     ///
     /// # Panics
     /// When Docker refuses.
@@ -193,7 +190,7 @@ impl Docker {
         let status = self
             .machine
             .command("docker")
-            .args(["import", "-", image])
+            .args(["import", "--change", DO_NOTHING, "-", image])
             .stdin(file)
             .stdout(Stdio::null())
             .status()
@@ -236,7 +233,7 @@ impl Docker {
     #[must_use]
     pub fn container(&self, name: &str, options: &str) -> Container {
         self.run(&format!(
-            "run --detach --name {name} --hostname {name} {options} {IMAGE} sleep 1000000"
+            "run --detach --name {name} --hostname {name} {options} {IMAGE}"
         ));
         self.find(name)
     }

@@ -138,7 +138,8 @@ impl Lab {
         };
         let v4 = Ipv4Addr::new(203, 0, 113, number);
         let v6: Ipv6Addr = format!("2001:db8::{number}").parse().expect("an address");
-        self.plug(&namespace, &format!("p-{name}"), "br0", &self.underlay);
+        let port = format!("p-{name}");
+        plug(&namespace, "eth0", &port, "br0", &self.underlay);
         namespace.run(&format!("ip addr add {v4}/24 dev eth0"));
         namespace.run(&format!("ip addr add {v6}/64 dev eth0 nodad"));
         namespace.run(&format!("ip route add default via {GATEWAY_V4}"));
@@ -193,8 +194,9 @@ impl Lab {
     pub fn container(&self, host: &Host, bridge: &Bridge, number: u8) -> Container {
         let label = format!("{}-{}{number}", host.name, bridge.name);
         let namespace = Namespace::new(&format!("{}-{label}", self.prefix));
-        self.plug(
+        plug(
             &namespace,
+            "eth0",
             &format!("{}p{number}", bridge.name),
             &bridge.name,
             &host.namespace,
@@ -231,13 +233,65 @@ impl Lab {
         &self.dir
     }
 
-    fn plug(&self, inner: &Namespace, port: &str, bridge: &str, outer: &Namespace) {
-        outer.run(&format!(
-            "ip link add {port} type veth peer name eth0 netns {}",
-            inner.name
-        ));
-        outer.run(&format!("ip link set {port} master {bridge} up"));
-        inner.run("ip link set eth0 up");
+    /// Makes a LAN beside the underlay: a switch that connects to nothing else.
+    ///
+    /// # Panics
+    /// When the kernel refuses.
+    #[track_caller]
+    pub fn lan(&self, name: &str) -> Lan {
+        let switch = Namespace::new(&format!("{}-{name}", self.prefix));
+        switch.run("ip link add br0 type bridge");
+        switch.run("ip link set br0 up");
+        Lan {
+            switch,
+            ports: AtomicU32::new(0),
+        }
+    }
+
+    /// Makes a machine that is on a LAN only, and knows no other network.
+    ///
+    /// # Panics
+    /// When the kernel refuses.
+    #[track_caller]
+    pub fn machine_on(&self, lan: &Lan, name: &str, address: &str) -> Namespace {
+        let namespace = Namespace::new(&format!("{}-{name}", self.prefix));
+        lan.connect(&namespace, "eth0", address);
+        namespace
+    }
+}
+
+fn plug(inner: &Namespace, interface: &str, port: &str, bridge: &str, outer: &Namespace) {
+    outer.run(&format!(
+        "ip link add {port} type veth peer name {interface} netns {}",
+        inner.name
+    ));
+    outer.run(&format!("ip link set {port} master {bridge} up"));
+    inner.run(&format!("ip link set {interface} up"));
+}
+
+/// A switch.
+#[derive(Debug)]
+pub struct Lan {
+    switch: Namespace,
+    ports: AtomicU32,
+}
+
+impl Lan {
+    /// Plugs in a host, or any other namespace, by a new interface with this address.
+    ///
+    /// # Panics
+    /// When the kernel refuses.
+    #[track_caller]
+    pub fn connect(&self, namespace: &Namespace, interface: &str, address: &str) {
+        let port = self.ports.fetch_add(1, Ordering::Relaxed);
+        plug(
+            namespace,
+            interface,
+            &format!("port{port}"),
+            "br0",
+            &self.switch,
+        );
+        namespace.run(&format!("ip addr add {address} dev {interface}"));
     }
 }
 

@@ -1,11 +1,11 @@
 //! Container subnets behind members: everyone reaches everyone, with everyone's own address.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Instant};
 
 use tombolo_tests::{
     netns::{Capture, Claim, Container, Lab, Namespace},
-    overlay::{Node, Overlay, SOON, answers, identifier, wait_for_ping},
-    process::wait_for,
+    overlay::{Node, Overlay, SOON, answers, identifier, repetitions, wait_for_ping},
+    process::{announce, wait_for},
 };
 
 #[test]
@@ -65,6 +65,38 @@ fn a_container_is_seen_with_its_own_address_at_the_far_end() {
             seen.lines
         );
     }
+}
+
+#[test]
+fn in_a_mesh_of_many_hosts_every_container_reaches_every_other() {
+    let Some(lab) = Lab::new(Claim::Shared) else {
+        return;
+    };
+    let names: Vec<String> = (0..repetitions(8, 20))
+        .map(|number| format!("h{number}"))
+        .collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let overlay = Overlay::new(lab, &names);
+    let containers = one_container_each(&overlay);
+
+    let start = Instant::now();
+    std::thread::scope(|scope| {
+        for from in &containers {
+            scope.spawn(|| {
+                for to in containers.iter().filter(|to| to.v4 != from.v4) {
+                    wait_for_ping(&from.namespace, to.v4);
+                    wait_for_ping(&from.namespace, to.v6);
+                }
+            });
+        }
+    });
+
+    let pairs = containers.len() * (containers.len() - 1);
+    announce(&format!(
+        "figure: {pairs} pairs of containers on {} hosts, both families, {:.2} s",
+        containers.len(),
+        start.elapsed().as_secs_f64()
+    ));
 }
 
 #[test]

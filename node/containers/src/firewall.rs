@@ -110,13 +110,7 @@ pub fn desired<'o>(
     backend: Backend,
     saved: &Saved,
 ) -> BTreeSet<Rule> {
-    let forward = if saved.forwards_to(DOCKER_USER) {
-        Some(DOCKER_USER)
-    } else if saved.drops_forwarded() {
-        Some("FORWARD")
-    } else {
-        None
-    };
+    let forward = forward_chain(saved);
     let mut rules = BTreeSet::new();
     for opening in openings {
         let rule = |table, chain: &str, place: &[&str]| {
@@ -149,12 +143,36 @@ pub fn desired<'o>(
     rules
 }
 
+/// Where rules about forwarded packets belong; none if nothing needs to be let through.
+#[must_use]
+pub fn forward_chain(saved: &Saved) -> Option<&'static str> {
+    if has_docker(saved) {
+        Some(DOCKER_USER)
+    } else if saved.drops_forwarded() {
+        Some("FORWARD")
+    } else {
+        None
+    }
+}
+
+/// Whether Docker filters here.
+#[must_use]
+pub fn has_docker(saved: &Saved) -> bool {
+    saved.forwards_to(DOCKER_USER)
+}
+
 /// The steps from what is there to what should be. Ours have to stand before Docker's own drops to be of use.
 #[must_use]
 pub fn actions(desired: &BTreeSet<Rule>, saved: &Saved) -> Vec<RuleAction> {
+    actions_among(COMMENT, desired, saved)
+}
+
+/// The same for the rules whose comment starts with `mark`; the others are left alone.
+#[must_use]
+pub fn actions_among(mark: &str, desired: &BTreeSet<Rule>, saved: &Saved) -> Vec<RuleAction> {
     let mut kept = BTreeSet::new();
     let mut actions = Vec::new();
-    for (rule, is_hidden) in saved.ours() {
+    for (rule, is_hidden) in saved.marked(mark) {
         if desired.contains(&rule) && !is_hidden && kept.insert(rule.clone()) {
             continue;
         }

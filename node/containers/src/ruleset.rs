@@ -2,7 +2,7 @@
 
 use ipnet::IpNet;
 
-use crate::firewall::{COMMENT, Rule};
+use crate::firewall::Rule;
 
 /// The two programs, one per family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -114,16 +114,16 @@ impl Saved {
         self.drops_forwarded
     }
 
-    /// Rules with a comment of ours, and whether a rule that drops stands before them in the raw table: there, nothing but
-    /// Docker's guards does, and what comes after them is never reached.
-    pub fn ours(&self) -> impl Iterator<Item = (Rule, bool)> {
+    /// Rules with a comment that starts with `mark`, and whether a rule that drops stands before them in the raw table:
+    /// there, nothing but Docker's guards does, and what comes after them is never reached.
+    pub fn marked(&self, mark: &str) -> impl Iterator<Item = (Rule, bool)> {
         let first_drop = self.rules.iter().position(|rule| {
             rule.table == Table::Raw && rule.words.ends_with(&["-j".to_owned(), "DROP".to_owned()])
         });
         self.rules
             .iter()
             .enumerate()
-            .filter(|(_, rule)| is_ours(rule))
+            .filter(move |(_, rule)| has_mark(rule, mark))
             .map(move |(at, rule)| {
                 let is_hidden =
                     rule.table == Table::Raw && first_drop.is_some_and(|drop| drop < at);
@@ -132,10 +132,10 @@ impl Saved {
     }
 }
 
-fn is_ours(rule: &Rule) -> bool {
+fn has_mark(rule: &Rule, mark: &str) -> bool {
     rule.words
         .windows(2)
-        .any(|pair| pair[0] == "--comment" && pair[1].starts_with(COMMENT))
+        .any(|pair| pair[0] == "--comment" && pair[1].starts_with(mark))
 }
 
 /// Splits at blanks, except within double quotes; quotes go, a backslash takes the next character as it is.

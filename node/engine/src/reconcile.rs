@@ -4,6 +4,8 @@
 //! observed. Both are pure; the shell observes and applies. Everything we add carries [`ROUTE_PROTOCOL`], and nothing
 //! else is ever removed, so a daemon killed at any moment is put right by the next reconciliation.
 
+mod carried;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
@@ -18,6 +20,8 @@ use tombolo_proto::{
 };
 
 use crate::membership::Directory;
+
+pub use carried::{Carried, carried};
 
 /// Routing protocol number of our routes (`ip route show proto 93`): unassigned in rtnetlink(7) and in iproute2's list.
 pub const ROUTE_PROTOCOL: u8 = 93;
@@ -305,7 +309,14 @@ fn add_network(
             metric: GUARD_METRIC,
             target: RouteTarget::Unreachable,
         };
-        desired.state.routes.extend(own.into_iter().map(guard));
+        // A slice of a network that the host is on needs no guard, and would lose the slice to one: the longest prefix
+        // wins before any metric counts.
+        let is_slice = |prefix: &IpNet| {
+            let mut nets = local.iter().map(|net| net.prefix);
+            nets.any(|net| net != *prefix && net.contains(prefix))
+        };
+        let guarded = own.into_iter().filter(|prefix| !is_slice(prefix));
+        desired.state.routes.extend(guarded.map(guard));
     }
     desired.state.links.insert(plan.link.clone(), link);
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use ipnet::IpNet;
 use tombolo_engine::reconcile::{
-    self, Clash, HostState, LinkName, LocalNetwork, NetworkPlan, Route, RouteTarget,
+    self, Carried, Clash, HostState, LinkName, LocalNetwork, NetworkPlan, Route, RouteTarget,
 };
 use tombolo_proto::{id::UnixSeconds, sixplane};
 
@@ -13,6 +13,7 @@ use crate::{
     host::{
         Host,
         forwarding::{Family, Forwarding},
+        passage::Passage,
         weak_host::WeakHostRule,
     },
 };
@@ -32,6 +33,7 @@ pub(super) struct HostKeeper<H> {
     host: H,
     weak_host: Option<WeakHostRule>,
     forwarding: Option<Forwarding>,
+    passage: Option<Passage>,
     links: BTreeSet<LinkName>,
     addresses: BTreeSet<IpAddr>,
     installed: BTreeSet<Route>,
@@ -45,6 +47,7 @@ impl<H: Host> HostKeeper<H> {
             host,
             weak_host: settings.weak_host_rule.then(WeakHostRule::default),
             forwarding: settings.forwarding.then(Forwarding::default),
+            passage: settings.firewall.then(Passage::start),
             links: BTreeSet::new(),
             addresses: BTreeSet::new(),
             installed: BTreeSet::new(),
@@ -91,8 +94,12 @@ impl<H: Host> HostKeeper<H> {
         if let Some(rule) = &mut self.weak_host {
             rule.set(overlay_prefixes(plans, wall)).await;
         }
+        let carried = reconcile::carried(plans, &observed.local, &observed.lans, wall);
         if let Some(forwarding) = &mut self.forwarding {
-            forwarding.ensure(&forwarded_families(plans, &observed.local, wall));
+            forwarding.ensure(&families(&carried));
+        }
+        if let Some(passage) = &self.passage {
+            passage.ensure(carried);
         }
         self.elsewhere = [observed.local, observed.routed].concat();
         Reconciled {
@@ -108,6 +115,9 @@ impl<H: Host> HostKeeper<H> {
         }
         if let Some(rule) = &mut self.weak_host {
             rule.set(BTreeSet::new()).await;
+        }
+        if let Some(passage) = self.passage.take() {
+            passage.withdraw().await;
         }
     }
 
@@ -164,27 +174,15 @@ fn overlay_prefixes(plans: &[NetworkPlan<'_>], wall: UnixSeconds) -> BTreeSet<Ip
     prefixes
 }
 
-/// Families in which this member carries packets for others: its routes, and container bridges in its /80.
-fn forwarded_families(
-    plans: &[NetworkPlan<'_>],
-    local: &[LocalNetwork],
-    wall: UnixSeconds,
-) -> BTreeSet<Family> {
-    let mut families = BTreeSet::new();
-    for plan in plans {
-        let Some(member) = plan.directory.member(&plan.me, wall) else {
-            continue;
-        };
-        families.extend(member.routes.iter().map(|route| match route.prefix {
+/// The families of what this member carries.
+fn families(carried: &BTreeSet<Carried>) -> BTreeSet<Family> {
+    carried
+        .iter()
+        .map(|carried| match carried.prefix {
             IpNet::V4(_) => Family::V4,
             IpNet::V6(_) => Family::V6,
-        }));
-        let plane = member.prefix.map(IpNet::V6);
-        if plane.is_some_and(|plane| local.iter().any(|net| plane.contains(&net.prefix))) {
-            families.insert(Family::V6);
-        }
-    }
-    families
+        })
+        .collect()
 }
 
 #[cfg(test)]

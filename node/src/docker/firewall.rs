@@ -2,15 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::{Context as _, ensure};
-use tokio::process::Command;
+use anyhow::Context as _;
 use tombolo_containers::{
     firewall::{self, Opening},
     nft,
     ruleset::{Backend, Saved},
 };
 
-use crate::host::nftables;
+use crate::host::{nftables, program::run};
 
 /// Brings rules and table to what these openings need. Tells how many rules of ours there are afterwards.
 pub(super) async fn settle(
@@ -24,7 +23,7 @@ pub(super) async fn settle(
         };
         let desired = firewall::desired(openings.iter().copied(), backend, &saved);
         for action in firewall::actions(&desired, &saved) {
-            run(backend.program(), &action.arguments())
+            run(backend.program(), action.arguments(), "")
                 .await
                 .with_context(|| format!("`{action}` failed"))?;
         }
@@ -59,7 +58,7 @@ pub(super) async fn missing(
 /// What the rules are. Without the program there are none, which is fine as long as none are needed.
 async fn saved(backend: Backend, needed: bool) -> anyhow::Result<Option<Saved>> {
     let program = format!("{}-save", backend.program());
-    match run(&program, &[]).await {
+    match run(&program, [""; 0], "").await {
         Ok(text) => Ok(Some(Saved::parse(backend, &text))),
         Err(_) if !needed => Ok(None),
         Err(error) => Err(error),
@@ -69,26 +68,9 @@ async fn saved(backend: Backend, needed: bool) -> anyhow::Result<Option<Saved>> 
 /// The mark in our nftables table, if the table is there.
 async fn mark() -> Option<String> {
     let words = ["list", "table"].into_iter().chain(nft::TABLE.split(' '));
-    let arguments: Vec<String> = words.map(str::to_owned).collect();
-    let text = run("nft", &arguments).await.ok()?;
+    let text = run("nft", words, "").await.ok()?;
     let comment = text
         .lines()
         .find_map(|line| line.trim().strip_prefix("comment "))?;
     Some(comment.trim_matches('"').to_owned())
-}
-
-async fn run(program: &str, arguments: &[String]) -> anyhow::Result<String> {
-    let output = Command::new(program)
-        .args(arguments)
-        .kill_on_drop(true)
-        .output()
-        .await
-        .with_context(|| format!("{program} is not installed: install the package iptables"))?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(
-        output.status.success(),
-        "{program}: {}",
-        said.lines().next().unwrap_or_default()
-    );
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

@@ -4,12 +4,14 @@
 //! forwarding makes Linux ignore router advertisements, so an interface whose default route comes from one is told to
 //! listen on (`accept_ra = 2`) first.
 
-use std::{collections::BTreeSet, fs, io, path::Path};
+use std::{collections::BTreeSet, fs, io};
 
 use anyhow::Context as _;
 
-const V4: &str = "/proc/sys/net/ipv4/ip_forward";
-const V6: &str = "/proc/sys/net/ipv6/conf/all/forwarding";
+use super::sysctl;
+
+const V4: &str = "net/ipv4/ip_forward";
+const V6: &str = "net/ipv6/conf/all/forwarding";
 /// One line per IPv6 route; proc(5).
 const V6_ROUTES: &str = "/proc/net/ipv6_route";
 
@@ -32,23 +34,18 @@ impl Forwarding {
     /// Makes sure that the host forwards packets of these families.
     pub fn ensure(&mut self, families: &BTreeSet<Family>) {
         for family in families.difference(&self.given_up.clone()) {
-            let (path, turned_on) = match family {
-                Family::V4 => (V4, turn_on(Path::new(V4))),
-                Family::V6 => (
-                    V6,
-                    keep_listening_to_routers().and_then(|()| turn_on(Path::new(V6))),
-                ),
+            let (key, turned_on) = match family {
+                Family::V4 => (V4, turn_on(V4)),
+                Family::V6 => (V6, keep_listening_to_routers().and_then(|()| turn_on(V6))),
             };
             match turned_on {
                 Ok(true) => {
-                    tracing::info!("Turned on {path}: this member carries prefixes for others")
+                    tracing::info!("Turned on {key}: this member carries prefixes for others")
                 }
                 Ok(false) => {}
                 Err(error) => {
                     self.given_up.insert(*family);
-                    tracing::warn!(
-                        "Containers behind this member are not reached: {error:#}; set {path} to 1"
-                    );
+                    tracing::warn!("Containers behind this member are not reached: {error:#}");
                 }
             }
         }
@@ -56,13 +53,11 @@ impl Forwarding {
 }
 
 /// Writes 1 where it is not 1 yet; whether it had to.
-fn turn_on(path: &Path) -> anyhow::Result<bool> {
-    let now =
-        fs::read_to_string(path).with_context(|| format!("Failed to read {}", path.display()))?;
-    if now.trim() != "0" {
+fn turn_on(key: &str) -> anyhow::Result<bool> {
+    if sysctl::get(key)? != "0" {
         return Ok(false);
     }
-    fs::write(path, "1").with_context(|| format!("Failed to write {}", path.display()))?;
+    sysctl::set(key, "1")?;
     Ok(true)
 }
 
@@ -73,9 +68,9 @@ fn keep_listening_to_routers() -> anyhow::Result<()> {
         Err(error) => return Err(error).with_context(|| format!("Failed to read {V6_ROUTES}")),
     };
     for link in uplinks_with_router_advertisements(&routes) {
-        let path = format!("/proc/sys/net/ipv6/conf/{link}/accept_ra");
-        if fs::read_to_string(&path).is_ok_and(|now| now.trim() == "1") {
-            fs::write(&path, "2").with_context(|| format!("Failed to write {path}"))?;
+        let key = format!("net/ipv6/conf/{link}/accept_ra");
+        if sysctl::get(&key).is_ok_and(|now| now == "1") {
+            sysctl::set(&key, "2")?;
         }
     }
     Ok(())

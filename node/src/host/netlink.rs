@@ -13,7 +13,7 @@ use rtnetlink::{
     packet_route::{
         AddressFamily,
         address::{AddressAttribute, AddressFlags, AddressMessage},
-        link::{LinkAttribute, LinkFlags, LinkMessage},
+        link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage},
         route::{
             RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope,
             RouteType,
@@ -26,7 +26,7 @@ use tombolo_engine::reconcile::{
 };
 use tombolo_proto::id::Mtu;
 
-use super::{FailedAction, Host, Observed};
+use super::{FailedAction, Host, Observed, sysctl};
 
 /// The host of this process's network namespace.
 #[derive(Debug)]
@@ -119,6 +119,9 @@ impl Netlink {
                 self.handle.link().set(message).execute().await?;
             }
             HostAction::AddAddress(link, address) => {
+                if address.addr().is_ipv6() {
+                    turn_on_ipv6(link)?;
+                }
                 let index = self.index(link).await?;
                 let mut request = self
                     .handle
@@ -176,6 +179,9 @@ impl Host for Netlink {
         let links = self.links().await?;
         let mut observed = Observed::default();
         for link in links.values() {
+            if !link.bridge {
+                observed.lans.insert(link.name.clone());
+            }
             if let Some(name) = link.ours(ours) {
                 let state = LinkState {
                     mtu: link.mtu,
@@ -212,6 +218,7 @@ impl Host for Netlink {
                 observed
                     .routed
                     .extend(read_foreign_route(&message, &links, ours));
+                observed.lans.extend(read_uplink(&message, &links, ours));
             }
         }
         Ok(observed)
@@ -231,12 +238,24 @@ impl Host for Netlink {
     }
 }
 
+/// Docker turns IPv6 off in containers without an IPv6 network, for every interface to come.
+fn turn_on_ipv6(link: &LinkName) -> anyhow::Result<()> {
+    let key = format!("net/ipv6/conf/{link}/disable_ipv6");
+    if sysctl::get(&key).is_ok_and(|now| now == "1") {
+        sysctl::set(&key, "0").context(
+            "IPv6 is off here: start the container with --sysctl net.ipv6.conf.all.disable_ipv6=0",
+        )?;
+    }
+    Ok(())
+}
+
 #[derive(Debug)]
 struct Link {
     name: String,
     mtu: Mtu,
     up: bool,
     loopback: bool,
+    bridge: bool,
 }
 
 impl Link {
@@ -246,12 +265,15 @@ impl Link {
             mtu: Mtu(0),
             up: message.header.flags.contains(LinkFlags::Up),
             loopback: message.header.flags.contains(LinkFlags::Loopback),
+            bridge: false,
         };
         for attribute in &message.attributes {
             if let LinkAttribute::IfName(name) = attribute {
                 link.name.clone_from(name);
             } else if let LinkAttribute::Mtu(mtu) = attribute {
                 link.mtu = Mtu(u16::try_from(*mtu).unwrap_or(u16::MAX));
+            } else if let LinkAttribute::LinkInfo(about) = attribute {
+                link.bridge = about.contains(&LinkInfo::Kind(InfoKind::Bridge));
             }
         }
         (!link.name.is_empty()).then_some(link)
@@ -362,6 +384,21 @@ fn read_fields(message: &RouteMessage) -> Option<(IpNet, u32, Option<u32>)> {
     }
     let prefix = IpNet::new(address, message.header.destination_prefix_length).ok()?;
     Some((prefix, metric, link))
+}
+
+/// The interface of a default route in the main table that is not ours, if the message is one.
+fn read_uplink(
+    message: &RouteMessage,
+    links: &BTreeMap<u32, Link>,
+    ours: &BTreeSet<LinkName>,
+) -> Option<String> {
+    let header = &message.header;
+    if header.destination_prefix_length > 0 || header.table != RouteHeader::RT_TABLE_MAIN {
+        return None;
+    }
+    let (_, _, index) = read_fields(message)?;
+    let link = links.get(&index?)?;
+    link.ours(ours).is_none().then(|| link.name.clone())
 }
 
 fn is_link_local(address: IpAddr) -> bool {

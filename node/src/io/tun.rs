@@ -38,7 +38,9 @@ pub enum TunError {
     )]
     NoDevice,
     /// The process may not make network devices.
-    #[error("not permitted to make a TUN device: run as root or with CAP_NET_ADMIN")]
+    #[error(
+        "not permitted to make a TUN device: run as root with CAP_NET_ADMIN, or give the container --cap-add NET_ADMIN"
+    )]
     NotPermitted,
     /// Somebody else has an interface of that name.
     #[error(

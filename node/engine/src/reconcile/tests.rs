@@ -96,6 +96,62 @@ fn a_container_bridge_inside_the_members_own_routes_is_no_clash() {
 }
 
 #[test]
+fn a_slice_of_a_network_that_the_host_is_on_stays_reachable_from_the_host() {
+    let directory = a_directory(&[a_cert(
+        3,
+        "172.27.0.5",
+        &["192.168.88.192/27", "10.9.0.0/24"],
+    )]);
+    let lan = a_local("eth0", "192.168.88.0/24");
+
+    let routes = desired(&[a_plan(&directory, 3)], &[lan], NOW).state.routes;
+
+    assert!(!routes.contains(&guard("192.168.88.192/27")));
+    assert!(routes.contains(&guard("10.9.0.0/24")));
+}
+
+#[test]
+fn a_member_carries_its_routes_and_its_plane_once_something_is_in_it() {
+    let directory = a_directory(&[
+        a_cert(3, "172.27.0.5", &["172.28.0.0/24", "0.0.0.0/0"]),
+        a_cert(4, "172.27.0.6", &["172.28.1.0/24"]),
+    ]);
+    let plane = sixplane::member(network(), node(3));
+    let bridge = a_local("br0", &format!("{}/96", plane.network()));
+    let of = |local: &[LocalNetwork]| -> BTreeSet<IpNet> {
+        let all = carried(&[a_plan(&directory, 3)], local, &BTreeSet::new(), NOW);
+        all.into_iter().map(|carried| carried.prefix).collect()
+    };
+
+    assert_eq!(of(&[]), BTreeSet::from([net("172.28.0.0/24")]));
+    assert_eq!(
+        of(&[bridge]),
+        BTreeSet::from([net("172.28.0.0/24"), plane.into()])
+    );
+}
+
+#[test]
+fn what_is_carried_on_a_lan_is_told_from_what_is_behind_this_host_alone() {
+    let directory = a_directory(&[a_cert(
+        3,
+        "172.27.0.5",
+        &["192.168.88.192/27", "172.28.0.0/24"],
+    )]);
+    let local = [
+        a_local("eth0", "192.168.88.0/24"),
+        a_local("docker0", "172.28.0.0/24"),
+    ];
+    let lans = BTreeSet::from(["eth0".to_owned()]);
+
+    let carried = carried(&[a_plan(&directory, 3)], &local, &lans, NOW);
+
+    let on_lan: Vec<_> = carried.iter().filter(|carried| carried.on_lan).collect();
+    assert_eq!(carried.len(), 2);
+    assert_eq!(on_lan.len(), 1);
+    assert_eq!(on_lan[0].prefix, net("192.168.88.192/27"));
+}
+
+#[test]
 fn public_prefixes_wait_for_allow_global_and_default_routes_are_never_installed() {
     let directory = a_directory(&[
         a_cert(3, "172.27.0.5", &[]),
@@ -228,6 +284,13 @@ fn secret(number: u8) -> IdentitySecret {
 
 fn net(text: &str) -> IpNet {
     text.parse().expect("a prefix")
+}
+
+fn a_local(link: &str, prefix: &str) -> LocalNetwork {
+    LocalNetwork {
+        link: link.to_owned(),
+        prefix: net(prefix),
+    }
 }
 
 fn tmb0() -> LinkName {

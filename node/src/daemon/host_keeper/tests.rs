@@ -108,33 +108,6 @@ fn only_members_may_speak_from_overlay_prefixes() {
     }
 }
 
-#[test]
-fn forwarding_is_for_members_that_carry_prefixes() {
-    let directory = a_directory();
-    let plan = a_plan(&directory);
-    let other = NetworkPlan {
-        me: a_secret(2).public(),
-        ..a_plan(&directory)
-    };
-    let bridge = LocalNetwork {
-        link: "br0".to_owned(),
-        prefix: container_network(),
-    };
-
-    assert_eq!(
-        forwarded_families(std::slice::from_ref(&plan), &[], NOW),
-        BTreeSet::from([Family::V4])
-    );
-    assert_eq!(
-        forwarded_families(std::slice::from_ref(&plan), &[bridge], NOW),
-        BTreeSet::from([Family::V4, Family::V6])
-    );
-    assert_eq!(
-        forwarded_families(&[other], &[], NOW),
-        BTreeSet::from([Family::V4])
-    );
-}
-
 const NOW: UnixSeconds = UnixSeconds(1000);
 
 /// A host that keeps state and refuses the impossible.
@@ -200,6 +173,7 @@ impl Host for FakeHost {
             local: self.local.clone(),
             routed: Vec::new(),
             addresses: BTreeSet::new(),
+            lans: BTreeSet::new(),
         })
     }
 
@@ -222,6 +196,7 @@ fn a_keeper(host: FakeHost) -> HostKeeper<FakeHost> {
         host,
         &HostSection {
             forwarding: false,
+            firewall: false,
             weak_host_rule: false,
         },
     )
@@ -300,14 +275,6 @@ fn a_cert(number: u8, identity: IdentityKey) -> MemberCert {
         issued_at: UnixSeconds(0),
         not_after: UnixSeconds(1 << 40),
     }
-}
-
-/// A bridge in the /80 of member 1.
-fn container_network() -> IpNet {
-    let node = "0000000001".parse().expect("a node address");
-    sixplane::container_network(network(), node, 1)
-        .expect("a container network")
-        .into()
 }
 
 fn network() -> NetworkId {

@@ -1,0 +1,114 @@
+//! Lets packets for the prefixes that this member carries pass the host's firewall, and nothing else.
+//!
+//! Docker sets the policy of the FORWARD chain to DROP, and from version 28 on it drops packets for containers that come
+//! from another interface than the container's bridge. It also hides containers behind the host's address on the way to
+//! any other network. Here an exception is made for each carried prefix on the TUN it is reached by: two rules that accept,
+//! and one that leaves the container its address. Other firewalls with a DROP policy get the same two rules.
+
+mod iptables;
+mod nat;
+
+use std::collections::BTreeSet;
+
+use tokio::{sync::watch, task::JoinHandle};
+use tombolo_containers::{
+    firewall,
+    ruleset::{Backend, Saved},
+};
+use tombolo_engine::reconcile::Carried;
+
+use super::{
+    nftables,
+    program::{is_missing, run},
+};
+
+/// Keeps the exceptions. That takes programs, so it is done on a task of its own, and nobody waits for it.
+#[derive(Debug)]
+pub struct Passage {
+    wanted: watch::Sender<BTreeSet<Carried>>,
+    task: JoinHandle<()>,
+}
+
+impl Passage {
+    /// Starts without exceptions.
+    #[must_use]
+    pub fn start() -> Self {
+        let (wanted, mut news) = watch::channel(BTreeSet::new());
+        let task = tokio::spawn(async move {
+            let mut exceptions = Exceptions::default();
+            while news.changed().await.is_ok() {
+                let carried = news.borrow_and_update().clone();
+                exceptions.bring(&carried).await;
+            }
+        });
+        Self { wanted, task }
+    }
+
+    /// Has the exceptions brought to exactly these prefixes, and looks again even if they are the same.
+    pub fn ensure(&self, carried: BTreeSet<Carried>) {
+        self.wanted.send_replace(carried);
+    }
+
+    /// Removes all exceptions, and returns when that is done.
+    pub async fn withdraw(self) {
+        self.ensure(BTreeSet::new());
+        drop(self.wanted);
+        // It ends once it has seen the last wish.
+        let _ = self.task.await;
+    }
+}
+
+/// The exceptions, as far as they were made.
+#[derive(Debug, Default)]
+struct Exceptions {
+    /// The script that nft carried out last; none yet means that an earlier process may have left something.
+    nat: Option<String>,
+    told: BTreeSet<String>,
+}
+
+impl Exceptions {
+    /// Brings them to exactly these prefixes; none removes them all. Says once what it cannot do.
+    async fn bring(&mut self, carried: &BTreeSet<Carried>) {
+        if carried.is_empty() && self.nat.as_deref() == Some(nat::NOTHING) {
+            return;
+        }
+        let mut docker = false;
+        for backend in Backend::ALL {
+            match accept(backend, carried).await {
+                Ok(found) => docker |= found,
+                Err(error) => self.tell(&error),
+            }
+        }
+        let script = nat::script(carried, docker);
+        if self.nat.as_ref() != Some(&script) {
+            match nftables::load(&script).await {
+                Err(error) if !is_missing(&error) || script != nat::NOTHING => self.tell(&error),
+                Ok(()) | Err(_) => self.nat = Some(script),
+            }
+        }
+    }
+
+    fn tell(&mut self, error: &anyhow::Error) {
+        let text = format!("{error:#}");
+        if self.told.insert(text.clone()) {
+            tracing::warn!(
+                "The firewall may hold up packets for containers behind this member: {text}"
+            );
+        }
+    }
+}
+
+/// Brings one family's accepting rules to these prefixes; whether Docker filters there.
+async fn accept(backend: Backend, carried: &BTreeSet<Carried>) -> anyhow::Result<bool> {
+    let save = format!("{}-save", backend.program());
+    let saved = match run(&save, [""; 0], "").await {
+        // A host without the program has no rules of its kind.
+        Err(error) if is_missing(&error) => return Ok(false),
+        saved => Saved::parse(backend, &saved?),
+    };
+    let wanted = iptables::rules(backend, &saved, carried);
+    for step in firewall::actions_among(iptables::MARK, &wanted, &saved) {
+        run(backend.program(), step.arguments(), "").await?;
+    }
+    Ok(firewall::has_docker(&saved))
+}
