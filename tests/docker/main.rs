@@ -3,8 +3,12 @@
 //! Every test builds its own laboratory of hosts that are machines of their own (see `tombolo_tests::docker`) and leaves
 //! nothing behind.
 
+mod by_hand;
 mod engines;
+mod images;
 mod laboratory;
+mod lan;
+mod members;
 mod networks;
 mod publishing;
 mod restarts;
