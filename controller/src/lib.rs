@@ -14,6 +14,7 @@
 //! | [`api`] | the web API |
 //! | `control` | QUIC connections of nodes |
 //! | `relay` | STUN |
+//! | `limiter` | how often a source may ask |
 //! | [`cli`], [`commands`] | the verbs |
 
 pub mod api;
@@ -27,6 +28,7 @@ pub mod config;
 mod control;
 pub mod controller;
 mod interfaces;
+mod limiter;
 mod listen;
 pub mod networks;
 pub mod publish;

@@ -2,28 +2,25 @@
 //! gets only so many, so that nobody can be flooded with them.
 
 use std::{
-    collections::HashMap,
     net::{IpAddr, SocketAddr, UdpSocket as StdSocket},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use tokio::net::UdpSocket;
 use tombolo_proto::stun;
 
-use crate::stop::Stop;
+use crate::{limiter::Limiter, stop::Stop};
 
 /// Answers per second for one IPv4 /24 or IPv6 /56: a busy site's, far below what would hurt anybody.
 const PER_SECOND: u32 = 50;
 /// Answers at once.
 const BURST: u32 = 200;
-/// Network blocks remembered; beyond that, those that have been quiet are forgotten.
-const MAX_BLOCKS: usize = 16_384;
 
 /// Answers STUN until told to stop.
 pub(crate) async fn serve(socket: StdSocket, mut stop: Stop) -> std::io::Result<()> {
     let socket = UdpSocket::from_std(socket)?;
-    let mut limiter = Limiter::default();
+    let mut limiter = Limiter::new(PER_SECOND, BURST);
     let mut datagram = [0; 1500];
     loop {
         let received = tokio::select! {
@@ -44,55 +41,13 @@ pub(crate) async fn serve(socket: StdSocket, mut stop: Stop) -> std::io::Result<
 fn answer(
     question: &[u8],
     from: SocketAddr,
-    limiter: &mut Limiter,
+    limiter: &mut Limiter<IpNet>,
     now: Instant,
 ) -> Option<Vec<u8>> {
     let transaction = stun::read_request(question)?;
     limiter
-        .allows(from.ip(), now)
+        .allows(block(from.ip()), now)
         .then(|| stun::response(&transaction, from))
-}
-
-/// A token bucket per network block.
-#[derive(Debug, Default)]
-struct Limiter {
-    blocks: HashMap<IpNet, Bucket>,
-}
-
-#[derive(Debug)]
-struct Bucket {
-    tokens: f64,
-    at: Instant,
-}
-
-impl Limiter {
-    fn allows(&mut self, source: IpAddr, now: Instant) -> bool {
-        let block = block(source);
-        if self.blocks.len() >= MAX_BLOCKS && !self.blocks.contains_key(&block) {
-            self.forget_quiet(now);
-            if self.blocks.len() >= MAX_BLOCKS {
-                return false;
-            }
-        }
-        let bucket = self.blocks.entry(block).or_insert(Bucket {
-            tokens: f64::from(BURST),
-            at: now,
-        });
-        let earned = now.duration_since(bucket.at).as_secs_f64() * f64::from(PER_SECOND);
-        bucket.tokens = (bucket.tokens + earned).min(f64::from(BURST));
-        bucket.at = now;
-        if bucket.tokens < 1.0 {
-            return false;
-        }
-        bucket.tokens -= 1.0;
-        true
-    }
-
-    fn forget_quiet(&mut self, now: Instant) {
-        let full_after = Duration::from_secs(u64::from(BURST / PER_SECOND));
-        self.blocks
-            .retain(|_, bucket| now.duration_since(bucket.at) < full_after);
-    }
 }
 
 fn block(source: IpAddr) -> IpNet {
@@ -108,11 +63,13 @@ fn block(source: IpAddr) -> IpNet {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
     fn a_flood_from_one_block_is_cut_and_others_are_served() {
-        let mut limiter = Limiter::default();
+        let mut limiter = Limiter::new(PER_SECOND, BURST);
         let now = Instant::now();
         let question = stun::request(&[1; 12]);
         let mut ask = |from: &str, now| {
@@ -130,7 +87,7 @@ mod tests {
 
     #[test]
     fn what_is_not_a_full_request_gets_no_answer() {
-        let mut limiter = Limiter::default();
+        let mut limiter = Limiter::new(PER_SECOND, BURST);
         let question = stun::request(&[1; 12]);
         let from: SocketAddr = "192.0.2.1:9".parse().expect("an address");
 
