@@ -106,7 +106,17 @@ async fn a_member_is_offline_after_it_went_away_and_was_last_seen_then() {
         }
     }
 
-    let member: api::Member = rig.http.get(&path).await.expect_status(200);
-    assert!(!member.online);
+    // Written down a moment after it was told.
+    let offline = async {
+        loop {
+            let member: api::Member = rig.http.get(&path).await.expect_status(200);
+            if !member.online {
+                return member;
+            }
+        }
+    };
+    let member = tokio::time::timeout(std::time::Duration::from_secs(20), offline)
+        .await
+        .expect("the member is offline in time");
     assert!(member.last_seen.is_some());
 }
