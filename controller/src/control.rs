@@ -10,12 +10,14 @@ mod address_check;
 mod connection;
 mod framing;
 mod limits;
+mod rendezvous;
 mod requests;
 mod tls;
 
 use crate::{networks::Networks, publish::Registry, signer::Signer, store::Store};
 use address_check::AddressCheck;
 use limits::{Admission, Limits};
+use rendezvous::Introductions;
 
 /// Why this side closed a connection, as the peer sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,7 +107,10 @@ pub(crate) struct Shared {
     pub(crate) networks: Arc<Networks>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) signer: Arc<Signer>,
+    /// Where STUN is answered.
+    pub(crate) relay_port: u16,
     addresses: AddressCheck,
+    introductions: Introductions,
 }
 
 impl Shared {
@@ -114,13 +119,16 @@ impl Shared {
         networks: Arc<Networks>,
         registry: Arc<Registry>,
         signer: Arc<Signer>,
+        relay_port: u16,
     ) -> Self {
         Self {
             store,
             networks,
             registry,
             signer,
+            relay_port,
             addresses: AddressCheck::default(),
+            introductions: Introductions::default(),
         }
     }
 

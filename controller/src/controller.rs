@@ -89,6 +89,7 @@ impl Controller {
             .unwrap_or_else(|| StoreUrl::sqlite(state_dir.default_store()));
         let store = Store::open(&url).await?;
         let control_address = control_socket.local_addr().map_err(StartError::Socket)?;
+        let relay = relay_socket.local_addr().map_err(StartError::Socket)?;
         let endpoints = if config.advertise.is_empty() {
             interfaces::endpoints(control_address).await
         } else {
@@ -124,12 +125,12 @@ impl Controller {
             Arc::clone(&networks),
             registry,
             signer,
+            relay.port(),
         ));
 
         let http_listener =
             tokio::net::TcpListener::from_std(http_socket).map_err(StartError::Socket)?;
         let http = http_listener.local_addr().map_err(StartError::Socket)?;
-        let relay = relay_socket.local_addr().map_err(StartError::Socket)?;
         let tasks = vec![
             tokio::spawn(control.serve(shared, stop.clone())),
             tokio::spawn(serve_http(http_listener, state.clone(), stop.clone())),

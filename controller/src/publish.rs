@@ -16,7 +16,7 @@ use tokio::sync::{broadcast, mpsc};
 use tombolo_proto::{
     api::Event,
     config::{DirectoryEntry, EndpointAnnouncement},
-    control::Standing,
+    control::{RendezvousOutcome, Standing},
     id::{NetworkId, Revision, Version},
     key::IdentityKey,
     signed::Signed,
@@ -24,6 +24,8 @@ use tombolo_proto::{
 
 /// Messages that wait for one node: a burst of changes, not a backlog.
 const QUEUE: usize = 256;
+/// Of these places, rendezvous leave so many to news: other nodes shall not cost a node its connection.
+const KEPT_FOR_NEWS: usize = QUEUE / 2;
 /// Events that a reader of the event stream may lag behind.
 const EVENTS: usize = 256;
 
@@ -36,6 +38,8 @@ pub(crate) enum Push {
     Standing(NetworkId, Standing),
     /// Another member can be reached here.
     Endpoints(NetworkId, IdentityKey, Signed<EndpointAnnouncement>),
+    /// Another member cannot reach the node, and asks to be called here.
+    Rendezvous(NetworkId, IdentityKey, Signed<EndpointAnnouncement>),
     /// A newer connection of the same node took over.
     Superseded,
     /// The keyring changed: connect again.
@@ -185,6 +189,27 @@ impl Registry {
             tracing::debug!(%identity, "node does not keep up: closing its connection");
             self.leave(identity, serial);
         }
+    }
+
+    /// Has `callee` call the member that made this announcement, if it is connected here and follows the network.
+    pub(crate) fn introduce(
+        &self,
+        network: NetworkId,
+        callee: &IdentityKey,
+        caller: IdentityKey,
+        announcement: Signed<EndpointAnnouncement>,
+    ) -> RendezvousOutcome {
+        let Some(node) = self.nodes.get(callee) else {
+            return RendezvousOutcome::NotHere;
+        };
+        if !node.networks.contains(&network) {
+            return RendezvousOutcome::NotHere;
+        }
+        let push = Push::Rendezvous(network, caller, announcement);
+        if node.queue.capacity() <= KEPT_FOR_NEWS || node.queue.try_send(push).is_err() {
+            return RendezvousOutcome::Busy;
+        }
+        RendezvousOutcome::Told
     }
 
     fn leave(&self, identity: &IdentityKey, serial: u64) {

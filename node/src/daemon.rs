@@ -14,6 +14,7 @@ mod measuring;
 mod network;
 mod reachability;
 mod reflexive;
+mod rendezvous;
 mod reporting;
 mod requests;
 mod standing;
@@ -56,7 +57,7 @@ use crate::{
         server::{Asked, Server},
     },
     state_dir::StateDir,
-    sync::{AuthorityLink, Connected, SyncEvent, transport::Transport},
+    sync::{AuthorityLink, Connected, SyncEvent, transport::Transport, visits::Visits},
 };
 
 use host_keeper::HostKeeper;
@@ -134,6 +135,7 @@ struct Daemon {
     networks: BTreeMap<NetworkId, Network>,
     authorities: BTreeMap<NodeId, Authority>,
     transport: Arc<Transport>,
+    visits: Visits,
     engine: Engine,
     udp: Arc<UdpSockets>,
     dataplane: Dataplane,
@@ -141,6 +143,8 @@ struct Daemon {
     host_is_stale: bool,
     listeners: Listeners,
     reflexive: Reflexive,
+    /// Where controllers answer STUN, if it is not the usual port; by control address.
+    relay_ports: BTreeMap<HostPort, u16>,
     /// `--advertise`, resolved.
     advertised: Vec<std::net::SocketAddr>,
     joins: Vec<JoinWaiter>,
@@ -287,6 +291,12 @@ impl Daemon {
                     peer,
                     documents,
                 } => self.peer_brought(network, peer, documents),
+                Event::RendezvousWanted { network, peer } => self.ask_for_call(network, peer),
+                Event::Called {
+                    network,
+                    peer,
+                    announcement,
+                } => self.called(network, peer, &announcement),
                 Event::Seen { network, endpoints } => self.seen_by_peers(network, endpoints),
             }
         }

@@ -5,6 +5,7 @@
 mod dial;
 pub mod transport;
 pub mod trust;
+pub mod visits;
 
 use std::{sync::Arc, time::Duration};
 
@@ -158,7 +159,7 @@ impl Link {
             let mut moves_on = false;
             // What is wanted may change while nobody answers: a fresh join starts over at once.
             let dialled = tokio::select! {
-                dialled = dial::any(&self.transport, &wanted) => dialled,
+                dialled = dial::any(&self.transport, &wanted, None) => dialled,
                 changed = self.wanted.changed() => match changed {
                     Ok(()) => continue,
                     Err(_) => return,

@@ -10,6 +10,18 @@
 //!                             <-         Status, Directory, Endpoints …
 //! ```
 //!
+//! Two members that cannot reach each other because of NATs meet by rendezvous: the one that wants a session asks the
+//! replica that the other is connected to, and both send at once. That may be another replica than its own; then the
+//! connection is a *visit*. Its first message after `Hello` is `Rendezvous`, nothing but such messages follows, and it
+//! takes no other connection's place:
+//!
+//! ```text
+//! A                        replica of B's announcement                    B
+//! Rendezvous {peer: B} ->
+//!                          Rendezvous {identity: A, announcement}     ->
+//!                      <-  RendezvousAnswer {peer: B, outcome}            … calls A
+//! ```
+//!
 //! `Hello`, `Welcome`, `Incompatible` and `Unsupported` keep their encoding for ever. A message whose variant the
 //! receiver does not know is answered with `Unsupported` and otherwise ignored; one that is malformed ends the
 //! connection. Identity comes only from the connection's authenticated key, never from a message.
@@ -111,6 +123,15 @@ pub enum ToController {
         /// Length of the prefix.
         length: u8,
     },
+    /// Asks to have a member that does not answer call this node. Answered by [`ToNode::RendezvousAnswer`].
+    Rendezvous {
+        /// Which network.
+        network: NetworkId,
+        /// Who is to call.
+        peer: IdentityKey,
+        /// Where; signed by the node that asks.
+        announcement: Signed<EndpointAnnouncement>,
+    },
 }
 
 /// What a node wants of a prefix.
@@ -191,6 +212,29 @@ pub enum ToNode {
         /// What became of it.
         outcome: SubnetOutcome,
     },
+    /// A member wants a session with this node and cannot reach it: the node calls it at once.
+    Rendezvous {
+        /// Which network.
+        network: NetworkId,
+        /// Who is to be called.
+        identity: IdentityKey,
+        /// Where; signed by that member.
+        announcement: Signed<EndpointAnnouncement>,
+    },
+    /// Answer to [`ToController::Rendezvous`].
+    RendezvousAnswer {
+        /// Which network.
+        network: NetworkId,
+        /// From the request.
+        peer: IdentityKey,
+        /// What became of it.
+        outcome: RendezvousOutcome,
+    },
+    /// Where this controller tells nodes by STUN at which address they are seen.
+    Relay {
+        /// UDP port, at the host where the node reaches the controller.
+        port: u16,
+    },
 }
 
 /// Where a node stands in a network.
@@ -242,6 +286,19 @@ pub enum SubnetOutcome {
     },
 }
 
+/// What became of a rendezvous.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RendezvousOutcome {
+    /// The other member was told.
+    Told,
+    /// It is not connected to this replica.
+    NotHere,
+    /// One of the two is no member of the network.
+    Refused,
+    /// The node asks too often, or the other member does not keep up.
+    Busy,
+}
+
 /// Why a received message cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum MessageError {
@@ -260,11 +317,11 @@ pub trait Message: Serialize + DeserializeOwned {
 }
 
 impl Message for ToController {
-    const VARIANTS: u32 = 9;
+    const VARIANTS: u32 = 10;
 }
 
 impl Message for ToNode {
-    const VARIANTS: u32 = 8;
+    const VARIANTS: u32 = 11;
 }
 
 /// Length prefix and message, ready to send.

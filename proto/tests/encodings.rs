@@ -13,6 +13,7 @@ use tombolo_proto::{
     frame::{self, LaneHeader},
     id::*,
     ip,
+    key::{IdentityKey, Seed},
     link::{HostPort, JoinLink},
     signed::{Signed, VerifyError},
     sixplane, stun,
@@ -200,22 +201,24 @@ fn every_known_variant_is_counted() {
             Err(MessageError::Unknown(number))
         );
     }
-    let last = ToController::Subnet {
+    let last = ToController::Rendezvous {
         network: a_fixed_network(),
-        request: 0,
-        length: 24,
+        peer: IdentityKey([1; 32]),
+        announcement: Signed::sign(
+            &EndpointAnnouncement {
+                endpoints: Vec::new(),
+                home: None,
+                sequence: 1,
+            },
+            a_fixed_network().into(),
+            &Seed::from_bytes([1; 32]).identity(),
+        ),
     };
     assert_eq!(
         wire::variant(&wire::encode(&last)),
         Some(ToController::VARIANTS - 1)
     );
-    let last = ToNode::SubnetAnswer {
-        network: a_fixed_network(),
-        request: 0,
-        outcome: control::SubnetOutcome::Refused {
-            reason: String::new(),
-        },
-    };
+    let last = ToNode::Relay { port: 9793 };
     assert_eq!(
         wire::variant(&wire::encode(&last)),
         Some(ToNode::VARIANTS - 1)

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use tombolo_proto::{
     address::{self, Cost},
     config::*,
-    control::{self, ToController, ToNode},
+    control::{self, RendezvousOutcome, ToController, ToNode},
     frame::{self, FrameKind, LaneHeader, WireGuardKind},
     id::*,
     key::{IdentitySecret, Seed},
@@ -217,6 +217,50 @@ fn the_messages_that_two_versions_must_share() {
         hex(&welcome[..4]),
         format!("0001{}", hex(&key.public().0[..2]))
     );
+}
+
+#[test]
+fn the_messages_of_a_rendezvous() {
+    let identity = a_seed().identity().public();
+    let announcement = EndpointAnnouncement {
+        endpoints: vec!["203.0.113.7:9790".parse().expect("an endpoint")],
+        home: Some(identity),
+        sequence: 1_800_000_000_000,
+    };
+    let announcement = Signed::sign(&announcement, network().into(), &a_seed().identity());
+    let signed = hex(&wire::encode(&announcement));
+    let key = hex(&identity.0);
+    let asked = ToController::Rendezvous {
+        network: network(),
+        peer: identity,
+        announcement: announcement.clone(),
+    };
+    let told = ToNode::Rendezvous {
+        network: network(),
+        identity,
+        announcement,
+    };
+    let answered = |outcome| {
+        hex(&wire::encode(&ToNode::RendezvousAnswer {
+            network: network(),
+            peer: identity,
+            outcome,
+        }))
+    };
+
+    let id = hex(&wire::encode(&network()));
+    assert_eq!(hex(&wire::encode(&asked)), format!("09{id}{key}{signed}"));
+    assert_eq!(hex(&wire::encode(&told)), format!("08{id}{key}{signed}"));
+    let outcomes = [
+        RendezvousOutcome::Told,
+        RendezvousOutcome::NotHere,
+        RendezvousOutcome::Refused,
+        RendezvousOutcome::Busy,
+    ];
+    for (number, outcome) in outcomes.into_iter().enumerate() {
+        assert_eq!(answered(outcome), format!("09{id}{key}{number:02x}"));
+    }
+    assert_eq!(hex(&wire::encode(&ToNode::Relay { port: 9793 })), "0ac14c");
 }
 
 const IDENTITY: &str = "qt4hju5eyi5lqwt6yezxi74sa6qfrusbmwnbnlr3gu4fjk6gfn6a";

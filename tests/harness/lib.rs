@@ -5,11 +5,13 @@
 //! | [`world`] | whole networks in virtual time: engines on a simulated underlay |
 //! | [`clock`] | virtual time |
 //! | [`simnet`] | a seeded underlay: delay, loss, reordering, duplication |
+//! | [`simnat`] | NATs in it |
 //! | [`fake_noise`] | a handshake without cryptography and without a clock of its own |
 //! | [`authority`] | signed directories without a controller |
 //! | [`model`] | who may talk to whom, worked out naively |
 //! | [`packets`] | inner packets that can be told apart |
 //! | [`netns`] | a laboratory of network namespaces: underlay, hosts, bridges, containers, captures |
+//! | [`nat`] | routers with NAT, and hosts behind them |
 //! | [`overlay`] | the real binaries in such a laboratory |
 //! | [`machine`] | hosts that are machines of their own: mounts and processes too |
 //! | [`docker`] | a dockerd on each of such hosts, and containers |
@@ -30,10 +32,12 @@ pub mod fake_noise;
 pub mod footprint;
 pub mod machine;
 pub mod model;
+pub mod nat;
 pub mod netns;
 pub mod overlay;
 pub mod packets;
 pub mod postgres;
 pub mod process;
+pub mod simnat;
 pub mod simnet;
 pub mod world;

@@ -2,11 +2,13 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     time::{Duration, Instant},
 };
 
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
+
+use crate::simnat::SimNat;
 
 /// How the network treats datagrams.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -89,6 +91,8 @@ pub struct SimNet {
     rng: StdRng,
     in_flight: BTreeMap<(Instant, u64), Delivery>,
     sequence: u64,
+    /// By the address of the host behind each.
+    nats: BTreeMap<IpAddr, SimNat>,
     unreachable: BTreeSet<SocketAddr>,
     /// Datagrams yet to be sent that will get lost, counted from the next.
     doomed: BTreeSet<u64>,
@@ -108,6 +112,7 @@ impl SimNet {
             rng: StdRng::seed_from_u64(seed),
             in_flight: BTreeMap::new(),
             sequence: 0,
+            nats: BTreeMap::new(),
             unreachable: BTreeSet::new(),
             doomed: BTreeSet::new(),
             sent: 0,
@@ -116,8 +121,22 @@ impl SimNet {
         }
     }
 
+    /// Puts the host of this address behind a NAT.
+    pub fn set_nat(&mut self, host: IpAddr, nat: SimNat) {
+        self.nats.insert(host, nat);
+    }
+
+    /// Where others see a datagram that goes from one socket to another come from.
+    pub fn seen_as(&mut self, from: SocketAddr, by: SocketAddr) -> SocketAddr {
+        match self.nats.get_mut(&from.ip()) {
+            Some(nat) => nat.outbound(from, by),
+            None => from,
+        }
+    }
+
     /// Takes a datagram.
-    pub fn send(&mut self, datagram: Delivery, now: Instant) {
+    pub fn send(&mut self, mut datagram: Delivery, now: Instant) {
+        datagram.from = self.seen_as(datagram.from, datagram.to);
         if let Some(tap) = &mut self.tap {
             tap.push(datagram.clone());
         }
@@ -196,7 +215,14 @@ impl SimNet {
     /// A datagram that has arrived.
     pub fn poll_delivery(&mut self, now: Instant) -> Option<Delivery> {
         let entry = self.in_flight.first_entry()?;
-        (entry.key().0 <= now).then(|| entry.remove())
+        let mut datagram = (entry.key().0 <= now).then(|| entry.remove())?;
+        // What a NAT does not let in stays at its public address, where nobody is.
+        let inside = self
+            .nats
+            .values()
+            .find_map(|nat| nat.inbound(datagram.from, datagram.to));
+        datagram.to = inside.unwrap_or(datagram.to);
+        Some(datagram)
     }
 
     /// Begins to listen.

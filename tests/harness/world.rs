@@ -7,16 +7,24 @@ mod node;
 mod time;
 mod traffic;
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    net::{IpAddr, SocketAddr},
+    time::Instant,
+};
 
 use tombolo_engine::{control::Timing, lane::REKEY_AFTER_FRAMES};
-use tombolo_proto::{id::NetworkId, key::Seed};
+use tombolo_proto::{
+    id::NetworkId,
+    key::{IdentityKey, Seed},
+};
 
 pub use node::Node;
 
 use crate::{
     authority::Authority,
     clock::Clock,
+    simnat::{NatKind, SimNat},
     simnet::{Conditions, SimNet},
 };
 
@@ -32,6 +40,14 @@ pub enum Handshake {
 /// Which node: a small number, from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(pub u8);
+
+/// A wish to be called, on its way.
+#[derive(Debug)]
+struct Call {
+    network: NetworkId,
+    caller: IdentityKey,
+    callee: IdentityKey,
+}
 
 /// Everything.
 #[derive(Debug)]
@@ -50,6 +66,8 @@ pub struct World {
     nodes: BTreeMap<Name, Node>,
     next_number: u64,
     seed: u64,
+    has_controllers: bool,
+    calls: VecDeque<(Instant, Call)>,
 }
 
 impl World {
@@ -69,6 +87,8 @@ impl World {
             nodes: BTreeMap::new(),
             next_number: 1,
             seed,
+            has_controllers: false,
+            calls: VecDeque::new(),
         }
     }
 
@@ -100,6 +120,19 @@ impl World {
             self.authorise(Name(number));
         }
         self.publish();
+    }
+
+    /// Whether somebody tells nodes to call others that cannot reach them.
+    pub const fn set_controllers(&mut self, there: bool) {
+        self.has_controllers = there;
+    }
+
+    /// Puts a node behind a NAT of its own. Others know where it is seen once it is published.
+    pub fn put_behind(&mut self, name: Name, kind: NatKind) {
+        let inside = SocketAddr::from(([10, 0, name.0, 2], 9790));
+        let public = IpAddr::from([198, 51, 100, name.0]);
+        self.net.set_nat(inside.ip(), SimNat::new(kind, public));
+        self.node_mut(name).address = inside;
     }
 
     /// Other ages of keys, for nodes that start from now on.
@@ -195,10 +228,13 @@ impl World {
 
     /// Tells one node, if it listens.
     pub fn publish_to(&mut self, name: Name) {
+        // As a controller's STUN sees them.
+        let controller = SocketAddr::from(([203, 0, 113, 1], 9793));
+        let net = &mut self.net;
         let places = self
             .nodes
             .values()
-            .map(|node| (node.identity(), node.address))
+            .map(|node| (node.identity(), net.seen_as(node.address, controller)))
             .collect();
         let directories = self
             .authorities

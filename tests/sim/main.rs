@@ -10,6 +10,7 @@ mod jumps;
 mod negotiation;
 mod random;
 mod rekey;
+mod rendezvous;
 mod restart;
 mod revocation;
 mod roaming;

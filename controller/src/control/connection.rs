@@ -14,7 +14,7 @@ use tombolo_proto::{
 use super::{
     Close, HELLO_DEADLINE, SILENCE_DEADLINE, Shared,
     framing::{self, Received},
-    tls,
+    rendezvous, tls,
 };
 use crate::{
     publish::{Committed, Place, Push},
@@ -100,6 +100,9 @@ async fn serve(connection: &Connection, shared: &Arc<Shared>) -> Result<(), End>
         .await
         .map_err(|_| End::Close(Close::Silent))?
         .ok_or(End::Gone)?;
+    if let Received::Message(ToController::Rendezvous { .. }) = first {
+        return rendezvous::visit(shared, identity, first, send, receive).await;
+    }
     ignore_outage(
         shared
             .store
@@ -117,7 +120,11 @@ async fn serve(connection: &Connection, shared: &Arc<Shared>) -> Result<(), End>
         following: HashMap::new(),
     };
     tracing::debug!(%node, "node connected");
-    let ended = session.work(first, receive, &mut pushes, &software).await;
+    let port = shared.relay_port;
+    let ended = match session.say(&ToNode::Relay { port }).await {
+        Ok(()) => session.work(first, receive, &mut pushes, &software).await,
+        Err(end) => Err(end),
+    };
     session.send.finish().ok();
     drop(session);
     ignore_outage(shared.store.saw_off(&identity, &shared.replica()).await)?;
@@ -257,6 +264,14 @@ impl Session<'_> {
                     return Ok(());
                 }
                 self.say(&ToNode::Endpoints {
+                    network,
+                    identity,
+                    announcement,
+                })
+                .await
+            }
+            Push::Rendezvous(network, identity, announcement) => {
+                self.say(&ToNode::Rendezvous {
                     network,
                     identity,
                     announcement,

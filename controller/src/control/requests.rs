@@ -13,13 +13,14 @@ use tombolo_proto::{
     config::{EndpointAnnouncement, MAX_ENDPOINTS, RouteMode},
     control::{RouteAction, RouteOutcome, Standing, SubnetOutcome, ToController, ToNode},
     id::{NetworkId, UnixSeconds, Version},
-    key::TransportKey,
+    key::{IdentityKey, TransportKey},
     signed::Signed,
 };
 
 use super::{
     Close,
     connection::{End, Session, ignore_outage},
+    rendezvous,
 };
 use crate::{
     networks::{ChangeError, Wish, standing},
@@ -96,6 +97,21 @@ impl Session<'_> {
                 .await
             }
             ToController::Leave { network } => self.leave(network).await,
+            ToController::Rendezvous {
+                network,
+                peer,
+                announcement,
+            } => {
+                let outcome =
+                    rendezvous::introduce(self.shared, self.identity, network, peer, announcement)
+                        .await?;
+                self.say(&ToNode::RendezvousAnswer {
+                    network,
+                    peer,
+                    outcome,
+                })
+                .await
+            }
             ToController::Clashes { network, clashes } => {
                 let kept: Vec<String> = clashes
                     .iter()
@@ -231,13 +247,7 @@ impl Session<'_> {
         network: NetworkId,
         announcement: Signed<EndpointAnnouncement>,
     ) -> Result<(), End> {
-        let verified = announcement.verify(network.into(), |signer| *signer == self.identity);
-        let Ok(body) = verified else {
-            return Err(End::Close(Close::Malformed));
-        };
-        if body.endpoints.len() > MAX_ENDPOINTS {
-            return Err(End::Close(Close::Malformed));
-        }
+        let body = verify(network, self.identity, &announcement)?;
         let stored = self
             .shared
             .store
@@ -364,6 +374,19 @@ impl Session<'_> {
             Err(error) => self.say_denied(network, &error).await,
         }
     }
+}
+
+/// What a node says of where it is; a connection that lies about who says it ends.
+pub(super) fn verify(
+    network: NetworkId,
+    identity: IdentityKey,
+    announcement: &Signed<EndpointAnnouncement>,
+) -> Result<EndpointAnnouncement, End> {
+    announcement
+        .verify(network.into(), |signer| *signer == identity)
+        .ok()
+        .filter(|body| body.endpoints.len() <= MAX_ENDPOINTS)
+        .ok_or(End::Close(Close::Malformed))
 }
 
 fn outcome(network: &Network, session: &Session<'_>, target: IpNet) -> RouteOutcome {

@@ -19,4 +19,5 @@ mod moving;
 mod node;
 mod outage;
 mod racing;
+mod rendezvous;
 mod upgrading;

@@ -551,8 +551,11 @@ async fn a_second_connection_of_a_node_takes_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn stun_tells_a_node_its_address() {
+async fn stun_tells_a_node_its_address_at_the_port_that_the_controller_names() {
     let rig = Rig::start().await;
+    let network = rig.home().await;
+    let node = rig.member(network.id).await;
+    assert_eq!(node.relay, Some(rig.controller.relay().port()));
     let socket = tokio::net::UdpSocket::bind("127.0.0.1:0")
         .await
         .expect("a UDP socket");

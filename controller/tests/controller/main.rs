@@ -11,6 +11,7 @@ mod control;
 mod http;
 mod lists;
 mod node;
+mod rendezvous;
 mod restart;
 mod rig;
 mod start;

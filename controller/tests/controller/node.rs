@@ -21,7 +21,10 @@ use rustls::{
 use tombolo_proto::{
     address::{self, Cost},
     config::{DirectoryEntry, EndpointAnnouncement, Keyring, MemberCert, NetworkDoc, Revocation},
-    control::{self, ALPN, Message as _, PROTOCOL, PROTOCOL_MIN, Standing, ToController, ToNode},
+    control::{
+        self, ALPN, Message as _, PROTOCOL, PROTOCOL_MIN, RendezvousOutcome, Standing,
+        ToController, ToNode,
+    },
     id::{NetworkId, NodeId, Version},
     key::{IdentityKey, Seed},
     signed::Signed,
@@ -39,6 +42,8 @@ pub(crate) struct Node {
     receive: RecvStream,
     /// Messages that came while another kind was waited for.
     early: VecDeque<ToNode>,
+    /// Where the controller said that it answers STUN.
+    pub(crate) relay: Option<u16>,
     _endpoint: Endpoint,
 }
 
@@ -71,6 +76,7 @@ impl Node {
             send,
             receive,
             early: VecDeque::new(),
+            relay: None,
             _endpoint: endpoint,
         }
     }
@@ -105,7 +111,16 @@ impl Node {
     pub(crate) async fn next(&mut self) -> ToNode {
         match self.early.pop_front() {
             Some(message) => message,
-            None => read(&mut self.receive).await,
+            None => self.receive().await,
+        }
+    }
+
+    async fn receive(&mut self) -> ToNode {
+        loop {
+            match read(&mut self.receive).await {
+                ToNode::Relay { port } => self.relay = Some(port),
+                message => return message,
+            }
         }
     }
 
@@ -119,7 +134,7 @@ impl Node {
             return pick(&message).expect("picked a moment ago");
         }
         loop {
-            let message = read(&mut self.receive).await;
+            let message = self.receive().await;
             match pick(&message) {
                 Some(picked) => return picked,
                 None => self.early.push_back(message),
@@ -199,6 +214,46 @@ impl Node {
             sequence,
         };
         Signed::sign(&body, network.into(), &self.seed.identity())
+    }
+
+    /// Asks to have a member call, and tells the answer.
+    pub(crate) async fn ask_for_call(
+        &mut self,
+        network: NetworkId,
+        peer: IdentityKey,
+    ) -> RendezvousOutcome {
+        let announcement = self.announcement(network, 1);
+        self.say(&ToController::Rendezvous {
+            network,
+            peer,
+            announcement,
+        })
+        .await;
+        self.wait(|message| match message {
+            ToNode::RendezvousAnswer {
+                network: of,
+                peer: asked,
+                outcome,
+            } if *of == network && *asked == peer => Some(*outcome),
+            _ => None,
+        })
+        .await
+    }
+
+    /// Whom the node is to call, and where.
+    pub(crate) async fn called_by(
+        &mut self,
+        of: NetworkId,
+    ) -> (IdentityKey, Signed<EndpointAnnouncement>) {
+        self.wait(|message| match message {
+            ToNode::Rendezvous {
+                network,
+                identity,
+                announcement,
+            } if *network == of => Some((*identity, announcement.clone())),
+            _ => None,
+        })
+        .await
     }
 
     /// Whose endpoints the next such message tells.

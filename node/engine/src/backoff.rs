@@ -38,6 +38,17 @@ pub const HANDSHAKE: &[Duration] = &[
     Duration::from_secs(60),
 ];
 
+/// How often others are asked to have a peer call: about as often as the first handshakes, because a call may be lost like
+/// they are, then less and less, but within the 30 s that many NATs keep a mapping (RFC 4787 REQ-5 asks for two minutes).
+pub const RENDEZVOUS: &[Duration] = &[
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(4),
+    Duration::from_secs(8),
+    Duration::from_secs(15),
+    Duration::from_secs(30),
+];
+
 impl Backoff {
     /// The schedule from its start.
     #[must_use]

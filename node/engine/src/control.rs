@@ -18,6 +18,7 @@ mod effects;
 mod gossip;
 mod network;
 mod punts;
+mod rendezvous;
 mod settings;
 mod status;
 
@@ -36,7 +37,9 @@ use tombolo_proto::{
 };
 
 use crate::{
+    budget::Budgets,
     counters::{Counters, PeerCounters},
+    endpoint::is_callable,
     fib::{Fib, NetworkSlot, PeerSlot},
     gate::Gate,
     gossip::Gossip,
@@ -45,7 +48,7 @@ use crate::{
     peer::{Identity, Peer, Portrait},
     session::{Noise, WireGuardNoise},
 };
-pub(crate) use effects::Context;
+pub(crate) use effects::{Context, Introduction};
 pub use effects::{Event, Transmit};
 use effects::{Indices, Outbox};
 use network::Network;
@@ -73,6 +76,7 @@ pub struct Engine {
     peers: Vec<Option<Peer>>,
     free_slots: VecDeque<(Instant, PeerSlot)>,
     indices: Indices,
+    called: Budgets,
     /// Peers that have lanes.
     with_lanes: BTreeSet<PeerSlot>,
     deadlines: BTreeSet<(Instant, PeerSlot)>,
@@ -97,6 +101,7 @@ impl Engine {
     #[must_use]
     pub fn with_noise(settings: Settings, mut rng: StdRng, noise: Box<dyn Noise>) -> Self {
         let gate = Gate::new(&mut rng);
+        let called = Budgets::new(&mut rng);
         Self {
             settings,
             rng,
@@ -108,6 +113,7 @@ impl Engine {
             peers: Vec::new(),
             free_slots: VecDeque::new(),
             indices: Indices::default(),
+            called,
             with_lanes: BTreeSet::new(),
             deadlines: BTreeSet::new(),
             scheduled: BTreeMap::new(),
@@ -261,7 +267,7 @@ impl Engine {
         }
     }
 
-    /// Where a peer may be reached, best first; at most 8 count.
+    /// Where a peer may be reached, best first; at most 8 count, and none that no host can have.
     pub fn set_endpoints(
         &mut self,
         network: NetworkId,
@@ -269,6 +275,7 @@ impl Engine {
         mut endpoints: Vec<SocketAddr>,
         now: Instant,
     ) {
+        endpoints.retain(|endpoint| is_callable(*endpoint));
         endpoints.truncate(MAX_ENDPOINTS);
         let Some(&slot) = self.by_id.get(&network) else {
             return;
@@ -289,11 +296,7 @@ impl Engine {
 
     /// Makes a session now if there is none.
     pub fn connect(&mut self, network: NetworkId, peer: IdentityKey, now: Instant) {
-        let slot = self
-            .by_id
-            .get(&network)
-            .and_then(|slot| self.network(*slot)?.by_identity.get(&peer).copied());
-        if let Some(slot) = slot {
+        if let Some(slot) = self.slot_of(network, &peer) {
             self.with_peer(slot, now, |peer, context| peer.connect(context, now));
         }
     }
@@ -400,6 +403,11 @@ impl Engine {
 
     // Access.
 
+    fn slot_of(&self, network: NetworkId, peer: &IdentityKey) -> Option<PeerSlot> {
+        let slot = self.by_id.get(&network)?;
+        self.network(*slot)?.by_identity.get(peer).copied()
+    }
+
     fn network(&self, slot: NetworkSlot) -> Option<&Network> {
         self.networks.get(usize::from(slot.0))?.as_ref()
     }
@@ -437,6 +445,7 @@ impl Engine {
             ownership: &network.ownership,
             rng: &mut self.rng,
             indices: &mut self.indices,
+            called: &mut self.called,
             outbox: &mut self.outbox,
         };
         let name = (peer.id.network, peer.id.identity);

@@ -55,7 +55,7 @@ drop_reasons! {
     BadHandshake = "bad_handshake",
     /// A lane or negotiation message that this version does not know.
     UnknownMessage = "unknown_message",
-    /// More handshakes than one source may start.
+    /// More handshakes than one source may start, or more calls than one peer may ask for.
     RateLimited = "rate_limited",
     /// A queue was full.
     QueueFull = "queue_full",

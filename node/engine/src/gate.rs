@@ -6,19 +6,18 @@
 //! each, and real peers get in with one more round trip.
 
 use std::{
-    hash::{BuildHasher as _, Hasher as _},
     net::IpAddr,
     time::{Duration, Instant},
 };
 
-use rand::{Rng as _, rngs::StdRng};
+use rand::rngs::StdRng;
+
+use crate::budget::Budgets;
 
 /// Initiations a source may send in a burst: a site of that many nodes behind one address that all start at once.
 const BURST: u32 = 64;
 /// One initiation per this long and source afterwards.
 const REFILL: Duration = Duration::from_millis(50);
-/// Sources share this many budgets by hash; a collision costs a share of a budget.
-const BUDGETS: usize = 4096;
 /// Initiations per second above which cookies are demanded: about a tenth of one slow core.
 const LOAD_LIMIT: u32 = 400;
 const LOAD_WINDOW: Duration = Duration::from_secs(1);
@@ -34,31 +33,10 @@ pub(crate) enum Admission {
     OverBudget,
 }
 
-/// A burst and a rate, as one number: when the budget is full again.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Budget {
-    full_at: Option<Instant>,
-}
-
-impl Budget {
-    /// Takes one of `burst` that come back one per `refill`; whether there was one.
-    pub(crate) fn spend(&mut self, burst: u32, refill: Duration, now: Instant) -> bool {
-        let start = self.full_at.map_or(now, |full_at| full_at.max(now));
-        if start.saturating_duration_since(now) > refill * (burst - 1) {
-            return false;
-        }
-        self.full_at = Some(start + refill);
-        true
-    }
-}
-
 /// Budgets and load.
 #[derive(Debug)]
 pub(crate) struct Gate {
-    budgets: Vec<Budget>,
-    hasher: std::hash::BuildHasherDefault<std::hash::DefaultHasher>,
-    /// Strangers must not be able to choose whose budget they share.
-    seed: u64,
+    sources: Budgets,
     window_start: Option<Instant>,
     in_window: u32,
 }
@@ -66,16 +44,14 @@ pub(crate) struct Gate {
 impl Gate {
     pub(crate) fn new(rng: &mut StdRng) -> Self {
         Self {
-            budgets: vec![Budget::default(); BUDGETS],
-            hasher: std::hash::BuildHasherDefault::default(),
-            seed: rng.random(),
+            sources: Budgets::new(rng),
             window_start: None,
             in_window: 0,
         }
     }
 
     pub(crate) fn admit(&mut self, source: IpAddr, now: Instant) -> Admission {
-        if !self.spend(source, now) {
+        if !self.sources.spend(source, BURST, REFILL, now) {
             return Admission::OverBudget;
         }
         let fresh_window = self
@@ -91,25 +67,6 @@ impl Gate {
         } else {
             Admission::Admitted
         }
-    }
-
-    fn spend(&mut self, source: IpAddr, now: Instant) -> bool {
-        let budget = self.budget_of(source);
-        self.budgets
-            .get_mut(budget)
-            .is_some_and(|budget| budget.spend(BURST, REFILL, now))
-    }
-
-    /// IPv4 hosts each have a budget; of IPv6 a site's /64, which one host can use whole.
-    fn budget_of(&self, source: IpAddr) -> usize {
-        let bits = match source.to_canonical() {
-            IpAddr::V4(address) => u64::from(address.to_bits()),
-            IpAddr::V6(address) => (address.to_bits() >> 64) as u64,
-        };
-        let mut hasher = self.hasher.build_hasher();
-        hasher.write_u64(self.seed);
-        hasher.write_u64(bits);
-        hasher.finish() as usize % BUDGETS
     }
 }
 

@@ -2,7 +2,9 @@
 //! versions may say more.
 
 use serde::{Deserialize, Serialize};
-use tombolo_proto::{gossip::GossipMessage, wire};
+use tombolo_proto::{
+    config::EndpointAnnouncement, gossip::GossipMessage, key::IdentityKey, signed::Signed, wire,
+};
 
 /// A message on a lane.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +21,20 @@ pub enum LaneMessage {
     },
     /// About the network's documents.
     Gossip(GossipMessage),
+    /// Asks to tell another member, if the receiver has a session with it, to call the sender.
+    Rendezvous {
+        /// Who is to call.
+        peer: IdentityKey,
+        /// Where; signed by the sender.
+        announcement: Signed<EndpointAnnouncement>,
+    },
+    /// Passes such a wish on: once, never further.
+    Call {
+        /// Who is to be called.
+        caller: IdentityKey,
+        /// Where; signed by that member.
+        announcement: Signed<EndpointAnnouncement>,
+    },
 }
 
 impl LaneMessage {
@@ -37,6 +53,8 @@ impl LaneMessage {
 
 #[cfg(test)]
 mod tests {
+    use tombolo_proto::{id::NetworkId, key::Seed};
+
     use super::*;
 
     #[test]
@@ -50,8 +68,47 @@ mod tests {
     }
 
     #[test]
+    fn the_messages_of_a_rendezvous() {
+        let said = EndpointAnnouncement {
+            endpoints: Vec::new(),
+            home: None,
+            sequence: 1,
+        };
+        let network: NetworkId = "8056c2e21c000001".parse().expect("a network id");
+        let key = Seed::from_bytes([7; 32]).identity();
+        let announcement = Signed::sign(&said, network.into(), &key);
+        let identity = IdentityKey([9; 32]);
+        let rest = [&[9; 32][..], &wire::encode(&announcement)].concat();
+
+        let messages = [
+            LaneMessage::Rendezvous {
+                peer: identity,
+                announcement: announcement.clone(),
+            },
+            LaneMessage::Call {
+                caller: identity,
+                announcement,
+            },
+        ];
+
+        for (message, kind) in messages.into_iter().zip(3..) {
+            let bytes = [&[kind][..], &rest].concat();
+            assert_eq!(message.encode(), bytes);
+            assert_eq!(LaneMessage::decode(&bytes), Some(message));
+        }
+    }
+
+    #[test]
     fn unknown_kinds_and_junk_are_ignored() {
-        for junk in [&[3, 0][..], &[2, 9], &[0], &[], &[0, 1, 0], &[0x80]] {
+        for junk in [
+            &[5, 0][..],
+            &[3, 0],
+            &[2, 9],
+            &[0],
+            &[],
+            &[0, 1, 0],
+            &[0x80],
+        ] {
             assert_eq!(LaneMessage::decode(junk), None);
         }
     }

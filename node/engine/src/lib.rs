@@ -21,7 +21,8 @@
 //! | `peer` | one peer: when to dial, which lane to use, where it is, whether it lives |
 //! | [`handshake`] | how a lane is agreed |
 //! | [`session`] | the Noise handshake underneath, behind traits |
-//! | `gate` | how much strangers may make this node work |
+//! | `gate` | how much strangers may make this node work; `budget` |
+//! | [`endpoint`] | which endpoints are worth a datagram |
 //! | [`lane_control`] | what peers say to each other on a lane |
 //! | [`membership`] | which documents count |
 //! | `gossip` | how documents spread among members |
@@ -29,8 +30,10 @@
 //! | [`backoff`] | when to try again |
 
 pub mod backoff;
+mod budget;
 pub mod control;
 pub mod counters;
+pub mod endpoint;
 pub mod fib;
 pub mod forward;
 mod gate;

@@ -19,6 +19,7 @@ mod dialing;
 mod gossip;
 mod lane_set;
 mod negotiate;
+mod rendezvous;
 mod upkeep;
 mod watch;
 
@@ -37,10 +38,10 @@ use tombolo_proto::{
 };
 
 use crate::{
+    budget::Budget,
     control::{Context, Event},
     counters::{DropReason, PeerCounters},
     fib::{LaneEntry, NetworkSlot, PeerSlot, SendPath},
-    gate::Budget,
     handshake::{Answer, Assembly, KeyExchange, Offer, Parties},
     lane::framed,
     pending::Pending,
@@ -99,6 +100,8 @@ pub(crate) struct Peer {
     /// What there is of an offer that comes in parts.
     assembly: Assembly,
     offers: Budget,
+    calls: Budget,
+    introductions: Budget,
     rekey_at: Option<Instant>,
     negotiated_at: Option<Instant>,
     initiation_accepted_at: Option<Instant>,
@@ -129,6 +132,8 @@ impl Peer {
             answered: None,
             assembly: Assembly::default(),
             offers: Budget::default(),
+            calls: Budget::default(),
+            introductions: Budget::default(),
             rekey_at: None,
             negotiated_at: None,
             initiation_accepted_at: None,
@@ -260,7 +265,7 @@ impl Peer {
         };
         match dialing.handle_timeout(context.rng, now) {
             Due::Nothing => {}
-            Due::Initiation => self.initiate(context),
+            Due::Initiation => self.initiate(context, now),
             Due::Offer(to) => self.send_offer(to, context),
             Due::GiveUp => {
                 self.stop_dialing(context);

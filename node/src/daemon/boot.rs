@@ -36,7 +36,7 @@ use crate::{
     local_api::server::Server,
     metrics,
     state_dir::{NetworkFiles, StateDir, settings::NetworkSettings},
-    sync::transport::Transport,
+    sync::{transport::Transport, visits::Visits},
 };
 
 /// Cached peers that are greeted at the start, so that the first packets find sessions; the others follow on demand.
@@ -93,6 +93,7 @@ impl Daemon {
             state,
             networks: BTreeMap::new(),
             authorities: BTreeMap::new(),
+            visits: Visits::new(Arc::clone(&transport)),
             transport,
             engine,
             udp,
@@ -101,6 +102,7 @@ impl Daemon {
             host_is_stale: true,
             listeners: Listeners::new(caller_sender),
             reflexive: Reflexive::new(),
+            relay_ports: BTreeMap::new(),
             advertised: Vec::new(),
             joins: Vec::new(),
             routes_asked: BTreeMap::new(),

@@ -215,6 +215,7 @@ impl Daemon {
         };
         let signed = Signed::sign(&announcement, id.into(), &self.seed.identity());
         self.take_announcement(id, self.me, (announcement, signed.clone()), None);
+        self.engine.call_elsewhere(id, Instant::now());
         Some(signed)
     }
 

@@ -1,7 +1,7 @@
 //! Where this node can be reached, and where its peers were: asking, announcing, remembering.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     time::{Duration, Instant},
 };
 
@@ -11,7 +11,7 @@ use tombolo_proto::{
     config::{EndpointAnnouncement, MAX_ENDPOINTS},
     control::ToController,
     frame::{self, FrameKind},
-    id::NetworkId,
+    id::{NetworkId, NodeId},
     key::IdentityKey,
     link::HostPort,
     signed::Signed,
@@ -19,10 +19,12 @@ use tombolo_proto::{
 
 use super::{Daemon, Resolved};
 
-/// Controllers answer STUN here.
+/// Controllers answer STUN here, unless they say otherwise.
 const STUN_PORT: u16 = 9793;
 /// Controllers that are asked: two tell whether a NAT maps every destination alike.
 const STUN_SERVERS: usize = 4;
+/// Of a node's endpoints, so many may be local ones.
+const MAX_LOCAL: usize = 2;
 /// A name server that does not answer must not hold up the rest.
 const RESOLVE: Duration = Duration::from_secs(3);
 
@@ -51,11 +53,40 @@ impl Daemon {
         self.reflexive.ask_soon();
         self.ask_reflexive(now);
         self.engine.host_moved(now);
+        self.announce_everywhere(now);
         for authority in self.authorities.values() {
             if authority.connected.is_none() {
                 authority.link.want(|wanted| wanted.nudges += 1);
             }
         }
+    }
+
+    /// The controller says where it answers STUN.
+    pub(super) fn relay_told(&mut self, authority: NodeId, port: u16) {
+        let controller = self
+            .authorities
+            .get(&authority)
+            .and_then(|authority| Some(authority.connected.as_ref()?.controller.clone()));
+        if let Some(controller) = controller
+            && self
+                .relay_ports
+                .insert(controller, port)
+                .unwrap_or(STUN_PORT)
+                != port
+        {
+            self.resolve_names();
+        }
+    }
+
+    /// The replica this node is connected to.
+    pub(super) fn home(&self, authority: NodeId) -> Option<IdentityKey> {
+        Some(
+            self.authorities
+                .get(&authority)?
+                .connected
+                .as_ref()?
+                .replica,
+        )
     }
 
     /// Looks up the names of STUN servers and of what is to be advertised; the result comes back as an input.
@@ -73,7 +104,8 @@ impl Daemon {
             .map(|connected| connected.controller.clone())
             .chain(known)
         {
-            let stun = controller.at_port(STUN_PORT);
+            let port = self.relay_ports.get(&controller).copied();
+            let stun = controller.at_port(port.unwrap_or(STUN_PORT));
             if !hosts.contains(&stun) {
                 hosts.push(stun);
             }
@@ -103,6 +135,20 @@ impl Daemon {
 
     /// Where others can reach this node, best first.
     pub(super) fn own_endpoints(&self, now: Instant) -> Vec<SocketAddr> {
+        let mut endpoints = self.outer_endpoints(now);
+        // Those behind the same NAT reach it here, and seldom by way of the NAT.
+        endpoints.truncate(MAX_ENDPOINTS - MAX_LOCAL);
+        for local in local_addresses() {
+            let local = SocketAddr::new(local, self.udp.port());
+            if !endpoints.contains(&local) {
+                endpoints.push(local);
+            }
+        }
+        endpoints
+    }
+
+    /// Where this node is said to be, or was seen from elsewhere.
+    fn outer_endpoints(&self, now: Instant) -> Vec<SocketAddr> {
         let mut endpoints = self.advertised.clone();
         for seen in self.reflexive.addresses(now) {
             if !endpoints.contains(&seen) {
@@ -114,7 +160,6 @@ impl Daemon {
                 endpoints.push(*seen);
             }
         }
-        endpoints.truncate(MAX_ENDPOINTS);
         endpoints
     }
 
@@ -132,14 +177,12 @@ impl Daemon {
             .networks
             .get(&id)
             .is_some_and(|network| network.slot.is_some());
-        let home = self
-            .authorities
-            .get(&id.authority())
-            .and_then(|authority| Some(authority.connected.as_ref()?.replica));
+        let home = self.home(id.authority());
         if endpoints.is_empty() || !(is_member || home.is_some()) {
             return;
         }
-        self.engine.set_public(self.is_public(&endpoints));
+        let outer = self.outer_endpoints(now);
+        self.engine.set_public(self.is_public(&outer));
         let Some(announcement) = self.own_announcement(id, endpoints, home) else {
             return;
         };
@@ -153,20 +196,21 @@ impl Daemon {
         }
     }
 
-    /// Takes a peer's own word on where it can be reached, from a controller.
+    /// Takes a peer's own word on where it can be reached, from a controller; whether it is the peer's word.
     pub(super) fn peer_announced(
         &mut self,
         id: NetworkId,
         peer: IdentityKey,
         announcement: &Signed<EndpointAnnouncement>,
-    ) {
+    ) -> bool {
         let Ok(announced) = announcement.verify(id.into(), |signer| *signer == peer) else {
             tracing::debug!(network = %id, %peer, "Refused an endpoint announcement");
-            return;
+            return false;
         };
         if peer != self.me {
             self.take_announcement(id, peer, (announced, announcement.clone()), None);
         }
+        true
     }
 
     /// Remembers where a peer was heard, for the next start.
@@ -177,6 +221,33 @@ impl Daemon {
             network.unsaved.endpoints = true;
         }
     }
+}
+
+/// The private addresses by which this host sends to the outside, one per family at most. No default route leads to a
+/// container bridge or into an overlay, so those have no address here; global addresses are seen by others anyway.
+fn local_addresses() -> impl Iterator<Item = IpAddr> {
+    // Addresses for documentation (RFC 5737, RFC 3849): the kernel looks up the way there, and nothing is sent.
+    let ways: [(IpAddr, IpAddr); MAX_LOCAL] = [
+        (
+            Ipv4Addr::UNSPECIFIED.into(),
+            Ipv4Addr::new(192, 0, 2, 1).into(),
+        ),
+        (
+            Ipv6Addr::UNSPECIFIED.into(),
+            Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into(),
+        ),
+    ];
+    let local = |(any, outside): (IpAddr, IpAddr)| {
+        let socket = UdpSocket::bind((any, 0)).ok()?;
+        socket.connect((outside, 9)).ok()?;
+        Some(socket.local_addr().ok()?.ip())
+    };
+    ways.into_iter()
+        .filter_map(local)
+        .filter(|address| match address {
+            IpAddr::V4(address) => address.is_private(),
+            IpAddr::V6(address) => address.is_unique_local(),
+        })
 }
 
 async fn resolve(hosts: &[HostPort]) -> Vec<SocketAddr> {

@@ -48,7 +48,7 @@ impl Daemon {
         self.resolve_names();
     }
 
-    fn wanted(&self, authority: NodeId) -> Wanted {
+    pub(super) fn wanted(&self, authority: NodeId) -> Wanted {
         let mut controllers = Vec::new();
         let mut trust = Trust {
             authority,
@@ -87,6 +87,8 @@ impl Daemon {
     fn connected(&mut self, authority: NodeId, connected: Connected) {
         tracing::info!(%authority, controller = %connected.controller, "Connected to a controller");
         let (root, keyring) = (connected.root, connected.keyring.clone());
+        self.visits
+            .found(connected.replica, connected.controller.clone());
         if let Some(known) = self.authorities.get_mut(&authority) {
             known.connected = Some(connected);
         }
@@ -248,6 +250,19 @@ impl Daemon {
             } if network.authority() == authority => {
                 self.peer_announced(network, identity, &announcement);
             }
+            ToNode::Rendezvous {
+                network,
+                identity,
+                announcement,
+            } if network.authority() == authority => {
+                self.called(network, identity, &announcement);
+            }
+            ToNode::RendezvousAnswer {
+                network,
+                peer,
+                outcome,
+            } if network.authority() == authority => self.call_answered(network, peer, outcome),
+            ToNode::Relay { port } => self.relay_told(authority, port),
             ToNode::RouteAnswer {
                 network,
                 request,
@@ -265,6 +280,8 @@ impl Daemon {
             ToNode::Status { .. }
             | ToNode::Directory { .. }
             | ToNode::Endpoints { .. }
+            | ToNode::Rendezvous { .. }
+            | ToNode::RendezvousAnswer { .. }
             | ToNode::RouteAnswer { .. }
             | ToNode::SubnetAnswer { .. } => {
                 tracing::warn!(%authority, "A controller spoke of a network that is not its own");

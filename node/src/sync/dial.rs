@@ -10,6 +10,7 @@ use tokio::{
 };
 use tombolo_proto::{
     control::{PROTOCOL, PROTOCOL_MIN, ToController, ToNode},
+    key::IdentityKey,
     link::HostPort,
 };
 
@@ -51,10 +52,12 @@ impl Problem {
 }
 
 /// Connects to whichever controller answers first and proves itself. Only handshakes race: a hello is said to one
-/// controller at a time, for a controller takes a second one of the same node as a sign that the first is dead.
+/// controller at a time, for a controller takes a second one of the same node as a sign that the first is dead. With
+/// `only`, no other replica will do.
 pub(super) async fn any(
     transport: &Arc<Transport>,
     wanted: &Wanted,
+    only: Option<IdentityKey>,
 ) -> Result<(Connected, Channel), Problem> {
     let mut waiting = resolve(&wanted.controllers).await;
     let mut handshakes = FuturesUnordered::new();
@@ -66,7 +69,8 @@ pub(super) async fn any(
         }
         tokio::select! {
             Some(ended) = handshakes.next() => {
-                if let Some((controller, channel)) = ended {
+                let fitting = ended.filter(|(_, channel)| only.is_none_or(|key| key == channel.peer));
+                if let Some((controller, channel)) = fitting {
                     match greet(channel, controller, &wanted.trust).await {
                         Ok(connected) => return Ok(connected),
                         Err(Some(problem)) => worst = worst.max(problem),
@@ -152,7 +156,10 @@ async fn greet(
         | ToNode::Directory { .. }
         | ToNode::Endpoints { .. }
         | ToNode::RouteAnswer { .. }
-        | ToNode::SubnetAnswer { .. } => Err(None),
+        | ToNode::SubnetAnswer { .. }
+        | ToNode::Rendezvous { .. }
+        | ToNode::RendezvousAnswer { .. }
+        | ToNode::Relay { .. } => Err(None),
     }
 }
 

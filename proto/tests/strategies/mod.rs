@@ -282,6 +282,13 @@ pub(crate) fn to_controller() -> impl Strategy<Value = ToController> {
                 length,
             }
         }),
+        (a_network_id(), an_identity(), a_signed_announcement()).prop_map(
+            |(network, peer, announcement)| ToController::Rendezvous {
+                network,
+                peer,
+                announcement,
+            }
+        ),
     ]
 }
 
@@ -302,6 +309,12 @@ pub(crate) fn to_node() -> impl Strategy<Value = ToNode> {
     let allocated = prop_oneof![
         a_prefix().prop_map(|prefix| SubnetOutcome::Allocated { prefix }),
         ".{0,20}".prop_map(|reason| SubnetOutcome::Refused { reason }),
+    ];
+    let met = prop_oneof![
+        Just(RendezvousOutcome::Told),
+        Just(RendezvousOutcome::NotHere),
+        Just(RendezvousOutcome::Refused),
+        Just(RendezvousOutcome::Busy),
     ];
     prop_oneof![
         (any::<u16>(), a_keyring(), a_secret(), a_node_id()).prop_map(
@@ -353,5 +366,20 @@ pub(crate) fn to_node() -> impl Strategy<Value = ToNode> {
                 outcome,
             }
         }),
+        (a_network_id(), an_identity(), a_signed_announcement()).prop_map(
+            |(network, identity, announcement)| ToNode::Rendezvous {
+                network,
+                identity,
+                announcement,
+            }
+        ),
+        (a_network_id(), an_identity(), met).prop_map(|(network, peer, outcome)| {
+            ToNode::RendezvousAnswer {
+                network,
+                peer,
+                outcome,
+            }
+        }),
+        any::<u16>().prop_map(|port| ToNode::Relay { port }),
     ]
 }

@@ -142,6 +142,31 @@ impl Node {
             .set_announcement(network, identity, announcement, from, now);
     }
 
+    /// Its word on where it is.
+    #[must_use]
+    pub fn own_announcement(&self, network: NetworkId) -> Option<Signed<EndpointAnnouncement>> {
+        let (_, signed) = self.announcements.get(&(network, self.identity()))?;
+        Some(signed.clone())
+    }
+
+    pub(super) fn take_call(
+        &mut self,
+        network: NetworkId,
+        peer: IdentityKey,
+        announcement: &Signed<EndpointAnnouncement>,
+        now: Instant,
+    ) {
+        let Ok(said) = announcement.verify(network.into(), |signer| *signer == peer) else {
+            return;
+        };
+        // Not passed on: it may be old.
+        let known = self.announcements.get(&(network, peer));
+        if known.is_none_or(|(held, _)| held.sequence < said.sequence) {
+            self.take_announcement(network, peer, (said, announcement.clone()), None, now);
+        }
+        self.engine.handle_rendezvous(network, peer, now);
+    }
+
     pub(super) fn announce(
         &mut self,
         network: NetworkId,

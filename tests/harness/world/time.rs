@@ -7,8 +7,11 @@ use std::{
 
 use tombolo_engine::{control::Event, forward::Inbound};
 
-use super::{Name, World};
+use super::{Call, Name, World};
 use crate::{packets::Message, simnet::Delivery};
+
+/// From the wish to be called to the callee: node to controller to node.
+const CALL_DELAY: Duration = Duration::from_millis(40);
 
 impl World {
     /// Lets time pass.
@@ -42,7 +45,8 @@ impl World {
                 Some((at + node.slept, *name))
             })
             .min();
-        let next = [arrival, wake_up.map(|(at, _)| at)]
+        let call = self.calls.front().map(|(at, _)| *at);
+        let next = [arrival, wake_up.map(|(at, _)| at), call]
             .into_iter()
             .flatten()
             .min();
@@ -52,12 +56,31 @@ impl World {
         self.clock.advance_to(next);
         if arrival == Some(next) {
             self.deliver();
+        } else if call == Some(next) {
+            self.call();
         } else if let Some((_, name)) = wake_up {
             let now = self.node(name).now(&self.clock);
             self.node_mut(name).engine.handle_timeout(now);
             self.settle(name);
         }
         true
+    }
+
+    /// A controller tells a node to call another. How it carries that is not simulated; that it takes time is.
+    fn call(&mut self) {
+        let Some((_, call)) = self.calls.pop_front() else {
+            return;
+        };
+        let callee = self
+            .nodes
+            .iter_mut()
+            .find(|(_, node)| node.is_up && node.identity() == call.callee);
+        if let Some((name, node)) = callee {
+            let (name, now) = (*name, node.now(&self.clock));
+            node.engine
+                .handle_rendezvous(call.network, call.caller, now);
+            self.settle(name);
+        }
     }
 
     fn deliver(&mut self) {
@@ -131,6 +154,29 @@ impl World {
                     documents,
                 } if !node.ignores_peers => {
                     node.take_gossip(network, peer, documents, wall, local);
+                }
+                Event::RendezvousWanted { network, peer } if self.has_controllers => {
+                    let asked = Call {
+                        network,
+                        caller: node.identity(),
+                        callee: peer,
+                    };
+                    self.calls.push_back((now + CALL_DELAY, asked));
+                }
+                Event::RendezvousWanted { network, peer } => {
+                    if let Some(announcement) = node.own_announcement(network) {
+                        node.engine
+                            .ask_peers_for_call(network, peer, announcement, local);
+                    }
+                    node.events.push(event);
+                }
+                Event::Called {
+                    network,
+                    peer,
+                    ref announcement,
+                } => {
+                    node.take_call(network, peer, announcement, local);
+                    node.events.push(event);
                 }
                 Event::Seen { network, endpoints } => {
                     node.announce(network, endpoints, &self.clock, local);

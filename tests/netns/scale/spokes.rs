@@ -166,7 +166,11 @@ impl Spoke {
                 Event::FibChanged => self.fib = self.engine.fib(),
                 Event::SessionUp { .. } => self.has_session = true,
                 Event::SessionDown { .. } => self.has_session = false,
-                Event::EndpointChanged { .. } | Event::Gossip { .. } | Event::Seen { .. } => {}
+                Event::EndpointChanged { .. }
+                | Event::Gossip { .. }
+                | Event::RendezvousWanted { .. }
+                | Event::Called { .. }
+                | Event::Seen { .. } => {}
             }
         }
         while let Some(transmit) = self.engine.poll_transmit() {

@@ -8,13 +8,16 @@ use std::{
 
 use rand::{Rng as _, rngs::StdRng};
 use tombolo_proto::{
+    config::EndpointAnnouncement,
     gossip::{GossipMessage, Gossiped},
     id::{LaneIndex, NetworkId},
     key::IdentityKey,
+    signed::Signed,
 };
 
 use super::Settings;
 use crate::{
+    budget::Budgets,
     fib::PeerSlot,
     handshake,
     ownership::Ownership,
@@ -72,6 +75,23 @@ pub enum Event {
         /// Unverified.
         documents: Vec<Gossiped>,
     },
+    /// A peer does not answer: have it call this node, by whoever can tell it to. Its NAT may let in nothing but answers.
+    RendezvousWanted {
+        /// Which network.
+        network: NetworkId,
+        /// Which peer.
+        peer: IdentityKey,
+    },
+    /// A peer cannot reach this node and asks, through another one, to be called. Verify what it says of where it is, and
+    /// give that to [`super::Engine::set_endpoints`] and the call to [`super::Engine::handle_rendezvous`].
+    Called {
+        /// Which network.
+        network: NetworkId,
+        /// Who asks.
+        peer: IdentityKey,
+        /// Unverified.
+        announcement: Signed<EndpointAnnouncement>,
+    },
     /// Peers see this node at other addresses than before.
     Seen {
         /// Which network.
@@ -81,6 +101,14 @@ pub enum Event {
     },
 }
 
+/// A peer's wish that another one call it.
+#[derive(Debug)]
+pub(crate) struct Introduction {
+    pub(crate) caller: PeerSlot,
+    pub(crate) callee: IdentityKey,
+    pub(crate) announcement: Signed<EndpointAnnouncement>,
+}
+
 /// Waits to be polled.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
@@ -88,6 +116,8 @@ pub(crate) struct Outbox {
     pub(crate) events: VecDeque<Event>,
     /// Messages that peers have sent, and where they came from.
     pub(crate) gossip: VecDeque<(PeerSlot, GossipMessage, SocketAddr)>,
+    /// Peers that want others to call them.
+    pub(crate) introductions: VecDeque<Introduction>,
     /// Whether the published snapshot is out of date.
     pub(crate) fib_is_stale: bool,
 }
@@ -123,6 +153,8 @@ pub(crate) struct Context<'a> {
     pub(crate) ownership: &'a Ownership,
     pub(crate) rng: &'a mut StdRng,
     pub(crate) indices: &'a mut Indices,
+    /// What calls may send to each address.
+    pub(crate) called: &'a mut Budgets,
     pub(crate) outbox: &'a mut Outbox,
 }
 

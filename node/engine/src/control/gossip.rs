@@ -199,7 +199,7 @@ impl Engine {
         }
     }
 
-    fn name_of(&self, peer: PeerSlot) -> Option<(NetworkSlot, IdentityKey)> {
+    pub(super) fn name_of(&self, peer: PeerSlot) -> Option<(NetworkSlot, IdentityKey)> {
         let id = &self.peer(peer)?.id;
         Some((id.network, id.identity))
     }

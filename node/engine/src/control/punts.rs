@@ -29,6 +29,7 @@ impl Engine {
                     peer.handle_control(lane, from, &message, context, now);
                 });
                 self.hand_out_gossip(now);
+                self.introduce(now);
             }
             Punt::Confirmed { lane, from } => self.with_lane_owner(lane, now, |peer, context| {
                 peer.handle_confirmed(lane, from, context, now);

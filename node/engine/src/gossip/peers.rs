@@ -8,7 +8,7 @@ use std::{
 use tombolo_proto::gossip::{Digest, Gossiped};
 
 use super::parts::Assembly;
-use crate::gate::Budget;
+use crate::budget::Budget;
 
 /// Messages sent in answer to one peer: 150 kB in a burst, then 76 kB/s. A directory of ten thousand takes a minute.
 const ANSWERS: (u32, Duration) = (128, Duration::from_millis(15));

@@ -25,6 +25,9 @@ const YIELD: Duration = Duration::from_millis(500);
 const MAX_OFFERS: u32 = 3;
 /// Before an offer is repeated; doubles.
 const OFFER_PAUSE: Duration = Duration::from_millis(250);
+/// An attempt that only the peer wants ends after this time: five initiations, which all get lost once in three thousand
+/// times on a path that loses a fifth of everything.
+const CALL_FOR: Duration = Duration::from_secs(3);
 
 /// What is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +54,11 @@ pub(crate) struct Dialing {
     pub(crate) offered: Option<Offered>,
     /// Where the peer answered the last initiation from, and how often the offer has gone there.
     envelope: Option<(SocketAddr, u32)>,
+    /// Whether nobody here wants this: the peer asked to be called.
+    is_call: bool,
+    /// When to ask others to have the peer call, and how often they were.
+    ask_at: Option<Instant>,
+    asks: Backoff,
 }
 
 impl Dialing {
@@ -65,6 +73,9 @@ impl Dialing {
             has_yielded: false,
             offered: None,
             envelope: None,
+            is_call: false,
+            ask_at: None,
+            asks: Backoff::new(backoff::RENDEZVOUS),
         };
         if let Some(accepted) = peer_initiated
             && now.saturating_duration_since(accepted) < YIELD
@@ -74,8 +85,58 @@ impl Dialing {
         dialing
     }
 
+    /// A short attempt, because the peer asked for it.
+    pub(crate) fn call(peer_initiated: Option<Instant>, now: Instant) -> Self {
+        Self {
+            is_call: true,
+            give_up_at: now + CALL_FOR,
+            ..Self::new(peer_initiated, now)
+        }
+    }
+
+    /// Whether only the peer wants this.
+    pub(crate) const fn is_call(&self) -> bool {
+        self.is_call
+    }
+
+    /// The peer sends now: so does this node, once.
+    pub(crate) fn hurry(&mut self, now: Instant) {
+        self.next_at = self.next_at.min(now);
+    }
+
+    /// Whoever was asked to have the peer call was told a wrong place: it is asked again.
+    pub(crate) fn ask_anew(&mut self, now: Instant) {
+        if let Some(at) = &mut self.ask_at {
+            *at = now;
+            self.hurry(now);
+        }
+    }
+
+    /// Whether others are to have the peer call, along with an initiation that is on its way: if there was one before, or
+    /// there is nowhere to send it to.
+    pub(crate) fn asks_for_call(
+        &mut self,
+        has_places: bool,
+        rng: &mut StdRng,
+        now: Instant,
+    ) -> bool {
+        if self.is_call {
+            return false;
+        }
+        if self.ask_at.is_none() && has_places {
+            self.ask_at = Some(now);
+            return false;
+        }
+        if self.ask_at.is_some_and(|at| now < at) {
+            return false;
+        }
+        self.ask_at = Some(now + self.asks.next(rng));
+        true
+    }
+
     /// A packet waits.
     pub(crate) fn want(&mut self, now: Instant) {
+        self.is_call = false;
         self.give_up_at = now + GIVE_UP_AFTER;
         let is_young = now.saturating_duration_since(self.started) < AT_FIRST;
         let pause = if is_young {
@@ -199,6 +260,49 @@ mod tests {
         dialing.yield_to_peer(start + YIELD);
 
         assert_eq!(dialing.deadline(), start + YIELD);
+    }
+
+    #[test]
+    fn a_call_is_five_initiations_and_asks_nobody() {
+        let (.., mut rng, start) = an_attempt(None);
+        let mut dialing = Dialing::call(None, start);
+        let mut initiations = 1;
+        assert_eq!(dialing.handle_timeout(&mut rng, start), Due::Initiation);
+
+        run(&mut dialing, &mut rng, |dialing, now| {
+            initiations += 1;
+            assert!(!dialing.asks_for_call(true, &mut StdRng::seed_from_u64(1), now));
+        });
+
+        assert_eq!(initiations, 5);
+    }
+
+    #[test]
+    fn others_are_asked_with_the_second_initiation_and_then_ever_more_rarely_unless_something_changed()
+     {
+        let (mut dialing, mut rng, start) = an_attempt(None);
+        let mut asked = Vec::new();
+
+        for tenths in 0..600 {
+            let now = start + Duration::from_millis(100) * tenths;
+            if dialing.asks_for_call(true, &mut rng, now) {
+                asked.push(now - start);
+            }
+        }
+
+        assert_eq!(asked.first(), Some(&Duration::from_millis(100)));
+        let pauses: Vec<Duration> = asked.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        assert!(pauses.is_sorted(), "{pauses:?}");
+        assert!((5..=7).contains(&asked.len()), "{asked:?}");
+        let later = start + Duration::from_secs(60);
+        dialing.ask_anew(later);
+        assert!(dialing.asks_for_call(true, &mut rng, later));
+    }
+
+    #[test]
+    fn without_a_place_to_send_to_others_are_asked_at_once() {
+        let (mut dialing, mut rng, start) = an_attempt(None);
+        assert!(dialing.asks_for_call(false, &mut rng, start));
     }
 
     fn run(

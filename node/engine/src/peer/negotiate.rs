@@ -32,8 +32,10 @@ const SECOND_TO_REKEY: u32 = 4;
 const REKEY_SPREAD: u32 = 16;
 
 impl Peer {
-    pub(super) fn initiate(&mut self, context: &mut Context<'_>) {
-        let places = self.places();
+    pub(super) fn initiate(&mut self, context: &mut Context<'_>, now: Instant) {
+        let mut places = self.places(context);
+        self.ask_for_call(!places.is_empty(), context, now);
+        self.spare_strangers(&mut places, context, now);
         if places.is_empty() {
             return;
         }
@@ -45,10 +47,12 @@ impl Peer {
         }
     }
 
-    fn places(&self) -> Vec<SocketAddr> {
+    /// Where the peer may be, best first. What leads into the overlay itself is no way to a peer.
+    fn places(&self, context: &Context<'_>) -> Vec<SocketAddr> {
         let mut places: Vec<SocketAddr> = self.endpoint.into_iter().collect();
         for candidate in &self.candidates {
-            if !places.contains(candidate) {
+            let is_underlay = context.ownership.next_hop(candidate.ip()).is_none();
+            if is_underlay && !places.contains(candidate) {
                 places.push(*candidate);
             }
         }
@@ -216,11 +220,12 @@ impl Peer {
             // Late, repeated, or not to our offer: a good one comes, or the attempt is repeated.
             return self.counters.dropped.count(DropReason::BadHandshake);
         };
-        self.dialing = None;
+        let was_call = self.dialing.take().is_some_and(|dialing| dialing.is_call());
         let lane = Lane::new(index, answer.lane, answer.aead, &keys);
         self.install(lane, Role::Offerer, answer.key_exchange(), context, now);
-        // A session that is up knows better where its peer is than a handshake does.
-        if self.path.is_none() {
+        // A session that is up knows better where its peer is than a handshake does, unless the peer said that it has lost
+        // the session.
+        if self.path.is_none() || was_call {
             self.endpoint = Some(from);
         }
         self.new_lane_in_use(context, now);

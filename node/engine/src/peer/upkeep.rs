@@ -44,6 +44,17 @@ impl Peer {
                 self.handle_gossip(message, from, context);
                 self.handle_roamed(from, context, now);
             }
+            Some(LaneMessage::Rendezvous { peer, announcement }) => {
+                self.handle_wish(peer, announcement, context, now);
+                self.handle_roamed(from, context, now);
+            }
+            Some(LaneMessage::Call {
+                caller,
+                announcement,
+            }) => {
+                self.handle_passed_call(caller, announcement, context, now);
+                self.handle_roamed(from, context, now);
+            }
             None => self.counters.dropped.count(DropReason::UnknownMessage),
         }
     }

@@ -1,0 +1,124 @@
+//! Routers with NAT between a laboratory's underlay and hosts behind them, as homes and offices have them.
+//!
+//! ```text
+//!   underlay 203.0.113.0/24 ── eth0  router  lan0 10.<n>.0.1/24 ── hosts behind it, IPv4 alone
+//! ```
+//!
+//! Linux's own masquerading is a NAT that maps every inner socket once and lets in nothing but answers; the other kinds
+//! of RFC 4787 are made of it with maps that are filled by what goes out.
+
+use std::{fs, net::Ipv4Addr};
+
+use ipnet::{Ipv4Net, Ipv6Net};
+
+use crate::netns::{Bridge, Host, Lab};
+
+/// What a router's NAT does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Nat {
+    /// One mapping per inner socket, open to everybody.
+    FullCone,
+    /// One mapping per inner socket, open to addresses that it has sent to.
+    AddressRestricted,
+    /// One mapping per inner socket, open to sockets that it has sent to.
+    PortRestricted,
+    /// A mapping for every destination, at a random port, open to that destination alone.
+    Symmetric,
+}
+
+/// A router and its inner network.
+#[derive(Debug)]
+pub struct Router {
+    /// Its place on the underlay.
+    pub host: Host,
+    lan: Bridge,
+}
+
+impl Lab {
+    /// Adds a router whose inner network is `10.<number>.0.0/24`.
+    ///
+    /// # Panics
+    /// When the kernel refuses.
+    #[must_use]
+    #[track_caller]
+    pub fn router(&self, name: &str, number: u8, nat: Nat) -> Router {
+        let host = self.host(name);
+        let v4 = Ipv4Net::new(Ipv4Addr::new(10, number, 0, 0), 24).expect("24 is within 32");
+        let v6: Ipv6Net = format!("fd00:{number}::/64").parse().expect("a prefix");
+        let lan = self.bridge(&host, "lan0", v4, v6);
+        // Inside there is IPv6, but no way out for it.
+        host.namespace.sysctl("net.ipv6.conf.all.forwarding", 0);
+        let rules = host.dir.join("nat.nft");
+        fs::write(&rules, nat.rules()).expect("the lab's directory is writable");
+        host.namespace.run(&format!("nft -f {}", rules.display()));
+        Router { host, lan }
+    }
+
+    /// Adds a host behind a router, at its inner address with this last number.
+    ///
+    /// # Panics
+    /// When the kernel refuses.
+    #[must_use]
+    #[track_caller]
+    pub fn host_behind(&self, router: &Router, name: &str, number: u8) -> Host {
+        let inside = self.container(&router.host, &router.lan, number);
+        let dir = self.dir().join(name);
+        fs::create_dir_all(&dir).expect("the temporary directory is writable");
+        Host {
+            name: name.to_owned(),
+            namespace: inside.namespace,
+            v4: inside.v4,
+            v6: inside.v6,
+            dir,
+        }
+    }
+}
+
+impl Nat {
+    /// Rules for nft. What comes in and nobody waits for is dropped before conntrack keeps it: it would take the port that
+    /// an inner socket is about to be mapped to.
+    fn rules(self) -> String {
+        let masquerade = match self {
+            Self::FullCone | Self::AddressRestricted | Self::PortRestricted => "masquerade",
+            Self::Symmetric => "masquerade fully-random",
+        };
+        // Masquerading keeps ports, so the outer port is known before there is a mapping.
+        let open = match self {
+            Self::FullCone => Some(("inet_service", "udp sport", "udp dport")),
+            Self::AddressRestricted => Some((
+                "inet_service . ipv4_addr",
+                "udp sport . ip daddr",
+                "udp dport . ip saddr",
+            )),
+            Self::PortRestricted | Self::Symmetric => None,
+        };
+        let opened = open.map(|(key, sent, received)| {
+            format!(
+                "map open {{ type {key} : ipv4_addr; flags timeout, dynamic; }}
+                 chain before {{ type nat hook prerouting priority dstnat;
+                   iifname \"eth0\" meta l4proto udp dnat ip to {received} map @open
+                 }}
+                 chain learn {{ type filter hook postrouting priority 50;
+                   oifname \"eth0\" meta l4proto udp update @open {{ {sent} timeout 60s : ip saddr }}
+                 }}"
+            )
+        });
+        format!(
+            "table ip nat {{
+               {}
+               chain after {{ type nat hook postrouting priority srcnat;
+                 oifname \"eth0\" {masquerade}
+               }}
+               chain through {{ type filter hook forward priority filter;
+                 iifname \"eth0\" ct state invalid drop
+                 iifname \"eth0\" ct state new ct status dnat accept
+                 iifname \"eth0\" ct state new drop
+               }}
+               chain to_router {{ type filter hook input priority filter;
+                 iifname \"eth0\" meta l4proto udp ct state new drop
+               }}
+             }}\n",
+            opened.unwrap_or_default()
+        )
+    }
+}
