@@ -370,9 +370,18 @@ impl Node {
     /// When it does not.
     #[track_caller]
     pub fn up(&mut self) {
+        self.up_with(&[]);
+    }
+
+    /// The same with flags.
+    ///
+    /// # Panics
+    /// When it does not.
+    #[track_caller]
+    pub fn up_with(&mut self, flags: &[&str]) {
         self.daemon = Some(Process::spawn(
             &format!("node on {}", self.host.name),
-            &mut self.command(&["up"]),
+            &mut self.command(&[&["up"], flags].concat()),
             &self.host.dir.join("node.log"),
         ));
         wait_for("the daemon to answer", SOON, || {
