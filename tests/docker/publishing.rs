@@ -164,6 +164,15 @@ fn what_cannot_be_published_is_refused_with_the_way_out_and_nothing_is_left_of_i
     town.verb(0, "create a --subnet 10.30.0.0/24")
         .refused(4, &["routed to h2"]);
     town.json(1, "rm taken");
+    let member_routes = |setting| {
+        let set = ["network", "set", network, "--member-routes", setting];
+        town.overlay.controller.verb(&set).ok();
+    };
+    member_routes("off");
+    town.verb(0, "publish mine")
+        .refused(4, &["may not publish"]);
+    town.verb(0, "create a").refused(4, &["may not publish"]);
+    member_routes("auto");
     town.verb(0, "create mine")
         .refused(4, &["exists already", "publish mine"]);
     town.verb(0, "rm mine").refused(4, &["not made by"]);

@@ -154,7 +154,7 @@ impl Task {
                 continue;
             }
             routes.push(prefix);
-            match self.publish_route(membership.network, prefix).await {
+            match self.publish_route(membership.network, prefix).await? {
                 Standing::Active | Standing::Pending => {}
                 Standing::Refused(reason) => {
                     return Err(Failure::new(FailureKind::Conflict, reason));

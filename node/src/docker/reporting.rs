@@ -13,9 +13,10 @@ use super::{
     firewall,
     keeper::{Task, overlay_links},
     routes::Standing,
+    verbs::unknown,
 };
 use crate::{
-    failure::{Failure, FailureKind},
+    failure::Failure,
     report::docker::{
         ContainerNetworkReport, Finding, FindingLevel, PublicationState, SubnetReport,
     },
@@ -60,10 +61,7 @@ impl Task {
             .await?
             .into_iter()
             .find(|network| network.name == name);
-        found.ok_or_else(|| {
-            let message = format!("Docker has no network called {name}: see `node docker ls`");
-            Failure::new(FailureKind::Failed, message)
-        })
+        found.ok_or_else(|| unknown(name))
     }
 
     fn describe(

@@ -31,32 +31,32 @@ impl Task {
         situation: &Situation,
         plan: &Plan,
     ) -> Result<(), Failure> {
-        self.memory
-            .change(|memory| memory.asked.extend(plan.routes.iter().copied()))?;
         for (network, prefix) in plan.routes.iter().copied() {
             let certified = situation
                 .membership(network)
                 .is_some_and(|membership| membership.routes.contains(&prefix));
             if certified {
+                self.remember(network, prefix)?;
                 self.standings.insert((network, prefix), Standing::Active);
             } else {
-                self.publish_route(network, prefix).await;
+                self.publish_route(network, prefix).await?;
             }
         }
-        let unwanted: Vec<_> = situation
-            .memory
-            .asked
-            .difference(&plan.routes)
-            .copied()
-            .collect();
-        for (network, prefix) in unwanted {
+        let asked = &situation.memory.asked;
+        for (network, prefix) in asked.difference(&plan.routes).copied() {
             self.withdraw_route(network, prefix).await?;
         }
         Ok(())
     }
 
-    /// Asks for a route, again if it was asked for before: the answer says where it stands.
-    pub(super) async fn publish_route(&mut self, network: NetworkId, prefix: IpNet) -> Standing {
+    /// Asks for a route, again if it was asked for before: the answer says where it stands. That it was asked for is on
+    /// disk before; if nobody turns out to want it, the next look gives it back.
+    pub(super) async fn publish_route(
+        &mut self,
+        network: NetworkId,
+        prefix: IpNet,
+    ) -> Result<Standing, Failure> {
+        self.remember(network, prefix)?;
         let asked = self.ask(|answer| Question::Route {
             network,
             prefix,
@@ -73,7 +73,14 @@ impl Task {
         if before.as_ref() != Some(&standing) {
             tracing::info!(%network, %prefix, ?standing, "Route for containers");
         }
-        standing
+        Ok(standing)
+    }
+
+    fn remember(&mut self, network: NetworkId, prefix: IpNet) -> Result<(), Failure> {
+        self.memory.change(|memory| {
+            memory.asked.insert((network, prefix));
+        })?;
+        Ok(())
     }
 
     /// Gives a route back; `false` if that has to wait for a controller.
@@ -114,9 +121,7 @@ impl Task {
                 answer,
             })
             .await?;
-        self.memory.change(|memory| {
-            memory.asked.insert((network, report.prefix));
-        })?;
+        self.remember(network, report.prefix)?;
         self.standings
             .insert((network, report.prefix), Standing::Active);
         Ok(report.prefix)

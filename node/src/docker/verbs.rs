@@ -68,11 +68,10 @@ impl Task {
             .filter(|(_, prefix)| docker.subnets.iter().any(|subnet| subnet.prefix == *prefix));
         // Asked first, so that a refusal leaves nothing behind.
         for (network, prefix) in routes.copied() {
-            match self.publish_route(network, prefix).await {
-                Standing::Refused(reason) => {
-                    return Err(Failure::new(FailureKind::Conflict, reason));
-                }
-                Standing::Active | Standing::Pending | Standing::Unanswered => {}
+            if let Standing::Refused(reason) = self.publish_route(network, prefix).await? {
+                let before = self.observe().await?;
+                self.settle(&before, &plan(&before)).await?;
+                return Err(Failure::new(FailureKind::Conflict, reason));
             }
         }
         self.memory.change(|memory| {
@@ -169,10 +168,14 @@ pub(super) fn which(
 }
 
 fn known<'s>(situation: &'s Situation, name: &str) -> Result<&'s ContainerNetwork, Failure> {
-    situation.container_network(name).ok_or_else(|| {
-        let message = format!("Docker has no network called {name}: see `node docker ls`");
-        Failure::new(FailureKind::Failed, message)
-    })
+    situation
+        .container_network(name)
+        .ok_or_else(|| unknown(name))
+}
+
+pub(super) fn unknown(name: &str) -> Failure {
+    let message = format!("Docker has no network called {name}: see `node docker ls`");
+    Failure::new(FailureKind::Failed, message)
 }
 
 pub(super) fn conflict(refusal: guard::Refusal) -> Failure {
