@@ -32,15 +32,21 @@ mod members;
 mod metrics;
 mod networks;
 mod outage;
-mod page;
 mod problem;
 mod routes;
 mod status;
 mod tokens;
+mod users;
 mod views;
 
 use crate::{
-    auth, networks::Networks, publish::Registry, signer::Signer, stop::Stop, store::Store,
+    auth::{self, Gate},
+    networks::Networks,
+    panel,
+    publish::Registry,
+    signer::Signer,
+    stop::Stop,
+    store::Store,
 };
 pub(crate) use problem::Problem;
 
@@ -51,6 +57,7 @@ pub struct ApiState {
     pub(crate) networks: Arc<Networks>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) signer: Arc<Signer>,
+    pub(crate) gate: Arc<Gate>,
     pub(crate) started: Instant,
     pub(crate) stop: Stop,
 }
@@ -67,7 +74,7 @@ impl ApiState {
 #[openapi(
     info(
         title = "Tombolo controller",
-        description = "Networks, members, routes and tokens. Every path but this document, /healthz and /readyz needs \
+        description = "Networks, members, routes, tokens and users. Every path but this document, /healthz and /readyz needs \
                        `Authorization: Bearer <token>`; every error is application/problem+json (RFC 9457)."
     ),
     components(schemas(
@@ -95,6 +102,7 @@ pub fn router(state: ApiState) -> Router {
     let (routes, document) = OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(networks::list, networks::create))
         .routes(routes!(networks::show, networks::update, networks::remove))
+        .routes(routes!(networks::summary))
         .routes(routes!(members::list))
         .routes(routes!(members::show, members::update, members::remove))
         .routes(routes!(members::allocate_subnet))
@@ -104,6 +112,8 @@ pub fn router(state: ApiState) -> Router {
         .routes(routes!(join_tokens::remove))
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::remove))
+        .routes(routes!(users::list, users::create))
+        .routes(routes!(users::show, users::update, users::remove))
         .routes(routes!(keyring::show, keyring::replace))
         .routes(routes!(keyring::draft))
         .routes(routes!(audit::list))
@@ -114,8 +124,16 @@ pub fn router(state: ApiState) -> Router {
         .routes(routes!(metrics::show))
         .split_for_parts();
     let document = Arc::new(document);
+    let routes =
+        routes
+            .layer(middleware::from_fn(extract::cap_body))
+            .layer(middleware::from_fn_with_state(
+                state.clone(),
+                outage::survive,
+            ));
+    let panel = panel::router(state.clone(), routes.clone().with_state(state.clone()))
+        .layer(middleware::from_fn(extract::cap_body));
     routes
-        .route("/", get(page::show))
         .route(
             "/api/v1/openapi.json",
             get(move || std::future::ready(axum::Json(Arc::clone(&document)).into_response())),
@@ -132,15 +150,11 @@ pub fn router(state: ApiState) -> Router {
                 "this path does not take this method: see /api/v1/openapi.json",
             ))
         })
-        .layer(middleware::from_fn(extract::cap_body))
-        .layer(middleware::from_fn_with_state(
-            state.clone(),
-            outage::survive,
-        ))
         .layer(middleware::from_fn_with_state(
             state.clone(),
             auth::require_credential,
         ))
+        .merge(panel)
         .layer(middleware::from_fn(extract::read_body))
         .layer(CatchPanicLayer::custom(|_| {
             Problem::internal().into_response()

@@ -1,17 +1,33 @@
 //! Who may ask. A permission is a type that a handler takes as an argument: without it, the handler is not called.
 
+use std::net::{IpAddr, SocketAddr};
+
 use axum::{
-    extract::{FromRequestParts, Request, State},
+    extract::{ConnectInfo, FromRequestParts, Request, State},
     http::{HeaderMap, header, request::Parts},
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
+use tombolo_domain::rights::Rights;
+use tombolo_proto::{
+    api::{Role, User},
+    id::NetworkId,
+};
 
 use crate::{
     api::{ApiState, Problem},
+    http::Peer,
     store::{Actor, TokenClaim},
     token,
 };
+
+mod attempts;
+mod hosts;
+mod password;
+
+pub(crate) use attempts::Attempts;
+pub(crate) use hosts::Hosts;
+pub(crate) use password::{PasswordError, Passwords};
 
 /// May do everything.
 const SCOPE_ADMIN: &str = "admin";
@@ -20,21 +36,46 @@ const SCOPE_READ: &str = "read";
 /// What an API token can be made for.
 pub(crate) const SCOPES: [&str; 2] = [SCOPE_ADMIN, SCOPE_READ];
 
-/// Paths that need no credential: they tell nothing about any network.
-const OPEN: [&str; 4] = ["/", "/api/v1/openapi.json", "/healthz", "/readyz"];
+/// Paths of the API that need no credential: they tell nothing about any network.
+const OPEN: [&str; 3] = ["/api/v1/openapi.json", "/healthz", "/readyz"];
 
-/// May read. Held by every caller with a valid token.
+/// What stands between the outside and the handlers.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    pub(crate) attempts: Attempts,
+    pub(crate) passwords: Passwords,
+    pub(crate) hosts: Hosts,
+}
+
+/// May read what the path names. Holds what else they may see.
 #[derive(Debug, Clone)]
-pub(crate) struct Reader;
+pub(crate) struct Reader(pub(crate) Rights);
 
-/// May change things; knows who it is, for the audit log.
+/// May decide on members, routes and join tokens of the network in the path; knows who it is, for the audit log.
+#[derive(Debug, Clone)]
+pub(crate) struct Operator(pub(crate) Actor);
+
+/// May change the network in the path; if there is none, everything.
 #[derive(Debug, Clone)]
 pub(crate) struct Admin(pub(crate) Actor);
 
+/// Somebody who has shown who they are.
 #[derive(Debug, Clone)]
-struct Caller {
-    id: String,
-    is_admin: bool,
+pub(crate) struct Caller {
+    pub(crate) actor: Actor,
+    pub(crate) rights: Rights,
+}
+
+impl From<&User> for Caller {
+    fn from(user: &User) -> Self {
+        Self {
+            actor: Actor::User(user.name.clone()),
+            rights: Rights {
+                everywhere: user.role,
+                networks: user.networks.clone(),
+            },
+        }
+    }
 }
 
 /// Turns away everybody without a valid token, whatever they ask for.
@@ -46,14 +87,47 @@ pub(crate) async fn require_credential(
     if OPEN.contains(&request.uri().path()) {
         return next.run(request).await;
     }
+    let source = source(request.extensions().get(), request.headers());
+    if let Err(wait) = state.gate.attempts.check(source) {
+        return Problem::too_many_attempts(wait).into_response();
+    }
     let claim = claim(request.headers());
     match identify(&state, claim).await {
-        Ok(caller) => {
+        Ok(Some(caller)) => {
             request.extensions_mut().insert(caller);
             next.run(request).await
         }
+        Ok(None) => {
+            // Who shows nothing guesses nothing.
+            if request.headers().contains_key(header::AUTHORIZATION) {
+                state.gate.attempts.failed(source);
+            }
+            Problem::unauthorized().into_response()
+        }
         Err(problem) => problem.into_response(),
     }
+}
+
+/// Who asks: the address of the peer, or what a proxy on this host says about it.
+pub(crate) fn source(peer: Option<&ConnectInfo<Peer>>, headers: &HeaderMap) -> IpAddr {
+    let peer = peer.map_or(IpAddr::from([0; 16]), |ConnectInfo(peer)| peer.address.ip());
+    if !peer.to_canonical().is_loopback() {
+        return peer;
+    }
+    // Each proxy appends whom it saw; the last one is on this host.
+    let forwarded = headers
+        .get_all("x-forwarded-for")
+        .iter()
+        .next_back()
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.rsplit(',').next())
+        .map(str::trim);
+    forwarded
+        .and_then(|text| {
+            let with_port = || text.parse().ok().map(|address: SocketAddr| address.ip());
+            text.parse().ok().or_else(with_port)
+        })
+        .unwrap_or(peer)
 }
 
 fn claim(headers: &HeaderMap) -> Option<TokenClaim> {
@@ -68,28 +142,60 @@ fn claim(headers: &HeaderMap) -> Option<TokenClaim> {
     token::claim(token.trim())
 }
 
-async fn identify(state: &ApiState, claim: Option<TokenClaim>) -> Result<Caller, Problem> {
-    let claim = claim.ok_or_else(Problem::unauthorized)?;
+async fn identify(state: &ApiState, claim: Option<TokenClaim>) -> Result<Option<Caller>, Problem> {
+    let Some(claim) = claim else { return Ok(None) };
     let stored = state
         .store
         .live_token(&claim.id)
         .await?
-        .filter(|stored| token::same(&stored.hash, &claim.hash))
+        .filter(|stored| token::same(&stored.hash, &claim.hash));
+    Ok(stored.map(|stored| {
+        let is_admin = stored.token.scopes.iter().any(|scope| scope == SCOPE_ADMIN);
+        Caller {
+            actor: Actor::Token(stored.token.id),
+            rights: Rights::everywhere(if is_admin { Role::Admin } else { Role::Viewer }),
+        }
+    }))
+}
+
+/// The network that a path of the API is about.
+fn network_of(path: &str) -> Option<NetworkId> {
+    let within = path.strip_prefix("/api/v1/networks/")?;
+    within.split('/').next()?.parse().ok()
+}
+
+fn allowed(parts: &Parts, least: Role) -> Result<&Caller, Problem> {
+    let caller = parts
+        .extensions
+        .get::<Caller>()
         .ok_or_else(Problem::unauthorized)?;
-    Ok(Caller {
-        id: stored.token.id,
-        is_admin: stored.token.scopes.iter().any(|scope| scope == SCOPE_ADMIN),
-    })
+    let rights = &caller.rights;
+    let role = match network_of(parts.uri.path()) {
+        Some(network) => rights.within(network),
+        // Lists show what each caller may see.
+        None if least == Role::Viewer => rights.anywhere(),
+        None => rights.everywhere,
+    };
+    if role >= least {
+        Ok(caller)
+    } else {
+        Err(Problem::forbidden())
+    }
 }
 
 impl<S: Sync> FromRequestParts<S> for Reader {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
-        match parts.extensions.get::<Caller>() {
-            Some(_) => Ok(Self),
-            None => Err(Problem::unauthorized()),
-        }
+        allowed(parts, Role::Viewer).map(|caller| Self(caller.rights.clone()))
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Operator {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+        allowed(parts, Role::Operator).map(|caller| Self(caller.actor.clone()))
     }
 }
 
@@ -97,10 +203,6 @@ impl<S: Sync> FromRequestParts<S> for Admin {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
-        match parts.extensions.get::<Caller>() {
-            Some(caller) if caller.is_admin => Ok(Self(Actor::Token(caller.id.clone()))),
-            Some(_) => Err(Problem::forbidden()),
-            None => Err(Problem::unauthorized()),
-        }
+        allowed(parts, Role::Admin).map(|caller| Self(caller.actor.clone()))
     }
 }

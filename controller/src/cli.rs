@@ -39,6 +39,9 @@ pub struct Global {
     /// File with an API token [default: admin.token in the state directory]
     #[arg(long, global = true, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
+    /// Trust the certificates in this file when the URL is https [default: the public authorities]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub tls_ca: Option<PathBuf>,
     /// Print one JSON object or array
     #[arg(long, global = true)]
     pub json: bool,
@@ -101,7 +104,7 @@ pub struct Serve {
     /// The store [default: store.sqlite in the state directory]
     #[arg(long, value_name = "sqlite:PATH|postgres://…")]
     pub store: Option<String>,
-    /// Where to serve the web API [default: 127.0.0.1:9792]
+    /// Where to serve panel and web API [default: 127.0.0.1:9792]
     #[arg(long, value_name = "ADDR")]
     pub http: Option<SocketAddr>,
     /// Where nodes connect [default: port 9791 of every address, both families]
@@ -113,9 +116,18 @@ pub struct Serve {
     /// Where nodes reach the control address; may be repeated [default: the addresses of this host's interfaces]
     #[arg(long, value_name = "HOST:PORT")]
     pub advertise: Vec<HostPort>,
-    /// Serve the unencrypted web API beyond this host
+    /// Serve panel and web API over TLS with this certificate (PEM, with its chain); read again when it changes
+    #[arg(long, value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+    /// The certificate's private key (PEM)
+    #[arg(long, value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
+    /// Serve panel and web API unencrypted beyond this host
     #[arg(long)]
     pub insecure_http: bool,
+    /// Name by which browsers reach the panel without TLS here, behind a proxy say; may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub http_host: Vec<String>,
 }
 
 /// `controller network`

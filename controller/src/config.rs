@@ -45,6 +45,19 @@ pub struct Config {
     pub advertise: Vec<HostPort>,
     /// Serve HTTP beyond this host although it is not encrypted.
     pub insecure_http: bool,
+    /// Serve HTTP over TLS.
+    pub tls: Option<TlsFiles>,
+    /// Names under which browsers may ask, beside addresses, `localhost` and the names in `advertise`.
+    pub http_hosts: Vec<String>,
+}
+
+/// Where a certificate and its key are, in PEM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate, followed by those that vouch for it.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
 }
 
 impl Config {
@@ -59,6 +72,8 @@ impl Config {
             relay: DEFAULT_RELAY,
             advertise: Vec::new(),
             insecure_http: false,
+            tls: None,
+            http_hosts: Vec::new(),
         }
     }
 }
@@ -74,8 +89,12 @@ pub struct File {
     pub(crate) relay: Option<SocketAddr>,
     pub(crate) advertise: Option<Vec<HostPort>>,
     pub(crate) insecure_http: Option<bool>,
+    pub(crate) tls_cert: Option<PathBuf>,
+    pub(crate) tls_key: Option<PathBuf>,
+    pub(crate) http_host: Option<Vec<String>>,
     pub(crate) url: Option<String>,
     pub(crate) token_file: Option<PathBuf>,
+    pub(crate) tls_ca: Option<PathBuf>,
 }
 
 /// Why the configuration cannot be used.
@@ -100,6 +119,9 @@ pub enum ConfigError {
     /// The store URL.
     #[error(transparent)]
     Store(#[from] OpenError),
+    /// A certificate without its key, or the other way round.
+    #[error("--tls-cert and --tls-key go together: give both or neither")]
+    HalfTls,
 }
 
 impl File {

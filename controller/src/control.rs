@@ -16,6 +16,7 @@ mod tls;
 
 use crate::{networks::Networks, publish::Registry, signer::Signer, store::Store};
 use address_check::AddressCheck;
+pub(crate) use limits::block;
 use limits::{Admission, Limits};
 use rendezvous::Introductions;
 

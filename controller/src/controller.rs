@@ -6,15 +6,17 @@ use tokio::task::JoinHandle;
 use tombolo_proto::link::HostPort;
 
 use crate::{
-    api::{self, ApiState},
+    api::ApiState,
+    auth::{Attempts, Gate, Hosts, Passwords},
     authority::{self, AuthorityError},
     config::Config,
     control::{Control, ControlError, Shared},
+    http::{self, Tls, TlsError},
     interfaces,
     listen::{self, ListenError},
     networks::Networks,
     publish::Registry,
-    relay,
+    relay, setup,
     state_dir::{StateDir, StateError},
     stop::{self, Stop, Stopper},
     store::{Actor, CommitError, OpenError, Store, StoreError, StoreUrl},
@@ -23,20 +25,21 @@ use crate::{
 
 /// How often certificates that need renewal are looked for.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(3600);
-/// Requests that are still being answered have this long when the controller stops.
-const HTTP_GOODBYE: Duration = Duration::from_secs(3);
 
 /// Why the controller did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// HTTP beyond this host without saying so.
     #[error(
-        "{0} is reachable from other hosts and HTTP is not encrypted: listen on 127.0.0.1 behind a TLS proxy, or accept the risk with --insecure-http"
+        "{0} is reachable from other hosts and HTTP is not encrypted: give --tls-cert and --tls-key, listen on 127.0.0.1 behind a TLS proxy, or accept the risk with --insecure-http"
     )]
     InsecureHttp(SocketAddr),
     /// The state directory.
     #[error(transparent)]
     State(#[from] StateError),
+    /// The certificate for HTTP.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// A socket.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -70,15 +73,18 @@ pub struct Controller {
     tasks: Vec<JoinHandle<()>>,
     store: Store,
     state: ApiState,
+    encrypted: bool,
+    setup_link: Option<String>,
     _state_dir: StateDir,
 }
 
 impl Controller {
     /// Starts a controller; it is ready when this returns. Port 0 in an address means any free port.
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        if !config.http.ip().is_loopback() && !config.insecure_http {
+        if !config.http.ip().is_loopback() && !config.insecure_http && config.tls.is_none() {
             return Err(StartError::InsecureHttp(config.http));
         }
+        let tls = config.tls.map(Tls::read).transpose()?;
         let state_dir = StateDir::open(&config.state_dir)?;
         // Sockets first: a taken port is told at once, and two controllers never share a store for a moment.
         let http_socket = listen::tcp(config.http)?;
@@ -88,6 +94,20 @@ impl Controller {
             .store
             .unwrap_or_else(|| StoreUrl::sqlite(state_dir.default_store()));
         let store = Store::open(&url).await?;
+        let names = config
+            .advertise
+            .iter()
+            .map(|endpoint| endpoint.host().to_owned());
+        let hosts = config
+            .http_hosts
+            .into_iter()
+            .chain(names)
+            .collect::<Vec<_>>();
+        let gate = Arc::new(Gate {
+            attempts: Attempts::default(),
+            passwords: Passwords::default(),
+            hosts: Hosts::new(hosts),
+        });
         let control_address = control_socket.local_addr().map_err(StartError::Socket)?;
         let relay = relay_socket.local_addr().map_err(StartError::Socket)?;
         let endpoints = if config.advertise.is_empty() {
@@ -117,6 +137,7 @@ impl Controller {
             networks: Arc::clone(&networks),
             registry: Arc::clone(&registry),
             signer: Arc::clone(&signer),
+            gate,
             started: Instant::now(),
             stop: stop.clone(),
         };
@@ -131,9 +152,15 @@ impl Controller {
         let http_listener =
             tokio::net::TcpListener::from_std(http_socket).map_err(StartError::Socket)?;
         let http = http_listener.local_addr().map_err(StartError::Socket)?;
+        let encrypted = tls.is_some();
+        let setup_link = if established.has_root {
+            setup::offer(&state_dir, &store, http, encrypted).await?
+        } else {
+            None
+        };
         let tasks = vec![
             tokio::spawn(control.serve(shared, stop.clone())),
-            tokio::spawn(serve_http(http_listener, state.clone(), stop.clone())),
+            tokio::spawn(http::serve(http_listener, tls, state.clone(), stop.clone())),
             tokio::spawn({
                 let stop = stop.clone();
                 async move {
@@ -147,7 +174,7 @@ impl Controller {
                 Arc::clone(&networks),
                 stop.clone(),
             )),
-            tokio::spawn(upkeep(networks, stop)),
+            tokio::spawn(upkeep(networks, store.clone(), stop)),
         ];
         Ok(Self {
             http,
@@ -157,6 +184,8 @@ impl Controller {
             tasks,
             store,
             state,
+            encrypted,
+            setup_link,
             _state_dir: state_dir,
         })
     }
@@ -191,6 +220,18 @@ impl Controller {
         self.state.signer.is_admitted()
     }
 
+    /// Where a browser on this host finds the panel.
+    #[must_use]
+    pub fn panel(&self) -> String {
+        setup::url(self.http, self.encrypted)
+    }
+
+    /// The link that makes the first user of the panel; none once there is a user.
+    #[must_use]
+    pub fn setup_link(&self) -> Option<&str> {
+        self.setup_link.as_deref()
+    }
+
     /// What the web API works with.
     #[must_use]
     pub const fn state(&self) -> &ApiState {
@@ -208,32 +249,16 @@ impl Controller {
     }
 }
 
-async fn serve_http(listener: tokio::net::TcpListener, state: ApiState, stop: Stop) {
-    let mut asked = stop.clone();
-    let mut graceful = stop;
-    let serving = axum::serve(listener, api::router(state))
-        .with_graceful_shutdown(async move { graceful.wait().await });
-    let deadline = async {
-        asked.wait().await;
-        tokio::time::sleep(HTTP_GOODBYE).await;
-    };
-    tokio::select! {
-        served = serving => {
-            if let Err(error) = served {
-                tracing::error!(%error, "HTTP stopped");
-            }
-        }
-        () = deadline => {}
-    }
-}
-
-async fn upkeep(networks: Arc<Networks>, mut stop: Stop) {
+async fn upkeep(networks: Arc<Networks>, store: Store, mut stop: Stop) {
     let mut due = tokio::time::interval(UPKEEP_INTERVAL);
     loop {
         tokio::select! {
             _ = due.tick() => {
                 if let Err(error) = networks.upkeep().await {
                     tracing::error!(%error, "upkeep failed, will be tried again");
+                }
+                if let Err(error) = store.forget_old_sessions().await {
+                    tracing::error!(%error, "old sessions could not be forgotten, will be tried again");
                 }
             }
             () = stop.wait() => return,

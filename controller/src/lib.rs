@@ -12,6 +12,8 @@
 //! | [`store`] | the database |
 //! | `watch` | what other replicas change, and whether the store is there |
 //! | [`api`] | the web API |
+//! | `panel` | pages for people; a client of the web API |
+//! | `auth` | who may do what |
 //! | `control` | QUIC connections of nodes |
 //! | `relay` | STUN |
 //! | `limiter` | how often a source may ask |
@@ -27,12 +29,15 @@ pub mod commands;
 pub mod config;
 mod control;
 pub mod controller;
+mod http;
 mod interfaces;
 mod limiter;
 mod listen;
 pub mod networks;
+mod panel;
 pub mod publish;
 mod relay;
+mod setup;
 pub mod signer;
 mod state_dir;
 mod stop;

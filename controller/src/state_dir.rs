@@ -12,6 +12,7 @@ use tombolo_proto::key::Seed;
 
 const LOCK: &str = "lock";
 const ADMIN_TOKEN: &str = "admin.token";
+const SETUP_LINK: &str = "setup.link";
 const STORE: &str = "store.sqlite";
 
 /// Why the state directory cannot be used.
@@ -172,6 +173,16 @@ impl StateDir {
     /// Writes the admin token.
     pub(crate) fn write_admin_token(&self, token: &str) -> Result<(), StateError> {
         write_private(&self.path, ADMIN_TOKEN, format!("{token}\n").as_bytes())
+    }
+
+    /// Writes the link that makes the first user of the panel.
+    pub(crate) fn write_setup_link(&self, link: &str) -> Result<(), StateError> {
+        write_private(&self.path, SETUP_LINK, format!("{link}\n").as_bytes())
+    }
+
+    /// Removes that link, if it is there.
+    pub(crate) fn remove_setup_link(&self) -> Result<(), StateError> {
+        self.remove_file(SETUP_LINK)
     }
 }
 

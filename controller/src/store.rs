@@ -25,8 +25,10 @@ mod networks;
 mod nodes;
 mod replicas;
 mod rows;
+mod sessions;
 mod tokens;
 mod url;
+mod users;
 mod writing;
 
 pub use authority::StoredAuthority;
@@ -38,8 +40,11 @@ pub(crate) use health::Health;
 pub use networks::Loaded;
 pub use nodes::Presence;
 pub use rows::CorruptRow;
+use sessions::KnownSessions;
+pub(crate) use sessions::LIFETIME_SECONDS as SESSION_SECONDS;
 use tokens::KnownTokens;
 pub use url::StoreUrl;
+pub(crate) use users::{Changed, FreshUser, StoredUser, UserChange};
 
 /// Readers beside the one writer of a SQLite file; each is a thread.
 const SQLITE_CONNECTIONS: u32 = 4;
@@ -112,6 +117,7 @@ pub struct Store {
     url: StoreUrl,
     health: Health,
     tokens: KnownTokens,
+    sessions: KnownSessions,
 }
 
 impl Store {
@@ -140,6 +146,7 @@ impl Store {
             url: url.clone(),
             health: Health::default(),
             tokens: KnownTokens::default(),
+            sessions: KnownSessions::default(),
         })
     }
 

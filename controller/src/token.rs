@@ -12,8 +12,22 @@ pub(crate) struct Minted {
     pub(crate) hash: [u8; 32],
 }
 
+impl Minted {
+    pub(crate) fn claim(&self) -> TokenClaim {
+        TokenClaim {
+            id: self.id.clone(),
+            hash: self.hash,
+        }
+    }
+}
+
+/// A new name for something that is not told by its secret alone.
+pub(crate) fn id() -> String {
+    HEXLOWER.encode(&rand::random::<[u8; 6]>())
+}
+
 pub(crate) fn mint() -> Minted {
-    let id = HEXLOWER.encode(&rand::random::<[u8; 6]>());
+    let id = id();
     let secret = BASE64URL_NOPAD.encode(&rand::random::<[u8; 32]>());
     let token = format!("tombolo_{id}_{secret}");
     Minted {

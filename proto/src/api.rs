@@ -3,7 +3,10 @@
 //! Times are seconds since 1970-01-01 UTC. Unknown fields in a request are refused, so that a misspelt one never goes
 //! unnoticed; clients ignore unknown fields in answers.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr},
+};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
@@ -66,6 +69,16 @@ json! {
         pub revision: u64,
         /// What `node join` takes: id, authority key and controllers.
         pub join_link: String,
+    }
+
+    /// How many belong to a network.
+    pub struct NetworkSummary {
+        /// Members, authorised or not.
+        pub members: u64,
+        /// Those of them that are connected to a controller now.
+        pub online: u64,
+        /// Nodes that wait for authorisation.
+        pub waiting: u64,
     }
 
     /// Creates a network.
@@ -318,13 +331,60 @@ json! {
         pub join_link: Option<String>,
     }
 
+    /// Somebody who may sign in to the panel.
+    pub struct User {
+        /// Names the user.
+        pub id: String,
+        /// What is typed to sign in.
+        pub name: String,
+        /// What they may do in every network, and with the controller itself.
+        pub role: Role,
+        /// What they may do beyond that, by network id.
+        #[cfg_attr(feature = "openapi", schema(value_type = BTreeMap<String, Role>))]
+        pub networks: BTreeMap<NetworkId, Role>,
+        /// When it was made.
+        pub created_at: u64,
+    }
+
+    /// Creates a user.
+    #[serde(deny_unknown_fields)]
+    pub struct NewUser {
+        /// What is typed to sign in: unique, written like the name of a network.
+        pub name: String,
+        /// 10 to 256 characters.
+        pub password: String,
+        /// What they may do in every network, and with the controller itself; `none` by default.
+        #[serde(default)]
+        pub role: Role,
+        /// What they may do beyond that, by network id.
+        #[serde(default)]
+        #[cfg_attr(feature = "openapi", schema(value_type = BTreeMap<String, Role>))]
+        pub networks: BTreeMap<NetworkId, Role>,
+    }
+
+    /// Changes a user.
+    #[serde(deny_unknown_fields)]
+    #[derive(Default)]
+    pub struct UserPatch {
+        /// A new password; ends every session of the user.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub password: Option<String>,
+        /// What they may do in every network, and with the controller itself.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub role: Option<Role>,
+        /// What they may do beyond that, by network id; replaces all.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "openapi", schema(value_type = Option<BTreeMap<String, Role>>))]
+        pub networks: Option<BTreeMap<NetworkId, Role>>,
+    }
+
     /// One line of the audit log.
     pub struct AuditEntry {
         /// Grows.
         pub id: u64,
         /// When.
         pub at: u64,
-        /// Who: `token <id>`, `node <address>` or `controller`.
+        /// Who: `user <name>`, `token <id>`, `node <address>` or `controller`.
         pub actor: String,
         /// What was done.
         pub action: String,
@@ -456,6 +516,24 @@ json! {
         /// `changed`, `requests` (waiting nodes), `deleted`, or `online` (a node came or went).
         pub kind: String,
     }
+}
+
+/// What somebody may do; each includes those before it.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Nothing.
+    #[default]
+    None,
+    /// Read.
+    Viewer,
+    /// Decide on members, routes and join tokens.
+    Operator,
+    /// Everything: settings, creation and deletion of networks; with that role everywhere, users and API tokens too.
+    Admin,
 }
 
 /// What happens to routes that members ask for themselves.

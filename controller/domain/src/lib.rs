@@ -27,5 +27,6 @@ pub mod name;
 pub mod network;
 pub mod prefix;
 pub mod refusal;
+pub mod rights;
 pub mod settings;
 pub mod subnet;

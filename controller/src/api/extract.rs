@@ -46,6 +46,18 @@ pub(super) struct Paging {
 }
 
 impl Paging {
+    /// A list may be asked for in more ways than this: its own query holds these two.
+    pub(super) fn new(limit: Option<u32>, after: Option<String>) -> Result<Self, Problem> {
+        let paging = Self { limit, after };
+        if (1..=MAX_LIMIT).contains(&paging.limit()) {
+            Ok(paging)
+        } else {
+            Err(Problem::bad_request(format!(
+                "`limit` must be 1 to {MAX_LIMIT}"
+            )))
+        }
+    }
+
     /// One more than the page holds, so that it shows whether there is another.
     pub(super) fn fetch(&self) -> u32 {
         self.limit() + 1
@@ -90,15 +102,22 @@ impl<S: Send + Sync> FromRequestParts<S> for Paging {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let Query(paging) = Query::<Self>::from_request_parts(parts, state)
+        let Asked(paging) = Asked::<Self>::from_request_parts(parts, state).await?;
+        Self::new(paging.limit, paging.after)
+    }
+}
+
+/// A query.
+pub(super) struct Asked<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Asked<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        Query::<T>::from_request_parts(parts, state)
             .await
-            .map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
-        if !(1..=MAX_LIMIT).contains(&paging.limit()) {
-            return Err(Problem::bad_request(format!(
-                "`limit` must be 1 to {MAX_LIMIT}"
-            )));
-        }
-        Ok(paging)
+            .map(|Query(asked)| Self(asked))
+            .map_err(|rejection| Problem::bad_request(rejection.body_text()))
     }
 }
 

@@ -13,7 +13,7 @@ use super::{
     views,
 };
 use crate::{
-    auth::{Admin, Reader},
+    auth::{Operator, Reader},
     networks::ChangeError,
     token,
 };
@@ -48,7 +48,7 @@ pub(super) async fn list(
     request_body = NewJoinToken, responses((status = 201, body = CreatedToken)))]
 pub(super) async fn create(
     State(state): State<ApiState>,
-    Admin(actor): Admin,
+    Operator(actor): Operator,
     Params(id): Params<String>,
     Json(new): Json<NewJoinToken>,
 ) -> Result<Response, Problem> {
@@ -84,7 +84,7 @@ pub(super) async fn create(
     params(("id" = String, Path), ("token" = String, Path)), responses((status = 204)))]
 pub(super) async fn remove(
     State(state): State<ApiState>,
-    Admin(actor): Admin,
+    Operator(actor): Operator,
     Params((id, token)): Params<(String, String)>,
 ) -> Result<StatusCode, Problem> {
     let id = views::network_id(&id)?;

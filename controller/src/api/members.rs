@@ -1,12 +1,16 @@
 //! `/api/v1/networks/{id}/members`
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::RangeInclusive,
+};
 
 use axum::{
     extract::State,
     http::StatusCode,
     response::{IntoResponse as _, Response},
 };
+use serde::Deserialize;
 use tombolo_domain::{
     command::{Author, Command},
     managed_route::RouteId,
@@ -22,24 +26,92 @@ use tombolo_proto::{
 use super::{
     ApiState, Problem,
     etag::{self, IfMatch},
-    extract::{Json, Paging, Params},
+    extract::{Asked, Json, Paging, Params},
     views,
 };
 use crate::{
-    auth::{Admin, Reader},
+    auth::{Operator, Reader},
     networks::{ChangeError, Wish},
     store::{Actor, Presence, StoreError},
 };
 
+/// Which members a list shall hold.
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Choice {
+    /// How many items, 1 to 1000; 100 by default.
+    limit: Option<u32>,
+    /// The `next` of the page before.
+    after: Option<String>,
+    /// Whether they wait for authorisation.
+    waiting: Option<bool>,
+    /// Whether they are authorised.
+    authorized: Option<bool>,
+    /// A part of name, node address, address or tag, in any case.
+    q: Option<String>,
+}
+
+impl Choice {
+    fn admits(&self, network: &Network, found: Found<'_>) -> bool {
+        let (is_waiting, is_authorized) = match found {
+            Found::Member(member) => (false, member.is_authorized()),
+            Found::Request(_) => (true, false),
+        };
+        self.waiting.is_none_or(|wanted| wanted == is_waiting)
+            && self.authorized.is_none_or(|wanted| wanted == is_authorized)
+            && self
+                .q
+                .as_ref()
+                .is_none_or(|text| mentions(network, found, &text.to_lowercase()))
+    }
+}
+
+fn mentions(network: &Network, found: Found<'_>, text: &str) -> bool {
+    let (name, node) = match found {
+        Found::Member(member) => (&member.name, member.node),
+        Found::Request(request) => (&request.name, request.node),
+    };
+    let of_member = |member: &tombolo_domain::member::Member| {
+        let addresses = network.addresses_of(member);
+        member
+            .tags
+            .iter()
+            .any(|tag| tag.to_lowercase().contains(text))
+            || addresses
+                .iter()
+                .any(|address| address.to_string().contains(text))
+    };
+    name.key().contains(text)
+        || node.to_string().contains(text)
+        || matches!(found, Found::Member(member) if of_member(member))
+}
+
+/// How many members are connected to a controller now.
+pub(super) async fn online(state: &ApiState, network: &Network) -> Result<usize, Problem> {
+    let here = state.signer.replica().public();
+    let elsewhere = match state.store.connected_elsewhere(network.id(), &here).await {
+        Err(error) if StoreError::is_outage(&error) => BTreeSet::new(),
+        answered => answered?,
+    };
+    let is_online =
+        |identity: &IdentityKey| state.registry.is_online(identity) || elsewhere.contains(identity);
+    Ok(network
+        .members()
+        .filter(|member| is_online(&member.identity))
+        .count())
+}
+
 /// Lists members and waiting requests.
-#[utoipa::path(get, operation_id = "list_members", path = "/api/v1/networks/{id}/members", tag = "members", params(("id" = String, Path), Paging),
+#[utoipa::path(get, operation_id = "list_members", path = "/api/v1/networks/{id}/members", tag = "members", params(("id" = String, Path), Choice),
     responses((status = 200, body = Page<Member>)))]
 pub(super) async fn list(
     State(state): State<ApiState>,
     _reader: Reader,
     Params(id): Params<String>,
-    paging: Paging,
+    Asked(choice): Asked<Choice>,
 ) -> Result<axum::Json<Page<Member>>, Problem> {
+    let paging = Paging::new(choice.limit, choice.after.clone())?;
     let loaded = state.networks.get(views::network_id(&id)?).await?;
     let network = &loaded.network;
     let members = network.members().map(Found::Member);
@@ -56,6 +128,7 @@ pub(super) async fn list(
     let page: Vec<Member> = by_node
         .into_iter()
         .filter(|(node, _)| after.is_none_or(|after| *node > after))
+        .filter(|(_, found)| choice.admits(network, *found))
         .take(paging.fetch() as usize)
         .map(|(_, found)| views::member(network, found))
         .collect();
@@ -87,7 +160,7 @@ pub(super) async fn show(
     responses((status = 200, body = Member)))]
 pub(super) async fn update(
     State(state): State<ApiState>,
-    Admin(actor): Admin,
+    Operator(actor): Operator,
     Params((id, node)): Params<(String, String)>,
     if_match: IfMatch,
     Json(patch): Json<MemberPatch>,
@@ -116,7 +189,7 @@ pub(super) async fn update(
     params(("id" = String, Path), ("node" = String, Path)), responses((status = 204)))]
 pub(super) async fn remove(
     State(state): State<ApiState>,
-    Admin(actor): Admin,
+    Operator(actor): Operator,
     Params((id, node)): Params<(String, String)>,
     if_match: IfMatch,
 ) -> Result<StatusCode, Problem> {
@@ -140,7 +213,7 @@ pub(super) async fn remove(
     responses((status = 201, body = Route)))]
 pub(super) async fn allocate_subnet(
     State(state): State<ApiState>,
-    Admin(actor): Admin,
+    Operator(actor): Operator,
     Params((id, node)): Params<(String, String)>,
     Json(new): Json<NewSubnet>,
 ) -> Result<Response, Problem> {
@@ -201,13 +274,17 @@ async fn answer(
     Ok(etag::tagged(&tag, member))
 }
 
-/// Adds what nodes report of themselves.
+/// Adds what nodes report of themselves, to members in the order of their node addresses.
 async fn with_reports(
     state: &ApiState,
     network: NetworkId,
     mut members: Vec<Member>,
 ) -> Result<Vec<Member>, Problem> {
-    let Some((presence, mut clashes, now)) = reports(state, network).await? else {
+    let (Some(first), Some(last)) = (members.first(), members.last()) else {
+        return Ok(members);
+    };
+    let nodes = first.node..=last.node;
+    let Some((presence, mut clashes, now)) = reports(state, network, nodes).await? else {
         for member in &mut members {
             member.online = state.registry.is_online(&member.identity);
         }
@@ -216,7 +293,7 @@ async fn with_reports(
     for member in &mut members {
         let known = presence.get(&member.identity);
         member.online = state.registry.is_online(&member.identity)
-            || known.is_some_and(|known| known.is_connected);
+            || known.is_some_and(|known| known.is_elsewhere);
         if let Some(known) = known {
             member.version = Some(known.software.clone());
             member.last_seen = Some(if member.online {
@@ -237,11 +314,16 @@ type Reports = (
 );
 
 /// What nodes reported; none while the store is away.
-async fn reports(state: &ApiState, network: NetworkId) -> Result<Option<Reports>, Problem> {
+async fn reports(
+    state: &ApiState,
+    network: NetworkId,
+    nodes: RangeInclusive<NodeId>,
+) -> Result<Option<Reports>, Problem> {
     let store = &state.store;
+    let here = state.signer.replica().public();
     let read = async {
         Ok((
-            store.presence(network).await?,
+            store.presence(network, &nodes, &here).await?,
             store.clashes(network).await?,
             store.now().await?,
         ))

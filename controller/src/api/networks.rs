@@ -9,13 +9,13 @@ use tombolo_domain::{
     command::Command,
     settings::{Settings, V4Plan},
 };
-use tombolo_proto::api::{Network, NetworkPatch, NewNetwork, Page};
+use tombolo_proto::api::{Network, NetworkPatch, NetworkSummary, NewNetwork, Page, Role};
 
 use super::{
     ApiState, Problem,
     etag::{self, IfMatch},
     extract::{Json, Paging, Params},
-    views,
+    members, views,
 };
 use crate::{
     auth::{Admin, Reader},
@@ -27,17 +27,22 @@ use crate::{
     responses((status = 200, body = Page<Network>)))]
 pub(super) async fn list(
     State(state): State<ApiState>,
-    _reader: Reader,
+    Reader(rights): Reader,
     paging: Paging,
 ) -> Result<axum::Json<Page<Network>>, Problem> {
-    let ids = state
-        .networks
-        .ids(paging.after_parsed()?, paging.fetch())
-        .await?;
     let mut items = Vec::new();
-    for id in ids {
-        if let Some(loaded) = state.networks.load(id).await? {
-            items.push(views::network(&loaded.network, &state.networks));
+    let mut after = paging.after_parsed()?;
+    // Those that the caller may not see make no page shorter.
+    while items.len() < paging.fetch() as usize {
+        let ids = state.networks.ids(after, paging.fetch()).await?;
+        let Some(last) = ids.last() else { break };
+        after = Some(*last);
+        for id in ids {
+            if rights.within(id) >= Role::Viewer
+                && let Some(loaded) = state.networks.load(id).await?
+            {
+                items.push(views::network(&loaded.network, &state.networks));
+            }
         }
     }
     Ok(paging.page(items, |network| network.id.to_string()))
@@ -87,6 +92,25 @@ pub(super) async fn show(
     let loaded = state.networks.get(views::network_id(&id)?).await?;
     let body = views::network(&loaded.network, &state.networks);
     Ok(etag::tagged(&etag::of(&body), &body))
+}
+
+/// Counts members and waiting requests.
+#[utoipa::path(get, operation_id = "summarize_network", path = "/api/v1/networks/{id}/summary", tag = "networks",
+    params(("id" = String, Path)), responses((status = 200, body = NetworkSummary)))]
+pub(super) async fn summary(
+    State(state): State<ApiState>,
+    _reader: Reader,
+    Params(id): Params<String>,
+) -> Result<axum::Json<NetworkSummary>, Problem> {
+    let loaded = state.networks.get(views::network_id(&id)?).await?;
+    let network = &loaded.network;
+    let online = members::online(&state, network).await?;
+    let count = |number: usize| number as u64;
+    Ok(axum::Json(NetworkSummary {
+        members: count(network.members().count()),
+        online: count(online),
+        waiting: count(network.requests().count()),
+    }))
 }
 
 /// Changes a network.

@@ -1,5 +1,7 @@
 //! Errors as problem documents (RFC 9457).
 
+use std::{borrow::Cow, time::Duration};
+
 use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
@@ -20,17 +22,47 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Problem {
     status: StatusCode,
-    kind: &'static str,
+    kind: Cow<'static, str>,
     detail: String,
 }
+
+/// What the names of problems begin with.
+const NAMESPACE: &str = "urn:tombolo:problem:";
 
 impl Problem {
     pub(crate) fn new(status: StatusCode, kind: &'static str, detail: impl Into<String>) -> Self {
         Self {
             status,
-            kind,
+            kind: kind.into(),
             detail: detail.into(),
         }
+    }
+
+    /// A problem that the API told of.
+    pub(crate) fn relayed(status: StatusCode, problem: api::Problem) -> Self {
+        let kind = problem.kind.trim_start_matches(NAMESPACE).to_owned();
+        Self {
+            status,
+            kind: kind.into(),
+            detail: problem.detail,
+        }
+    }
+
+    pub(crate) const fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// A form without the token of the session.
+    pub(crate) fn forged() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "forged-form",
+            "this form is too old or was not made for you: load the page again, with cookies allowed, and repeat",
+        )
     }
 
     pub(crate) fn not_found(detail: impl Into<String>) -> Self {
@@ -45,6 +77,10 @@ impl Problem {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail)
     }
 
+    pub(crate) fn conflict(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, "conflict", detail)
+    }
+
     pub(crate) fn unauthorized() -> Self {
         Self::new(
             StatusCode::UNAUTHORIZED,
@@ -57,7 +93,16 @@ impl Problem {
         Self::new(
             StatusCode::FORBIDDEN,
             "forbidden",
-            "this token may only read: use one with the scope \"admin\"",
+            "you may not do this: use a token with the scope \"admin\", or ask an administrator for a higher role",
+        )
+    }
+
+    pub(crate) fn too_many_attempts(wait: Duration) -> Self {
+        let seconds = wait.as_secs() + 1;
+        Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too-many-attempts",
+            format!("too many wrong credentials from this address: try again in {seconds} s"),
         )
     }
 
@@ -89,7 +134,7 @@ impl Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let body = api::Problem {
-            kind: format!("urn:tombolo:problem:{}", self.kind),
+            kind: format!("{NAMESPACE}{}", self.kind),
             title: self.status.canonical_reason().unwrap_or("Error").to_owned(),
             status: self.status.as_u16(),
             detail: self.detail,
@@ -148,9 +193,7 @@ impl From<ChangeError> for Problem {
             ChangeError::Stale => {
                 Self::new(StatusCode::PRECONDITION_FAILED, "stale", error.to_string())
             }
-            ChangeError::NameTaken | ChangeError::Token => {
-                Self::new(StatusCode::CONFLICT, "conflict", error.to_string())
-            }
+            ChangeError::NameTaken | ChangeError::Token => Self::conflict(error.to_string()),
             ChangeError::NotAdmitted => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "not-admitted",

@@ -24,7 +24,7 @@ use super::{
     views,
 };
 use crate::{
-    auth::{Admin, Reader},
+    auth::{Operator, Reader},
     networks::{ChangeError, Wish},
 };
 
@@ -65,7 +65,7 @@ pub(super) async fn show(
     request_body = NewRoute, responses((status = 201, body = Route)))]
 pub(super) async fn add(
     State(state): State<ApiState>,
-    Admin(actor): Admin,
+    Operator(actor): Operator,
     Params(id): Params<String>,
     Json(new): Json<NewRoute>,
 ) -> Result<Response, Problem> {
@@ -107,7 +107,7 @@ pub(super) async fn add(
     responses((status = 200, body = Route)))]
 pub(super) async fn update(
     State(state): State<ApiState>,
-    Admin(actor): Admin,
+    Operator(actor): Operator,
     Params((id, route)): Params<(String, String)>,
     if_match: IfMatch,
     Json(patch): Json<RoutePatch>,
@@ -143,7 +143,7 @@ pub(super) async fn update(
     params(("id" = String, Path), ("route" = String, Path)), responses((status = 204)))]
 pub(super) async fn remove(
     State(state): State<ApiState>,
-    Admin(actor): Admin,
+    Operator(actor): Operator,
     Params((id, route)): Params<(String, String)>,
     if_match: IfMatch,
 ) -> Result<StatusCode, Problem> {

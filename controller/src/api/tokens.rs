@@ -66,11 +66,8 @@ pub(super) async fn create(
     match added {
         Ok(()) => {}
         Err(CommitError::NameTaken) => {
-            return Err(Problem::new(
-                StatusCode::CONFLICT,
-                "conflict",
-                format!("the name {name} belongs to another token: choose another"),
-            ));
+            let detail = format!("the name {name} belongs to another token: choose another");
+            return Err(Problem::conflict(detail));
         }
         Err(error) => return Err(error.into()),
     }

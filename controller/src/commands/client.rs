@@ -1,13 +1,18 @@
 //! The API as the verbs use it.
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use serde::{Serialize, de::DeserializeOwned};
 use tombolo_proto::{
     api::{Member, Network, Page, Problem, Route},
     id::NetworkId,
 };
-use ureq::{Agent, RequestBuilder, http::StatusCode, typestate::WithBody};
+use ureq::{
+    Agent, RequestBuilder,
+    http::StatusCode,
+    tls::{PemItem, RootCerts, TlsConfig},
+    typestate::WithBody,
+};
 
 use super::Failure;
 use crate::{
@@ -51,8 +56,10 @@ impl Client {
             .clone()
             .or_else(|| file.url.clone())
             .unwrap_or_else(|| DEFAULT_URL.to_owned());
+        let trusted = global.tls_ca.as_deref().or(file.tls_ca.as_deref());
         let config = Agent::config_builder()
             .http_status_as_error(false)
+            .tls_config(tls_config(trusted)?)
             .timeout_global(Some(TIMEOUT))
             .build();
         Ok(Self {
@@ -247,4 +254,26 @@ impl Client {
 /// Path of a network.
 pub(super) fn network_path(id: NetworkId) -> String {
     format!("/networks/{id}")
+}
+
+/// Which certificates count: those of the public authorities, or those in the file.
+fn tls_config(trusted: Option<&Path>) -> Result<TlsConfig, Failure> {
+    let Some(path) = trusted else {
+        return Ok(TlsConfig::default());
+    };
+    let wrong = |cause: &dyn std::fmt::Display| {
+        let path = path.display();
+        Failure::Usage(format!(
+            "cannot read the certificates {path}: {cause}; check --tls-ca"
+        ))
+    };
+    let text = std::fs::read(path).map_err(|cause| wrong(&cause))?;
+    let mut roots = Vec::new();
+    for item in ureq::tls::parse_pem(&text) {
+        if let PemItem::Certificate(certificate) = item.map_err(|cause| wrong(&cause))? {
+            roots.push(certificate);
+        }
+    }
+    let roots = RootCerts::Specific(Arc::new(roots));
+    Ok(TlsConfig::builder().root_certs(roots).build())
 }

@@ -6,10 +6,10 @@ use anyhow::Context as _;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::Failure;
+use super::{Failure, output};
 use crate::{
     cli::{Global, Serve},
-    config::{Config, ConfigError, DEFAULT_STATE_DIR, File},
+    config::{Config, ConfigError, DEFAULT_STATE_DIR, File, TlsFiles},
     controller::Controller,
     state_dir, telemetry,
 };
@@ -41,9 +41,16 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         relay = %controller.relay(),
         advertise = ?controller.endpoints(),
         admin_token = %token_path.display(),
+        panel = %controller.panel(),
         admitted = controller.is_admitted(),
         "controller is ready"
     );
+    // To whoever started it, and not by way of the log's format.
+    if let Some(link) = controller.setup_link() {
+        output::print(&format!(
+            "Set up the panel (once, within a day, before anybody else does): {link}"
+        ));
+    }
     // Without a service manager there is nobody to tell.
     let _ = sd_notify::notify(&[NotifyState::Ready]);
     tokio::select! {
@@ -74,6 +81,17 @@ fn merge(global: &Global, flags: &Serve, file: File) -> Result<Config, ConfigErr
     } else {
         flags.advertise.clone()
     };
+    let certificate = flags.tls_cert.clone().or(file.tls_cert);
+    let tls = match (certificate, flags.tls_key.clone().or(file.tls_key)) {
+        (Some(certificate), Some(key)) => Some(TlsFiles { certificate, key }),
+        (None, None) => None,
+        (Some(_), None) | (None, Some(_)) => return Err(ConfigError::HalfTls),
+    };
+    let http_hosts = if flags.http_host.is_empty() {
+        file.http_host.unwrap_or_default()
+    } else {
+        flags.http_host.clone()
+    };
     Ok(Config {
         store,
         http: flags.http.or(file.http).unwrap_or(defaults.http),
@@ -81,6 +99,8 @@ fn merge(global: &Global, flags: &Serve, file: File) -> Result<Config, ConfigErr
         relay: flags.relay.or(file.relay).unwrap_or(defaults.relay),
         advertise,
         insecure_http: flags.insecure_http || file.insecure_http.unwrap_or(false),
+        tls,
+        http_hosts,
         ..defaults
     })
 }

@@ -85,7 +85,8 @@ impl Drop for Ticket {
     }
 }
 
-fn block(source: IpAddr) -> IpAddr {
+/// What counts as one source: an IPv4 address or an IPv6 /64.
+pub(crate) fn block(source: IpAddr) -> IpAddr {
     match source.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),
         IpAddr::V6(address) => {

@@ -17,6 +17,8 @@ use super::{Store, StoreError, StoreUrl, audit, rows, violates, writing};
 pub enum Actor {
     /// Somebody with this API token.
     Token(String),
+    /// The user with this name.
+    User(String),
     /// A node, by itself.
     Node(NodeId),
     /// The controller's own upkeep.
@@ -27,6 +29,7 @@ impl fmt::Display for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Token(id) => write!(f, "token {id}"),
+            Self::User(name) => write!(f, "user {name}"),
             Self::Node(node) => write!(f, "node {node}"),
             Self::Controller => f.write_str("controller"),
         }

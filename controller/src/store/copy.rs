@@ -15,7 +15,8 @@ enum Kind {
 
 use Kind::{Bytes, Number, Text};
 
-/// A table and its columns. Tables that others refer to come first.
+/// A table and its columns. Tables that others refer to come first. Sessions and the setup link are of the moment and
+/// stay behind.
 struct Table {
     name: &'static str,
     columns: &'static [(&'static str, Kind)],
@@ -41,6 +42,8 @@ const TABLES: &[Table] = &[
     Table { name: "presence", columns: &[("identity", Bytes), ("software", Text), ("last_seen", Number), ("home", Bytes)] },
     Table { name: "join_tokens", columns: &[("id", Text), ("network", Text), ("hash", Bytes), ("uses_left", Number), ("created_at", Number), ("expires_at", Number)] },
     Table { name: "api_tokens", columns: &[("id", Text), ("name", Text), ("hash", Bytes), ("scopes", Text), ("created_at", Number), ("expires_at", Number)] },
+    Table { name: "users", columns: &[("id", Text), ("name", Text), ("name_key", Text), ("password", Text), ("role", Text), ("created_at", Number)] },
+    Table { name: "user_roles", columns: &[("user_id", Text), ("network", Text), ("role", Text)] },
     Table { name: "audit", columns: &[("id", Number), ("at", Number), ("actor", Text), ("action", Text), ("network", Text), ("subject", Text)] },
 ];
 

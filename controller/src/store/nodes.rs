@@ -1,9 +1,15 @@
 //! What nodes report of themselves: software, presence, clashes.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::RangeInclusive,
+};
 
 use sqlx::Row as _;
-use tombolo_proto::{id::NetworkId, key::IdentityKey};
+use tombolo_proto::{
+    id::{NetworkId, NodeId},
+    key::IdentityKey,
+};
 
 use super::{Store, StoreError, rows};
 
@@ -14,8 +20,8 @@ pub struct Presence {
     pub software: String,
     /// When.
     pub last_seen: u64,
-    /// Whether it is connected to a replica that runs.
-    pub is_connected: bool,
+    /// Whether it is connected to a replica that runs, other than the one that asks.
+    pub is_elsewhere: bool,
 }
 
 impl Store {
@@ -55,20 +61,27 @@ impl Store {
         Ok(())
     }
 
-    /// Presence of every member and waiting node of a network.
+    /// Presence of the members and waiting nodes of a network from one node address to another. Who is connected to the
+    /// replica that asks is what it knows itself, and sooner.
     pub async fn presence(
         &self,
         network: NetworkId,
+        nodes: &RangeInclusive<NodeId>,
+        here: &IdentityKey,
     ) -> Result<BTreeMap<IdentityKey, Presence>, StoreError> {
         let found = sqlx::query(
             "SELECT presence.identity, presence.software, presence.last_seen, replicas.key AS home
              FROM presence
              LEFT JOIN replicas ON replicas.key = presence.home AND replicas.last_seen > unixepoch() - 30
+                 AND replicas.key <> $4
              WHERE presence.identity IN (
-                 SELECT identity FROM members WHERE network = $1
-                 UNION SELECT identity FROM requests WHERE network = $1)",
+                 SELECT identity FROM members WHERE network = $1 AND node BETWEEN $2 AND $3
+                 UNION SELECT identity FROM requests WHERE network = $1 AND node BETWEEN $2 AND $3)",
         )
         .bind(rows::key(&network))
+        .bind(rows::key(nodes.start()))
+        .bind(rows::key(nodes.end()))
+        .bind(&here.0[..])
         .fetch_all(&mut *self.connection().await?)
         .await?;
         found
@@ -77,11 +90,31 @@ impl Store {
                 let presence = Presence {
                     software: rows::text(row, "software")?,
                     last_seen: rows::number(row, "last_seen")?,
-                    is_connected: row.try_get::<Option<Vec<u8>>, _>("home")?.is_some(),
+                    is_elsewhere: row.try_get::<Option<Vec<u8>>, _>("home")?.is_some(),
                 };
                 Ok((IdentityKey(rows::bytes32(row, "identity")?), presence))
             })
             .collect()
+    }
+
+    /// Members of a network that are connected to a replica that runs, other than this one.
+    pub async fn connected_elsewhere(
+        &self,
+        network: NetworkId,
+        here: &IdentityKey,
+    ) -> Result<BTreeSet<IdentityKey>, StoreError> {
+        let found = sqlx::query(
+            "SELECT members.identity FROM members
+             JOIN presence ON presence.identity = members.identity
+             JOIN replicas ON replicas.key = presence.home AND replicas.last_seen > unixepoch() - 30
+             WHERE members.network = $1 AND presence.home <> $2",
+        )
+        .bind(rows::key(&network))
+        .bind(&here.0[..])
+        .fetch_all(&mut *self.connection().await?)
+        .await?;
+        let identity = |row| Ok(IdentityKey(rows::bytes32(row, "identity")?));
+        found.iter().map(identity).collect()
     }
 
     /// Forgets nodes that are in no network and were not seen for a month.

@@ -11,6 +11,7 @@ use tombolo_domain::{
     settings::{MemberRoutes, Settings, V4Plan},
 };
 use tombolo_proto::{
+    api::Role,
     config::RouteMode,
     id::{Mtu, Revision, UnixSeconds},
     key::{IdentityKey, TransportKey},
@@ -119,6 +120,26 @@ const ROUTE_STATES: [(RouteState, &str); 3] = [
     (RouteState::Pending, "pending"),
     (RouteState::Suspended, "suspended"),
 ];
+
+const ROLES: [(Role, &str); 4] = [
+    (Role::None, "none"),
+    (Role::Viewer, "viewer"),
+    (Role::Operator, "operator"),
+    (Role::Admin, "admin"),
+];
+
+pub(super) const fn role(role: Role) -> &'static str {
+    match role {
+        Role::None => "none",
+        Role::Viewer => "viewer",
+        Role::Operator => "operator",
+        Role::Admin => "admin",
+    }
+}
+
+pub(super) fn role_of(row: &AnyRow) -> Result<Role, StoreError> {
+    one_of(row, "role", &ROLES)
+}
 
 pub(super) const fn member_state(state: MemberState) -> &'static str {
     match state {

@@ -9,13 +9,17 @@ mod api;
 mod bad_input;
 mod control;
 mod http;
+mod https;
 mod lists;
 mod node;
+mod panel;
 mod rendezvous;
 mod restart;
 mod rig;
+mod sessions;
 mod start;
 mod verbs;
+mod visitor;
 
 /// Where the controllers of this program keep what they know.
 const STORE: rig::Store = rig::Store::Sqlite;

@@ -15,8 +15,11 @@ mod control;
 mod http;
 mod lists;
 mod node;
+mod panel;
 mod restart;
 mod rig;
+mod sessions;
+mod visitor;
 
 /// Where the controllers of this program keep what they know.
 const STORE: rig::Store = rig::Store::Postgres;

@@ -145,7 +145,7 @@ async fn tokens_of_both_kinds() {
     let file = rig.state.path().join("ci.token");
     std::fs::write(&file, token["token"].as_str().expect("a token")).expect("a file");
     let as_reader = format!("network create x --token-file {}", file.display());
-    verbs.fails(&as_reader, 5, "may only read").await;
+    verbs.fails(&as_reader, 5, "higher role").await;
     let id = token["id"].as_str().expect("an id");
     assert_eq!(verbs.run(&format!("token rm {id}")).await.code, Some(0));
     let as_nobody = format!("network ls --token-file {}", file.display());

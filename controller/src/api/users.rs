@@ -1,0 +1,133 @@
+//! `/api/v1/users`
+
+use axum::{
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse as _, Response},
+};
+use tombolo_domain::name::Name;
+use tombolo_proto::api::{NewUser, Page, User, UserPatch};
+
+use super::{
+    ApiState, Problem,
+    extract::{Json, Paging, Params},
+};
+use crate::{
+    auth::{Admin, PasswordError},
+    store::{Changed, CommitError, FreshUser, UserChange},
+    token,
+};
+
+/// Lists users.
+#[utoipa::path(get, operation_id = "list_users", path = "/api/v1/users", tag = "users", params(Paging),
+    responses((status = 200, body = Page<User>)))]
+pub(super) async fn list(
+    State(state): State<ApiState>,
+    _admin: Admin,
+    paging: Paging,
+) -> Result<axum::Json<Page<User>>, Problem> {
+    let items = state.store.users(paging.after(), paging.fetch()).await?;
+    Ok(paging.page(items, |user| user.id.clone()))
+}
+
+/// Creates a user.
+#[utoipa::path(post, operation_id = "create_user", path = "/api/v1/users", tag = "users", request_body = NewUser,
+    responses((status = 201, body = User)))]
+pub(super) async fn create(
+    State(state): State<ApiState>,
+    Admin(actor): Admin,
+    Json(new): Json<NewUser>,
+) -> Result<Response, Problem> {
+    let name: Name = new.name.parse()?;
+    let id = token::id();
+    let password = state
+        .gate
+        .passwords
+        .hash(name.as_str(), &new.password)
+        .await?;
+    let fresh = FreshUser {
+        id: &id,
+        name: &name,
+        password: &password,
+        role: new.role,
+        networks: &new.networks,
+    };
+    match state.store.add_user(&fresh, &actor).await {
+        Ok(()) => {}
+        Err(CommitError::NameTaken) => {
+            let detail = format!("the name {name} belongs to another user: choose another");
+            return Err(Problem::conflict(detail));
+        }
+        Err(error) => return Err(error.into()),
+    }
+    let user = state.store.user(&id).await?.ok_or_else(unknown)?;
+    Ok((StatusCode::CREATED, axum::Json(user)).into_response())
+}
+
+/// Shows a user.
+#[utoipa::path(get, operation_id = "show_user", path = "/api/v1/users/{user}", tag = "users", params(("user" = String, Path)),
+    responses((status = 200, body = User)))]
+pub(super) async fn show(
+    State(state): State<ApiState>,
+    _admin: Admin,
+    Params(id): Params<String>,
+) -> Result<axum::Json<User>, Problem> {
+    let user = state.store.user(&id).await?.ok_or_else(unknown)?;
+    Ok(axum::Json(user))
+}
+
+/// Changes a user's roles or password. A new password ends every session of the user.
+#[utoipa::path(patch, operation_id = "update_user", path = "/api/v1/users/{user}", tag = "users", params(("user" = String, Path)),
+    request_body = UserPatch, responses((status = 200, body = User)))]
+pub(super) async fn update(
+    State(state): State<ApiState>,
+    Admin(actor): Admin,
+    Params(id): Params<String>,
+    Json(patch): Json<UserPatch>,
+) -> Result<axum::Json<User>, Problem> {
+    let before = state.store.user(&id).await?.ok_or_else(unknown)?;
+    let password = match &patch.password {
+        Some(password) => Some(state.gate.passwords.hash(&before.name, password).await?),
+        None => None,
+    };
+    let change = UserChange {
+        password: password.as_deref(),
+        role: patch.role,
+        networks: patch.networks.as_ref(),
+    };
+    done(state.store.change_user(&id, &change, &actor).await?)?;
+    let user = state.store.user(&id).await?.ok_or_else(unknown)?;
+    Ok(axum::Json(user))
+}
+
+/// Deletes a user and ends every session.
+#[utoipa::path(delete, operation_id = "delete_user", path = "/api/v1/users/{user}", tag = "users", params(("user" = String, Path)),
+    responses((status = 204)))]
+pub(super) async fn remove(
+    State(state): State<ApiState>,
+    Admin(actor): Admin,
+    Params(id): Params<String>,
+) -> Result<StatusCode, Problem> {
+    done(state.store.remove_user(&id, &actor).await?)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn done(changed: Changed) -> Result<(), Problem> {
+    match changed {
+        Changed::Done => Ok(()),
+        Changed::Unknown => Err(unknown()),
+        Changed::LastAdmin => Err(Problem::conflict(
+            "this is the last user who may do everything: give another one the role admin first",
+        )),
+    }
+}
+
+fn unknown() -> Problem {
+    Problem::not_found("there is no such user: list users to see their ids")
+}
+
+impl From<PasswordError> for Problem {
+    fn from(error: PasswordError) -> Self {
+        Self::invalid(error.to_string())
+    }
+}

@@ -1,0 +1,165 @@
+//! The management panel: pages rendered here, that work without scripts. It is a client of the web API, in the same
+//! process, and can do nothing that the API cannot.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`entrance`] | setting up, signing in and out |
+//! | [`visit`] | who asks, in which language, and whether a form is really theirs |
+//! | [`client`] | the web API, asked in the name of the user |
+//! | [`layout`] | what every page has |
+//! | [`texts`] | every text, in every language |
+//! | [`networks`], [`network`], [`members`], [`routes`], [`join_tokens`] | the pages |
+//! | [`live`] | changes, as they happen |
+//! | [`assets`] | style sheet and script |
+
+use axum::{
+    Router,
+    extract::{Request, State},
+    http::{HeaderName, HeaderValue, StatusCode, Uri, header},
+    middleware::{self, Next},
+    response::{IntoResponse as _, Redirect, Response},
+    routing::get,
+};
+
+mod assets;
+mod client;
+mod cookies;
+mod entrance;
+mod join_tokens;
+mod layout;
+mod live;
+mod members;
+mod network;
+mod networks;
+mod qr;
+mod routes;
+mod texts;
+mod visit;
+
+use crate::api::{ApiState, Problem};
+
+/// What the pages work with.
+#[derive(Debug, Clone)]
+struct Panel {
+    state: ApiState,
+    /// The web API behind its check of credentials.
+    api: Router,
+}
+
+/// The pages. `api` is the web API behind its check of credentials.
+pub(crate) fn router(state: ApiState, api: Router) -> Router<ApiState> {
+    let panel = Panel { state, api };
+    Router::new()
+        .route("/", get(networks::list))
+        .route("/networks", get(elsewhere).post(networks::create))
+        .route("/networks/{id}", get(network::show))
+        .route(
+            "/networks/{id}/settings",
+            get(elsewhere).post(network::configure),
+        )
+        .route(
+            "/networks/{id}/remove",
+            get(elsewhere).post(network::remove),
+        )
+        .route(
+            "/networks/{id}/members",
+            get(elsewhere).post(members::decide_many),
+        )
+        .route(
+            "/networks/{id}/members/{node}",
+            get(members::show).post(members::update),
+        )
+        .route(
+            "/networks/{id}/members/{node}/authorized",
+            get(elsewhere).post(members::decide),
+        )
+        .route(
+            "/networks/{id}/members/{node}/remove",
+            get(elsewhere).post(members::remove),
+        )
+        .route("/networks/{id}/routes", get(elsewhere).post(routes::add))
+        .route(
+            "/networks/{id}/routes/{route}/approve",
+            get(elsewhere).post(routes::approve),
+        )
+        .route(
+            "/networks/{id}/routes/{route}/remove",
+            get(elsewhere).post(routes::remove),
+        )
+        .route(
+            "/networks/{id}/join-tokens",
+            get(elsewhere).post(join_tokens::create),
+        )
+        .route(
+            "/networks/{id}/join-tokens/{token}/remove",
+            get(elsewhere).post(join_tokens::remove),
+        )
+        .route("/live", get(live::stream))
+        .route("/setup", get(entrance::setup_form).post(entrance::set_up))
+        .route(
+            "/sign-in",
+            get(entrance::sign_in_form).post(entrance::sign_in),
+        )
+        .route("/sign-out", get(elsewhere).post(entrance::sign_out))
+        .route("/language/{language}", get(visit::choose_language))
+        .layer(middleware::from_fn_with_state(panel.clone(), protect))
+        .route(assets::STYLE, get(assets::style))
+        .route(assets::SCRIPT, get(assets::script))
+        .route(assets::ICON, get(assets::icon))
+        .with_state(panel)
+}
+
+/// Forms are sent here, and a page that was answered with may be asked for again: the one that holds the form is meant.
+async fn elsewhere(uri: Uri) -> Redirect {
+    let mut words = uri.path().split('/').skip(1);
+    let page = match (words.next(), words.next(), words.next(), words.next()) {
+        (Some("networks"), Some(id), Some("members"), Some(node)) => {
+            format!("/networks/{id}/members/{node}")
+        }
+        (Some("networks"), Some(id), ..) => format!("/networks/{id}"),
+        _ => "/".to_owned(),
+    };
+    std::future::ready(Redirect::to(&page)).await
+}
+
+/// Nothing from elsewhere, nothing inline, and nobody else's name for this host.
+async fn protect(State(panel): State<Panel>, request: Request, next: Next) -> Response {
+    const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; \
+                          form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+    const HEADERS: [(HeaderName, &str); 4] = [
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        // With less, browsers no longer say where a form comes from.
+        (header::REFERRER_POLICY, "same-origin"),
+        (
+            HeaderName::from_static("cross-origin-opener-policy"),
+            "same-origin",
+        ),
+        (
+            HeaderName::from_static("permissions-policy"),
+            "camera=(), geolocation=(), microphone=()",
+        ),
+    ];
+    if let Err(problem) = check_host(&panel, &request) {
+        return problem.into_response();
+    }
+    let mut response = next.run(request).await;
+    for (name, value) in HEADERS {
+        response
+            .headers_mut()
+            .insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+fn check_host(panel: &Panel, request: &Request) -> Result<(), Problem> {
+    let host = visit::host(request.headers(), request.uri());
+    let is_certified = visit::peer(request.extensions()).is_some_and(|peer| peer.encrypted);
+    if is_certified || panel.state.gate.hosts.admit(&host) {
+        return Ok(());
+    }
+    Err(Problem::new(
+        StatusCode::MISDIRECTED_REQUEST,
+        "unknown-host",
+        "this controller does not know the name you reach it by: start it with --http-host NAME, or use its address",
+    ))
+}

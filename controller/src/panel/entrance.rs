@@ -1,0 +1,267 @@
+//! Setting up, signing in and out.
+
+use axum::{
+    extract::{Query, State},
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse as _, Redirect, Response},
+};
+use maud::{Markup, html};
+use serde::Deserialize;
+use tombolo_domain::name::Name;
+use tombolo_proto::api::Role;
+
+use super::{
+    Panel,
+    cookies::Cookie,
+    layout::{self, Notice},
+    visit::{self, Action, Application, Visitor},
+};
+use crate::{
+    api::Problem,
+    store::{CommitError, FreshUser, SESSION_SECONDS, StoredUser},
+    token,
+};
+
+/// A form before a session is good for an hour.
+const FORM_SECONDS: u64 = 3600;
+
+/// `?code=` of the setup link.
+#[derive(Debug, Deserialize)]
+pub(super) struct Setup {
+    #[serde(default)]
+    code: String,
+}
+
+/// The form that the setup link leads to.
+pub(super) async fn setup_form(
+    State(panel): State<Panel>,
+    visitor: Visitor,
+    Query(Setup { code }): Query<Setup>,
+) -> Response {
+    let works = match token::claim(&code) {
+        Some(claim) => panel.state.store.setup_link_works(&claim.hash).await,
+        None => Ok(false),
+    };
+    match works {
+        Ok(true) => setup_page(&visitor, StatusCode::OK, &code, "", None),
+        Ok(false) => spent(&visitor),
+        Err(error) => layout::failure(&visitor, &error.into()),
+    }
+}
+
+/// Makes the first user and signs them in.
+pub(super) async fn set_up(State(panel): State<Panel>, form: Application) -> Response {
+    let (visitor, fields) = (&form.visitor, &form.fields);
+    let attempts = &panel.state.gate.attempts;
+    if let Err(wait) = attempts.check(form.source) {
+        return layout::failure(visitor, &Problem::too_many_attempts(wait));
+    }
+    let (code, name) = (fields.get("code"), fields.get("name").trim());
+    let again = |problem: &Problem| {
+        let notice = Notice::from(problem);
+        setup_page(visitor, problem.status(), code, name, Some(&notice))
+    };
+    let Some(claim) = token::claim(code) else {
+        attempts.failed(form.source);
+        return spent(visitor);
+    };
+    if fields.get("password") != fields.get("again") {
+        return again(&Problem::invalid(visitor.texts().passwords_differ));
+    }
+    let known: Name = match name.parse() {
+        Ok(name) => name,
+        Err(error) => return again(&Problem::from(error)),
+    };
+    let hashed = panel
+        .state
+        .gate
+        .passwords
+        .hash(name, fields.get("password"));
+    let password = match hashed.await {
+        Ok(password) => password,
+        Err(error) => return again(&error.into()),
+    };
+    let id = token::id();
+    let fresh = FreshUser {
+        id: &id,
+        name: &known,
+        password: &password,
+        role: Role::Admin,
+        networks: &std::collections::BTreeMap::new(),
+    };
+    match panel.state.store.set_up(&claim.hash, &fresh).await {
+        Ok(true) => begin(&panel, visitor, &id).await,
+        Ok(false) => {
+            attempts.failed(form.source);
+            spent(visitor)
+        }
+        Err(CommitError::Store(error)) => layout::failure(visitor, &error.into()),
+        Err(error) => again(&error.into()),
+    }
+}
+
+fn spent(visitor: &Visitor) -> Response {
+    let texts = visitor.texts();
+    let notice = Notice::Failed(texts.setup_link_spent.to_owned());
+    let content = html! {
+        h1 { (texts.set_up) }
+        p { a href="/sign-in" { (texts.sign_in) } }
+    };
+    layout::open_page(
+        visitor,
+        StatusCode::GONE,
+        texts.set_up,
+        Some(&notice),
+        &content,
+    )
+}
+
+fn setup_page(
+    visitor: &Visitor,
+    status: StatusCode,
+    code: &str,
+    name: &str,
+    notice: Option<&Notice>,
+) -> Response {
+    let texts = visitor.texts();
+    with_form(visitor, |csrf| {
+        let content = html! {
+            section.card.narrow {
+                h1 { (texts.set_up) }
+                p { (texts.set_up_lead) }
+                form.stack method="post" action="/setup" data-plain {
+                    (csrf)
+                    input type="hidden" name="code" value=(code);
+                    (name_field(visitor, name))
+                    label for="password" { (texts.password) }
+                    input #password type="password" name="password" autocomplete="new-password" minlength="10" maxlength="256"
+                        aria-describedby="password-rule" required;
+                    small #password-rule { (texts.password_rule) }
+                    label for="again" { (texts.password_again) }
+                    input #again type="password" name="again" autocomplete="new-password" required;
+                    button type="submit" { (texts.create_admin) }
+                }
+            }
+        };
+        layout::open_page(visitor, status, texts.set_up, notice, &content)
+    })
+}
+
+/// The form to sign in.
+pub(super) async fn sign_in_form(
+    State(panel): State<Panel>,
+    headers: HeaderMap,
+    visitor: Visitor,
+) -> Response {
+    let session = Cookie::Session.get(&headers, visitor.encrypted);
+    if let Some(session) = session.and_then(token::claim)
+        && let Ok(Some(_)) = panel.state.store.live_session(&session).await
+    {
+        return Redirect::to("/").into_response();
+    }
+    sign_in_page(&visitor, StatusCode::OK, "", None)
+}
+
+/// Checks a password and begins a session.
+pub(super) async fn sign_in(State(panel): State<Panel>, form: Application) -> Response {
+    let (visitor, fields) = (&form.visitor, &form.fields);
+    let gate = &panel.state.gate;
+    let name = fields.get("name").trim();
+    let again = |problem: &Problem| {
+        let notice = Notice::from(problem);
+        sign_in_page(visitor, problem.status(), name, Some(&notice))
+    };
+    if let Err(wait) = gate.attempts.check(form.source) {
+        return again(&Problem::too_many_attempts(wait));
+    }
+    let found: Option<StoredUser> = match name.parse() {
+        Ok(name) => match panel.state.store.user_to_check(&name).await {
+            Ok(found) => found,
+            Err(error) => return again(&error.into()),
+        },
+        Err(_) => None,
+    };
+    // Counted before the result is known: many at once are as many as one after another.
+    gate.attempts.failed(form.source);
+    let (hash, user) = found.map(|found| (found.password, found.user)).unzip();
+    let is_right = gate.passwords.verify(fields.get("password"), hash).await;
+    match user {
+        Some(user) if is_right => {
+            gate.attempts.succeeded(form.source);
+            begin(&panel, visitor, &user.id).await
+        }
+        _ => again(&Problem::new(
+            StatusCode::UNAUTHORIZED,
+            "unauthorized",
+            visitor.texts().sign_in_failed,
+        )),
+    }
+}
+
+fn sign_in_page(
+    visitor: &Visitor,
+    status: StatusCode,
+    name: &str,
+    notice: Option<&Notice>,
+) -> Response {
+    let texts = visitor.texts();
+    with_form(visitor, |csrf| {
+        let content = html! {
+            section.card.narrow {
+                h1 { (texts.sign_in) }
+                form.stack method="post" action="/sign-in" data-plain {
+                    (csrf)
+                    (name_field(visitor, name))
+                    label for="password" { (texts.password) }
+                    input #password type="password" name="password" autocomplete="current-password" required;
+                    button type="submit" { (texts.sign_in) }
+                }
+                p { small { (texts.no_user_yet) } }
+            }
+        };
+        layout::open_page(visitor, status, texts.sign_in, notice, &content)
+    })
+}
+
+fn name_field(visitor: &Visitor, name: &str) -> Markup {
+    html! {
+        label for="name" { (visitor.texts().user_name) }
+        input #name type="text" name="name" value=(name) autocomplete="username" autocapitalize="none" spellcheck="false" maxlength="63" required;
+    }
+}
+
+/// Ends the session, here and in the store.
+pub(super) async fn sign_out(State(panel): State<Panel>, action: Action) -> Response {
+    let by = action.by;
+    if let Err(error) = panel.state.store.remove_session(&by.session).await {
+        return layout::failure(&by.visitor, &error.into());
+    }
+    let gone = Cookie::Session.remove(by.visitor.encrypted);
+    ([(header::SET_COOKIE, gone)], Redirect::to("/sign-in")).into_response()
+}
+
+/// A page with a form that is tied to a fresh cookie.
+fn with_form(visitor: &Visitor, page: impl FnOnce(Markup) -> Response) -> Response {
+    let secret = token::mint().token;
+    let csrf = visit::csrf(&secret);
+    let mut response = page(html! { input type="hidden" name="csrf" value=(csrf); });
+    let cookie = Cookie::Form.set(&secret, FORM_SECONDS, visitor.encrypted);
+    response.headers_mut().append(header::SET_COOKIE, cookie);
+    response
+}
+
+/// A session is always new: whatever cookie the browser had before means nothing.
+async fn begin(panel: &Panel, visitor: &Visitor, user: &str) -> Response {
+    let minted = token::mint();
+    if let Err(error) = panel.state.store.add_session(&minted.claim(), user).await {
+        return layout::failure(visitor, &error.into());
+    }
+    let mut response = Redirect::to("/").into_response();
+    for cookie in [
+        Cookie::Session.set(&minted.token, SESSION_SECONDS, visitor.encrypted),
+        Cookie::Form.remove(visitor.encrypted),
+    ] {
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
+    response
+}

@@ -1,0 +1,231 @@
+//! What every page has: the frame, messages, and the parts that pages are made of.
+
+use axum::{
+    http::{HeaderValue, StatusCode, header},
+    response::{Html, IntoResponse as _, Redirect, Response},
+};
+use data_encoding::BASE64URL_NOPAD;
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+use tombolo_proto::api::Role;
+
+use super::{
+    assets,
+    cookies::Cookie,
+    visit::{SignedIn, Visitor},
+};
+use crate::api::Problem;
+
+/// A message has this long to be shown.
+const NOTICE_SECONDS: u64 = 60;
+/// Longest message that goes by way of a cookie, in characters.
+const MAX_NOTICE: usize = 256;
+
+/// What came of an action.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Notice {
+    Done(String),
+    Failed(String),
+    /// Something that is shown this once.
+    Secret {
+        text: &'static str,
+        secret: String,
+    },
+}
+
+impl Notice {
+    /// What was done, from the value of a cookie.
+    pub(super) fn decode(value: &str) -> Option<Self> {
+        let bytes = BASE64URL_NOPAD.decode(value.as_bytes()).ok()?;
+        String::from_utf8(bytes).ok().map(Self::Done)
+    }
+
+    fn markup(&self, visitor: &Visitor) -> Markup {
+        match self {
+            Self::Done(text) => html! { p.notice.done { (text) } },
+            Self::Failed(text) => {
+                html! { p.notice.failed { strong { (visitor.texts().problem) ": " } (text) } }
+            }
+            Self::Secret { text, secret } => {
+                html! { div.notice.done { (text) (copyable(visitor, "secret", secret)) } }
+            }
+        }
+    }
+}
+
+impl From<&Problem> for Notice {
+    fn from(problem: &Problem) -> Self {
+        Self::Failed(problem.detail().to_owned())
+    }
+}
+
+/// A page of somebody who is not signed in.
+pub(super) fn open_page(
+    visitor: &Visitor,
+    status: StatusCode,
+    title: &str,
+    notice: Option<&Notice>,
+    content: &Markup,
+) -> Response {
+    frame(visitor, None, status, title, notice, content)
+}
+
+/// A page of a user. `notice` wins over what the page before wanted to be said.
+pub(super) fn page(
+    by: &SignedIn,
+    status: StatusCode,
+    title: &str,
+    notice: Option<&Notice>,
+    content: &Markup,
+) -> Response {
+    let notice = notice.or(by.visitor.notice.as_ref());
+    frame(&by.visitor, Some(by), status, title, notice, content)
+}
+
+/// A page that only tells a failure.
+pub(super) fn failure(visitor: &Visitor, problem: &Problem) -> Response {
+    let texts = visitor.texts();
+    let content = html! {
+        h1 { (texts.problem) }
+        p { a href="/" { (texts.back) } }
+    };
+    let notice = Notice::from(problem);
+    open_page(
+        visitor,
+        problem.status(),
+        texts.problem,
+        Some(&notice),
+        &content,
+    )
+}
+
+/// Goes on to another page, which tells what was done.
+pub(super) fn go(by: &SignedIn, path: &str, done: String) -> Response {
+    let short: String = done.chars().take(MAX_NOTICE).collect();
+    let value = BASE64URL_NOPAD.encode(short.as_bytes());
+    let notice = Cookie::Notice.set(&value, NOTICE_SECONDS, by.visitor.encrypted);
+    ([(header::SET_COOKIE, notice)], Redirect::to(path)).into_response()
+}
+
+fn frame(
+    visitor: &Visitor,
+    by: Option<&SignedIn>,
+    status: StatusCode,
+    title: &str,
+    notice: Option<&Notice>,
+    content: &Markup,
+) -> Response {
+    let texts = visitor.texts();
+    let other = visitor.language.other();
+    // Who sees nothing has nothing to watch.
+    let watches = by.is_some_and(|by| by.api.caller().rights.anywhere() > Role::None);
+    let language_address = format!("/language/{}?back={}", other.tag(), encoded(&visitor.path));
+    let markup = html! {
+        (DOCTYPE)
+        html lang=(visitor.language.tag()) {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { (title) " · Tombolo" }
+                link rel="icon" type="image/svg+xml" href=(assets::ICON);
+                link rel="stylesheet" href=(assets::style_address());
+                script src=(assets::script_address()) defer {}
+            }
+            body data-live=[watches.then_some("/live")] {
+                a.skip href="#main" { (texts.skip) }
+                header.bar {
+                    a.brand href="/" { (PreEscaped(assets::LOGO)) span { "Tombolo" } }
+                    nav {
+                        @if let Some(by) = by {
+                            span.who { span.hidden { (texts.signed_in_as) " " } (by.user.name) }
+                            form method="post" action="/sign-out" {
+                                (csrf(by))
+                                button.quiet type="submit" { (texts.sign_out) }
+                            }
+                        }
+                        a.quiet href=(language_address) lang=(other.tag()) hreflang=(other.tag()) { (texts.switch_language) }
+                    }
+                }
+                div #notice role="status" aria-live="polite" {
+                    @if by.is_some_and(|by| by.stale) {
+                        p.notice.failed { (texts.stale) }
+                    }
+                    @if let Some(notice) = notice { (notice.markup(visitor)) }
+                }
+                main #main tabindex="-1" { (content) }
+            }
+        }
+    };
+    let mut response = (status, Html(markup.into_string())).into_response();
+    if visitor.notice.is_some() {
+        let spent = Cookie::Notice.remove(visitor.encrypted);
+        response.headers_mut().append(header::SET_COOKIE, spent);
+    }
+    let vary = HeaderValue::from_static("Accept-Language, Cookie");
+    response.headers_mut().insert(header::VARY, vary);
+    response
+}
+
+/// What every form of a user holds.
+pub(super) fn csrf(by: &SignedIn) -> Markup {
+    html! { input type="hidden" name="csrf" value=(by.csrf); }
+}
+
+/// A text to take along. The button is of use with a script only, so the script shows it.
+pub(super) fn copyable(visitor: &Visitor, id: &str, text: &str) -> Markup {
+    let texts = visitor.texts();
+    html! {
+        div.copyable {
+            code id=(id) { (text) }
+            button.copy.quiet type="button" hidden data-copy=(id) data-done=(texts.copied) { (texts.copy) }
+        }
+    }
+}
+
+/// A text as part of a query.
+pub(super) fn encoded(text: &str) -> String {
+    form_urlencoded::byte_serialize(text.as_bytes()).collect()
+}
+
+/// A moment: in UTC, until a script shows it in the reader's own time.
+pub(super) fn moment(seconds: u64) -> Markup {
+    let text = utc(seconds);
+    html! { time datetime=(text) { (text) } }
+}
+
+/// RFC 3339, in UTC. The days are counted as in "chrono-Compatible Low-Level Date Algorithms" (Hinnant, 2013).
+fn utc(seconds: u64) -> String {
+    let (days, rest) = (seconds / 86_400, seconds % 86_400);
+    let shifted = days + 719_468;
+    let (era, day) = (shifted / 146_097, shifted % 146_097);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let of_year = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * of_year + 2) / 153;
+    let of_month = of_year - (153 * month + 2) / 5 + 1;
+    let (year, month) = if month < 10 {
+        (era * 400 + year, month + 3)
+    } else {
+        (era * 400 + year + 1, month - 9)
+    };
+    let (hour, minute, second) = (rest / 3600, rest / 60 % 60, rest % 60);
+    format!("{year:04}-{month:02}-{of_month:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_are_written_as_the_calendar_has_them() {
+        for (seconds, text) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_399, "2000-02-28T23:59:59Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (951_868_800, "2000-03-01T00:00:00Z"),
+            (1_735_689_599, "2024-12-31T23:59:59Z"),
+            (4_107_542_400, "2100-03-01T00:00:00Z"),
+        ] {
+            assert_eq!(utc(seconds), text);
+        }
+    }
+}
