@@ -1,0 +1,225 @@
+//! A browser that is told what to do by the WebDriver protocol (W3C), which is JSON over HTTP.
+
+use std::{
+    io::{BufRead as _, BufReader, Write as _},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use data_encoding::BASE64;
+use serde_json::{Value, json};
+use ureq::Agent;
+
+/// How long the browser waits for what it is to find: far longer than anything takes.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// What elements are called in JSON.
+const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
+
+pub(crate) struct Browser {
+    agent: Agent,
+    session: String,
+    driver: Child,
+}
+
+/// Something on the page.
+#[derive(Debug, Clone)]
+pub(crate) struct Element(String);
+
+impl Browser {
+    /// None, and said loudly, if there is no browser.
+    pub(crate) fn start() -> Option<Self> {
+        let driver = Command::new("chromedriver")
+            .arg("--port=0")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn();
+        let Ok(mut driver) = driver else {
+            let complaint =
+                "NOT TESTED: there is no browser (packages chromium and chromium-driver)";
+            assert!(std::env::var_os("CI").is_none(), "{complaint}");
+            // Past the capture of the test runner.
+            let _ = writeln!(std::io::stdout().lock(), "{complaint}");
+            return None;
+        };
+        let output = driver.stdout.take().expect("a pipe");
+        let port: u16 = BufReader::new(output)
+            .lines()
+            .map_while(Result::ok)
+            .find_map(|line| {
+                line.split_once("successfully on port ")?
+                    .1
+                    .trim_end_matches('.')
+                    .parse()
+                    .ok()
+            })
+            .expect("the driver says its port");
+        let config = Agent::config_builder().http_status_as_error(false).build();
+        let mut browser = Self {
+            agent: config.into(),
+            session: format!("http://127.0.0.1:{port}/session"),
+            driver,
+        };
+        let arguments = [
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--lang=en",
+            "--window-size=1280,900",
+        ];
+        let wanted = json!({"capabilities": {"alwaysMatch": {
+            "goog:chromeOptions": {"args": arguments},
+            "goog:loggingPrefs": {"browser": "ALL"},
+            "timeouts": {"implicit": u64::try_from(PATIENCE.as_millis()).expect("it fits")},
+        }}});
+        let session = browser.post("", &wanted);
+        let id = session["sessionId"].as_str().expect("a session").to_owned();
+        browser.session = format!("{}/{id}", browser.session);
+        Some(browser)
+    }
+
+    pub(crate) fn open(&self, url: &str) {
+        self.post("/url", &json!({"url": url}));
+    }
+
+    /// The first element of an XPath, as soon as it is there.
+    #[track_caller]
+    pub(crate) fn find(&self, xpath: &str) -> Element {
+        let found = self.post("/element", &json!({"using": "xpath", "value": xpath}));
+        Element(found[ELEMENT].as_str().expect("an element").to_owned())
+    }
+
+    /// Every element of a CSS selector.
+    pub(crate) fn all(&self, selector: &str) -> Vec<Element> {
+        let found = self.post(
+            "/elements",
+            &json!({"using": "css selector", "value": selector}),
+        );
+        let elements = found.as_array().expect("a list").iter();
+        elements
+            .filter_map(|element| element[ELEMENT].as_str())
+            .map(|id| Element(id.to_owned()))
+            .collect()
+    }
+
+    #[track_caller]
+    pub(crate) fn click(&self, xpath: &str) {
+        let element = self.find(xpath);
+        self.post(&format!("/element/{}/click", element.0), &json!({}));
+    }
+
+    /// Types into a field, instead of what stands there.
+    #[track_caller]
+    pub(crate) fn fill(&self, id: &str, text: &str) {
+        let element = self.find(&format!("//*[@id='{id}']")).0;
+        self.post(&format!("/element/{element}/clear"), &json!({}));
+        self.post(&format!("/element/{element}/value"), &json!({"text": text}));
+    }
+
+    /// What assistive technology calls an element.
+    pub(crate) fn label(&self, element: &Element) -> String {
+        let label = self.get(&format!("/element/{}/computedlabel", element.0));
+        label.as_str().unwrap_or_default().to_owned()
+    }
+
+    /// An element as it stands in the page.
+    pub(crate) fn markup(&self, element: &Element) -> Value {
+        self.get(&format!("/element/{}/property/outerHTML", element.0))
+    }
+
+    /// Presses the tabulator and tells what has the focus then.
+    pub(crate) fn tab(&self) -> Element {
+        let press = |kind: &str| json!({"type": kind, "value": "\u{e004}"});
+        let keys =
+            json!({"type": "key", "id": "keys", "actions": [press("keyDown"), press("keyUp")]});
+        self.post("/actions", &json!({"actions": [keys]}));
+        let active = self.get("/element/active");
+        Element(active[ELEMENT].as_str().expect("an element").to_owned())
+    }
+
+    pub(crate) fn run(&self, script: &str) -> Value {
+        self.post("/execute/sync", &json!({"script": script, "args": []}))
+    }
+
+    /// Light or dark.
+    pub(crate) fn theme(&self, theme: &str) {
+        let features = json!([{"name": "prefers-color-scheme", "value": theme}]);
+        self.devtools("Emulation.setEmulatedMedia", &json!({"features": features}));
+    }
+
+    /// The width of the window in CSS pixels.
+    pub(crate) fn width(&self, width: u32) {
+        let size =
+            json!({"width": width, "height": 850, "deviceScaleFactor": 1, "mobile": width < 600});
+        self.devtools("Emulation.setDeviceMetricsOverride", &size);
+    }
+
+    fn devtools(&self, command: &str, parameters: &Value) -> Value {
+        self.post(
+            "/goog/cdp/execute",
+            &json!({"cmd": command, "params": parameters}),
+        )
+    }
+
+    /// The whole page as a picture in the target directory.
+    pub(crate) fn picture(&self, name: &str) {
+        let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("panel");
+        std::fs::create_dir_all(&directory).expect("a directory");
+        let options = json!({"captureBeyondViewport": true});
+        let taken = self.devtools("Page.captureScreenshot", &options);
+        let picture = BASE64.decode(taken["data"].as_str().expect("a picture").as_bytes());
+        std::fs::write(
+            directory.join(format!("{name}.png")),
+            picture.expect("Base64"),
+        )
+        .expect("a file");
+    }
+
+    /// What the browser complained of since it was asked last.
+    pub(crate) fn complaints(&self) -> Vec<String> {
+        let log = self.post("/se/log", &json!({"type": "browser"}));
+        let entries = log.as_array().expect("a list").iter();
+        entries.map(ToString::to_string).collect()
+    }
+
+    #[track_caller]
+    fn get(&self, path: &str) -> Value {
+        let request = self.agent.get(format!("{}{path}", self.session));
+        answer(tokio::task::block_in_place(|| request.call()), path)
+    }
+
+    #[track_caller]
+    fn post(&self, path: &str, body: &Value) -> Value {
+        let request = self.agent.post(format!("{}{path}", self.session));
+        let sent = tokio::task::block_in_place(|| request.send_json(body));
+        answer(sent, &format!("{path} {body}"))
+    }
+}
+
+#[track_caller]
+fn answer(sent: Result<ureq::http::Response<ureq::Body>, ureq::Error>, asked: &str) -> Value {
+    let mut response = sent.expect("the driver answers");
+    let status = response.status();
+    let mut body: Value = response
+        .body_mut()
+        .with_config()
+        .limit(64 << 20)
+        .read_json()
+        .expect("JSON");
+    let value = body["value"].take();
+    assert!(status.is_success(), "{asked}: {}", value["message"]);
+    value
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        // The driver closes the browser, if it still can.
+        let _ = self.agent.delete(&self.session).call();
+        let _ = self.driver.kill();
+        let _ = self.driver.wait();
+    }
+}
