@@ -6,6 +6,8 @@
 set -euo pipefail
 
 PREFIX=tombolo-demo
+# The controller's address for a browser on this machine.
+PANEL=192.0.2.2
 STATE=/run/tombolo-demo
 SERVERS=(alpha beta gamma)
 UNDERLAY4=203.0.113
@@ -30,7 +32,8 @@ up() {
     for i in "${!SERVERS[@]}"; do host "${SERVERS[i]}" $((11 + i)); done
 
     say "controller: serve, then one network"
-    start controller "$BINARIES/controller" serve --advertise $UNDERLAY4.10:9791
+    panel_wire
+    start controller "$BINARIES/controller" serve --advertise $UNDERLAY4.10:9791 --http 0.0.0.0:9792 --insecure-http
     until_ok "the controller" controller network ls
     NETWORK=$(controller network create home --v4 172.27.0.0/16 --json | jq -r .id)
     echo "  network $NETWORK"
@@ -59,6 +62,7 @@ up() {
 
     say "it stays up until: make demo-down"
     cat <<TEXT
+  panel        $(sed "s/127.0.0.1/$PANEL/" "$STATE/controller/state/setup.link")
   API          http://127.0.0.1:9792/api/v1/openapi.json, inside the controller's namespace
   admin token  $STATE/controller/state/admin.token
   try          ip netns exec $PREFIX-controller curl -s -H "Authorization: Bearer \$(cat $STATE/controller/state/admin.token)" http://127.0.0.1:9792/api/v1/networks
@@ -95,6 +99,15 @@ host() {
     ip -n "$space" addr add "$UNDERLAY4.$number/24" dev eth0
     ip -n "$space" addr add "$UNDERLAY6:$number/64" dev eth0 nodad
     inside "$name" sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
+}
+
+# The one way from this machine to the controller: for a browser. It goes with the controller's namespace.
+panel_wire() {
+    ip link add tmbdemo-panel type veth peer name panel netns $PREFIX-controller
+    ip link set tmbdemo-panel up
+    ip addr add 192.0.2.1/30 dev tmbdemo-panel
+    ip -n $PREFIX-controller link set panel up
+    ip -n $PREFIX-controller addr add $PANEL/30 dev panel
 }
 
 # A bridge on a server and a namespace on the bridge: what Docker makes for a container.
