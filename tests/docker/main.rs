@@ -5,6 +5,7 @@
 
 mod by_hand;
 mod engines;
+mod example;
 mod images;
 mod laboratory;
 mod lan;
