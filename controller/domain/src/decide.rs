@@ -13,7 +13,7 @@ use crate::{
     command::Command,
     managed_route::{Route, RouteState},
     member::Member,
-    network::Network,
+    network::{LAST_REVISION, Network},
     refusal::Refusal,
 };
 
@@ -49,6 +49,9 @@ pub fn decide(
         }
         Command::Upkeep { requests_since } => membership::upkeep(network, requests_since, now),
     };
+    if network.revision() >= LAST_REVISION && changes.iter().any(Change::is_configuration) {
+        return Err(Refusal::UsedUp);
+    }
     Ok(issue_certificates(network, changes, now))
 }
 

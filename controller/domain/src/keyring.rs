@@ -55,6 +55,10 @@ pub enum KeyringRefusal {
         "{0} is the only replica that may sign: admit another one first, or nobody could sign the new epoch"
     )]
     Last(IdentityKey),
+    #[error(
+        "the keyring has used up its {0}: it takes a new authority to go on, with networks of other ids"
+    )]
+    UsedUp(&'static str),
     #[error("a keyring holds at most {MAX_REPLICAS} replicas: revoke those that are gone")]
     TooMany,
 }
@@ -89,12 +93,13 @@ pub fn draft(
             if replicas.is_empty() {
                 return Err(KeyringRefusal::Last(*key));
             }
-            epoch = Epoch(epoch.0 + 1);
+            epoch = Epoch(next(epoch.0).ok_or(KeyringRefusal::UsedUp("epochs"))?);
         }
     }
     if replicas.len() > MAX_REPLICAS {
         return Err(KeyringRefusal::TooMany);
     }
+    let revision = next(current.version.revision.0).ok_or(KeyringRefusal::UsedUp("revisions"))?;
     let mut endpoints = Vec::new();
     for replica in registered {
         if replicas.contains(&replica.key) {
@@ -109,11 +114,16 @@ pub fn draft(
     Ok(Keyring {
         version: Version {
             epoch,
-            revision: Revision(current.version.revision.0 + 1),
+            revision: Revision(revision),
         },
         replicas,
         endpoints,
     })
+}
+
+/// The next number, as long as stores can hold it: their integers have a sign.
+fn next(number: u64) -> Option<u64> {
+    (number < i64::MAX as u64).then_some(number + 1)
 }
 
 /// Whether `next` says anything that `current` does not.
@@ -171,6 +181,25 @@ mod tests {
             draft(&next, &registered, &Edit::Revoke(key(2))),
             Err(KeyringRefusal::Last(key(2)))
         );
+    }
+
+    #[test]
+    fn the_last_epoch_and_the_last_revision_are_the_last() {
+        let registered = [a_replica(1), a_replica(2)];
+        let with_version = |epoch, revision| Keyring {
+            version: Version {
+                epoch: Epoch(epoch),
+                revision: Revision(revision),
+            },
+            ..a_keyring(&[1, 2])
+        };
+        for highest in [i64::MAX as u64, u64::MAX] {
+            let revoke = Edit::Revoke(key(1));
+            let last_epoch = draft(&with_version(highest, 7), &registered, &revoke);
+            assert_eq!(last_epoch, Err(KeyringRefusal::UsedUp("epochs")));
+            let last_revision = draft(&with_version(0, highest), &registered, &revoke);
+            assert_eq!(last_revision, Err(KeyringRefusal::UsedUp("revisions")));
+        }
     }
 
     #[test]

@@ -23,6 +23,9 @@ use crate::{
     settings::Settings,
 };
 
+/// The highest revision: integers of stores have a sign. Nobody gets there by changing a network.
+pub const LAST_REVISION: Revision = Revision(i64::MAX as u64);
+
 /// The configuration of one network. Members and routes are shared between versions, so that the next version of a
 /// large network costs little.
 #[derive(Debug, Clone)]
@@ -134,10 +137,10 @@ impl Network {
         self.revision
     }
 
-    /// The revision that the next change of configuration has.
+    /// The revision that the next change of configuration has. After [`LAST_REVISION`] there is none.
     #[must_use]
     pub const fn next_revision(&self) -> Revision {
-        Revision(self.revision.0 + 1)
+        Revision(self.revision.0.saturating_add(1))
     }
 
     /// Its settings.

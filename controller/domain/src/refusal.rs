@@ -19,6 +19,10 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "each message says what its variant means")]
 pub enum Refusal {
+    #[error(
+        "the network has no revision left, so somebody has tampered with the store: restore a backup of it"
+    )]
+    UsedUp,
     #[error(transparent)]
     Name(#[from] NameError),
     #[error(transparent)]
@@ -195,7 +199,8 @@ impl Refusal {
             | Self::RouteExists { .. }
             | Self::ViaNotAuthorized(_)
             | Self::TooManyRoutes(_)
-            | Self::NoSubnetLeft(_) => RefusalKind::Conflict,
+            | Self::NoSubnetLeft(_)
+            | Self::UsedUp => RefusalKind::Conflict,
             Self::UnknownMember | Self::UnknownRoute => RefusalKind::NotFound,
             Self::Deauthorized | Self::MemberRoutesOff | Self::NotYourRoute(_) => {
                 RefusalKind::Forbidden

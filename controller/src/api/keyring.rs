@@ -80,7 +80,7 @@ pub(super) async fn replace(
     state.networks.take_keyring().await?;
     let current = signer.held();
     let (old, new) = (current.keyring.version, next.version);
-    if new.revision <= old.revision || new.epoch < old.epoch || new.epoch.0 > old.epoch.0 + 1 {
+    if new.revision <= old.revision || new.epoch < old.epoch || new.epoch.0 - old.epoch.0 > 1 {
         return Err(overtaken());
     }
     let gone: BTreeSet<_> = current
@@ -134,9 +134,10 @@ impl From<KeyringRefusal> for Problem {
     fn from(refusal: KeyringRefusal) -> Self {
         let status = match refusal {
             KeyringRefusal::Unknown(_) | KeyringRefusal::NotAdmitted(_) => StatusCode::NOT_FOUND,
-            KeyringRefusal::Revoked(_) | KeyringRefusal::Last(_) | KeyringRefusal::TooMany => {
-                StatusCode::CONFLICT
-            }
+            KeyringRefusal::Revoked(_)
+            | KeyringRefusal::Last(_)
+            | KeyringRefusal::UsedUp(_)
+            | KeyringRefusal::TooMany => StatusCode::CONFLICT,
         };
         Self::new(status, "keyring", refusal.to_string())
     }

@@ -5,11 +5,17 @@ use std::collections::BTreeMap;
 use crate::scene::{NOW, Step, a_network, a_step};
 use proptest::prelude::*;
 use tombolo_domain::{
-    change::Change, compile::compile, decide::decide, managed_route::RouteState, network::Network,
+    change::Change,
+    command::{Command, SettingsPatch},
+    compile::compile,
+    decide::decide,
+    managed_route::RouteState,
+    network::{LAST_REVISION, Network},
+    refusal::Refusal,
 };
 use tombolo_proto::{
     config::{MemberCert, RouteMode},
-    id::{Epoch, Revision},
+    id::{Epoch, Mtu, Revision},
     key::IdentityKey,
 };
 
@@ -41,6 +47,30 @@ impl Believer {
             floor.is_none_or(|floor| cert.version.revision > floor)
         })
     }
+}
+
+#[test]
+fn a_network_at_its_last_revision_stays_as_it_is() {
+    let network = a_network();
+    let at = |revision| {
+        let settings = network.settings().clone();
+        Network::restore(network.id(), revision, settings, Vec::new())
+    };
+    let rename = || {
+        Command::Configure(SettingsPatch {
+            mtu: Some(Mtu(1_300)),
+            ..SettingsPatch::default()
+        })
+    };
+
+    for revision in [LAST_REVISION, Revision(u64::MAX)] {
+        let last = at(revision);
+        assert_eq!(decide(rename(), &last, NOW), Err(Refusal::UsedUp));
+        assert_eq!(last.next_revision().0.min(revision.0), revision.0);
+    }
+    let before = at(Revision(LAST_REVISION.0 - 1));
+    let changes = decide(rename(), &before, NOW).expect("one revision is left");
+    assert_eq!(before.apply(&changes).revision(), LAST_REVISION);
 }
 
 proptest! {
