@@ -18,7 +18,10 @@ use tombolo_engine::{
     ownership::Ownership,
 };
 use tombolo_proto::{
-    config::{CertRoute, DirectoryEntry, Keyring, MemberCert, NetworkDoc, RouteMode, V6Mode},
+    config::{
+        CertRoute, DirectoryEntry, Keyring, MemberCert, MembersDigest, NetworkDoc, RouteMode,
+        V6Mode,
+    },
     id::{Mtu, NetworkId, NodeId, UnixSeconds, Version},
     key::{IdentityKey, IdentitySecret, Seed},
     signed::Signed,
@@ -166,6 +169,7 @@ fn directory(network: NetworkId, authority: &IdentitySecret) -> Directory {
         subnet_pools: Vec::new(),
         v6_modes: BTreeSet::from([V6Mode::SixPlane]),
         mtu: Mtu::DEFAULT,
+        members: MembersDigest::of([]),
     };
     let mut entries = vec![DirectoryEntry::Network(Signed::sign(
         &doc,

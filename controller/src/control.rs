@@ -39,8 +39,8 @@ pub(crate) enum Close {
     Failed,
     /// The node said hello and then nothing.
     Silent,
-    /// The keyring changed: connect again, the greeting holds the new one.
-    Keyring,
+    /// The newest keyring does not name this replica any more: connect to another.
+    Revoked,
     /// This replica cannot reach the store: another one may.
     Stranded,
 }
@@ -56,7 +56,7 @@ impl Close {
             Self::NoAddress => 6,
             Self::Failed => 7,
             Self::Silent => 8,
-            Self::Keyring => 9,
+            Self::Revoked => 9,
             Self::Stranded => 10,
         })
     }
@@ -71,7 +71,7 @@ impl Close {
             Self::NoAddress => "this key has no node address",
             Self::Failed => "the controller failed",
             Self::Silent => "nothing was said after the hello",
-            Self::Keyring => "the keyring changed",
+            Self::Revoked => "the key of this controller was revoked",
             Self::Stranded => "this replica cannot reach the store",
         }
     }

@@ -42,7 +42,7 @@ pub(crate) enum Push {
     Rendezvous(NetworkId, IdentityKey, Signed<EndpointAnnouncement>),
     /// A newer connection of the same node took over.
     Superseded,
-    /// The keyring changed: connect again.
+    /// There is a newer keyring.
     Keyring,
     /// This replica cannot reach the store: connect to another.
     Stranded,
@@ -162,11 +162,11 @@ impl Registry {
             .unwrap_or_default()
     }
 
-    /// Ends every connection for this reason.
-    pub(crate) fn disconnect_all(&self, why: &Push) {
+    /// Tells every connection.
+    pub(crate) fn publish_to_all(&self, push: &Push) {
         let connected: Vec<IdentityKey> = self.nodes.iter().map(|node| *node.key()).collect();
         for identity in connected {
-            self.push(&identity, why.clone());
+            self.push(&identity, push.clone());
         }
     }
 

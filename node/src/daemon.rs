@@ -9,6 +9,7 @@ mod containers;
 mod gossip;
 mod host_keeper;
 mod joining;
+mod keyrings;
 mod lifecycle;
 mod measuring;
 mod network;
@@ -337,6 +338,7 @@ impl Daemon {
         );
         self.ask_reflexive(now);
         self.repeat_joins(now);
+        self.end_rollovers(now);
         self.expire_routes(now);
         self.write_caches();
         if now.duration_since(self.last_full_reconcile) >= RECONCILE_EVERY {

@@ -78,6 +78,9 @@ pub struct NetworkReport {
     pub mtu: Option<u16>,
     /// What is not installed on this host, and why.
     pub clashes: Vec<String>,
+    /// Signs that a key which signs documents is in other hands.
+    #[serde(default)]
+    pub alarms: Vec<String>,
     /// The controller that this node is connected to.
     pub controller: Option<String>,
     /// What keeps the network from working, and what to do.

@@ -59,7 +59,7 @@ pub struct Connected {
     pub replica: IdentityKey,
     /// The authority's root key.
     pub root: IdentityKey,
-    /// As the replica sent it; checked.
+    /// The newest that is known; checked.
     pub keyring: Signed<Keyring>,
 }
 
@@ -210,7 +210,13 @@ impl Link {
         let inbound = receive_all(&mut channel.receiver, &self.events, self.authority, answers);
         let outbound = send_all(&mut channel.sender, &mut self.outbox, &mut unknown);
         tokio::select! {
-            error = inbound => tracing::debug!(authority = %self.authority, %error, "Control connection ended"),
+            error = inbound => {
+                tracing::debug!(authority = %self.authority, %error, "Control connection ended");
+                // Whoever gave this connection up has another one by now.
+                if self.outbox.is_closed() {
+                    return std::ops::ControlFlow::Break(());
+                }
+            }
             ended = outbound => match ended {
                 Ok(()) => return std::ops::ControlFlow::Break(()),
                 Err(error) => tracing::debug!(authority = %self.authority, %error, "Control connection ended"),

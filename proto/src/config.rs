@@ -9,6 +9,7 @@ use std::{
 
 use ipnet::{IpNet, Ipv6Net};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use crate::{
     id::{Epoch, Mtu, NodeId, Revision, UnixSeconds, Version},
@@ -27,7 +28,8 @@ pub const MAX_ENDPOINTS: usize = 8;
 /// Which replicas may sign and where controllers are. Signed by the authority's root key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Keyring {
-    /// Order among keyrings; the epoch of every live document.
+    /// Order among keyrings; the epoch of every live document. A new epoch begins when a key is revoked: whatever that key
+    /// signed is of an epoch that is over, however high its revision.
     pub version: Version,
     /// Keys whose signatures count.
     pub replicas: BTreeSet<IdentityKey>,
@@ -64,10 +66,30 @@ pub struct NetworkDoc {
     pub v6_modes: BTreeSet<V6Mode>,
     /// Largest inner packet.
     pub mtu: Mtu,
+    /// Who is a member at this version: tells who is given a directory piece by piece when it is whole.
+    pub members: MembersDigest,
 }
 
 impl Document for NetworkDoc {
     const LABEL: &'static str = "tombolo/network/v1";
+}
+
+/// SHA-256 over the identity keys of a network's members, in ascending order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct MembersDigest(pub [u8; 32]);
+
+impl MembersDigest {
+    /// The digest of these members, in whatever order they come.
+    #[must_use]
+    pub fn of<'a>(members: impl IntoIterator<Item = &'a IdentityKey>) -> Self {
+        let members: BTreeSet<&IdentityKey> = members.into_iter().collect();
+        let mut hasher = Sha256::new();
+        for member in members {
+            hasher.update(member.0);
+        }
+        Self(hasher.finalize().into())
+    }
 }
 
 /// An inclusive range of IPv4 addresses.

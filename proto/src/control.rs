@@ -235,6 +235,8 @@ pub enum ToNode {
         /// UDP port, at the host where the node reaches the controller.
         port: u16,
     },
+    /// A newer keyring than the one in `Welcome`. Where it begins an epoch, the directories of that epoch follow.
+    Keyring(Signed<Keyring>),
 }
 
 /// Where a node stands in a network.
@@ -321,7 +323,7 @@ impl Message for ToController {
 }
 
 impl Message for ToNode {
-    const VARIANTS: u32 = 11;
+    const VARIANTS: u32 = 12;
 }
 
 /// Length prefix and message, ready to send.

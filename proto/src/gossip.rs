@@ -12,7 +12,9 @@
 //! ```
 //!
 //! Nothing in here is trusted: what is in `Documents` carries signatures of its own, and the rest only says what to ask
-//! for. Every message fits in a datagram of 1,200 bytes; a longer document is cut into parts.
+//! for. Every message fits in a datagram of 1,200 bytes; a longer document is cut into parts. A message that a receiver
+//! does not know, or that holds something it does not know, is counted and otherwise ignored as a whole: a later version
+//! says what is new in messages of its own.
 
 use std::net::SocketAddr;
 

@@ -184,6 +184,12 @@ pub struct Version {
     pub revision: Revision,
 }
 
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.epoch.0, self.revision.0)
+    }
+}
+
 /// Chosen at random by the receiver of a lane; the sender writes it into every frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -2,7 +2,7 @@
 
 mod strategies;
 
-use std::fmt::Debug;
+use std::{collections::BTreeSet, fmt::Debug};
 
 use proptest::{collection, prelude::*};
 use serde::{Serialize, de::DeserializeOwned};
@@ -218,7 +218,14 @@ fn every_known_variant_is_counted() {
         wire::variant(&wire::encode(&last)),
         Some(ToController::VARIANTS - 1)
     );
-    let last = ToNode::Relay { port: 9793 };
+    let keyring = Keyring {
+        version: Version::default(),
+        replicas: BTreeSet::new(),
+        endpoints: Vec::new(),
+    };
+    let scope = Keyring::scope(a_fixed_network().authority());
+    let key = Seed::from_bytes([1; 32]).identity();
+    let last = ToNode::Keyring(Signed::sign(&keyring, scope, &key));
     assert_eq!(
         wire::variant(&wire::encode(&last)),
         Some(ToNode::VARIANTS - 1)

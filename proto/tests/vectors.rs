@@ -124,6 +124,7 @@ fn signed_documents() {
         subnet_pools: vec!["10.240.0.0/12".parse().expect("a prefix")],
         v6_modes: BTreeSet::from([V6Mode::SixPlane, V6Mode::Rfc4193]),
         mtu: Mtu::DEFAULT,
+        members: MembersDigest::of([&key.public()]),
     };
     let cert = MemberCert {
         version: Version::first_epoch(4),
@@ -263,6 +264,16 @@ fn the_messages_of_a_rendezvous() {
     assert_eq!(hex(&wire::encode(&ToNode::Relay { port: 9793 })), "0ac14c");
 }
 
+#[test]
+fn who_the_members_are_is_a_hash_over_their_keys_in_order() {
+    let keys = [[2; 32], [1; 32]].map(tombolo_proto::key::IdentityKey);
+    assert_eq!(
+        hex(&MembersDigest::of(&keys).0[..8]),
+        hex(&MembersDigest::of(keys.iter().rev()).0[..8])
+    );
+    assert_eq!(hex(&MembersDigest::of(&keys).0[..8]), "f818afd37a6dc3bc");
+}
+
 const IDENTITY: &str = "qt4hju5eyi5lqwt6yezxi74sa6qfrusbmwnbnlr3gu4fjk6gfn6a";
 const TRANSPORT_0: &str = "grxbd4pkycgodo2rgtafzsay5mlurqsesqph5es2d3agk2jdsbba";
 const TRANSPORT_1: &str = "2salj4wkplkab3fqkhswzsy7sx5gyxayp47avxhvoq7po6sv5qcq";
@@ -271,7 +282,7 @@ const AUTHORITY_ADDRESS: &str = "0e914466a3";
 /// First 8 bytes of SHA-256 over the encoded envelope: keyring, network, member, revocation, endpoints.
 const SIGNED: [&str; 5] = [
     "473784c7012c9730",
-    "85dcc507860e267c",
+    "89b9bb3e804b199d",
     "7b54a1cf3e89456e",
     "904b60b9f8c59748",
     "84a2eccf02a6a0ce",

@@ -9,10 +9,10 @@ use ipnet::IpNet;
 use tombolo_engine::membership::Directory;
 use tombolo_proto::{
     config::{
-        CERT_LIFETIME_SECONDS, CertRoute, DirectoryEntry, Keyring, MemberCert, NetworkDoc,
-        Revocation, RouteMode, V6Mode,
+        CERT_LIFETIME_SECONDS, CertRoute, DirectoryEntry, Keyring, MemberCert, MembersDigest,
+        NetworkDoc, Revocation, RouteMode, V6Mode,
     },
-    id::{Mtu, NetworkId, NodeId, Revision, UnixSeconds, Version},
+    id::{Epoch, Mtu, NetworkId, NodeId, Revision, UnixSeconds, Version},
     key::{IdentityKey, IdentitySecret, Seed},
     signed::Signed,
     sixplane,
@@ -23,6 +23,7 @@ use tombolo_proto::{
 pub struct Authority {
     network: NetworkId,
     replica: IdentitySecret,
+    epoch: Epoch,
     revision: u64,
     certs: BTreeMap<IdentityKey, MemberCert>,
     directory: Directory,
@@ -38,7 +39,7 @@ impl Authority {
         let replica = Seed::from_bytes([0xa1; 32]).identity();
         let keyring = Keyring {
             version: Version::first_epoch(1),
-            replicas: BTreeSet::from([replica.public()]),
+            replicas: BTreeSet::from([replica.public(), Self::second_replica().public()]),
             endpoints: Vec::new(),
         };
         let signed = Signed::sign(&keyring, Keyring::scope(network.authority()), &root);
@@ -47,6 +48,7 @@ impl Authority {
         let mut authority = Self {
             network,
             replica,
+            epoch: Epoch(0),
             revision: 1,
             certs: BTreeMap::new(),
             directory,
@@ -56,6 +58,7 @@ impl Authority {
     }
 
     fn publish_doc(&mut self) {
+        let members = MembersDigest::of(self.directory.certs_in_force().map(|(member, _)| member));
         let doc = NetworkDoc {
             version: self.next_version(),
             name: "lab".to_owned(),
@@ -64,6 +67,7 @@ impl Authority {
             subnet_pools: Vec::new(),
             v6_modes: BTreeSet::from([V6Mode::SixPlane]),
             mtu: Mtu::DEFAULT,
+            members,
         };
         let signed = Signed::sign(&doc, self.network.into(), &self.replica);
         self.accept(DirectoryEntry::Network(signed));
@@ -73,6 +77,41 @@ impl Authority {
     #[must_use]
     pub fn root() -> IdentityKey {
         root_key().public()
+    }
+
+    /// The key of a replica that signs nothing here. It may sign whatever it likes until [`Self::revoke_second_replica`].
+    #[must_use]
+    pub fn second_replica() -> IdentitySecret {
+        Seed::from_bytes([0xa2; 32]).identity()
+    }
+
+    /// Begins an epoch without the second replica: everything that is in force is signed anew.
+    pub fn revoke_second_replica(&mut self, wall: UnixSeconds) {
+        let members: Vec<IdentityKey> = self
+            .directory
+            .certs_in_force()
+            .map(|(member, _)| *member)
+            .collect();
+        self.epoch = Epoch(self.epoch.0 + 1);
+        let keyring = Keyring {
+            version: self.next_version(),
+            replicas: BTreeSet::from([self.replica.public()]),
+            endpoints: Vec::new(),
+        };
+        let scope = Keyring::scope(self.network.authority());
+        let signed = Signed::sign(&keyring, scope, &root_key());
+        let taken = self.directory.accept_keyring(signed, wall);
+        assert_eq!(taken, Ok(true));
+        for mut cert in members
+            .iter()
+            .filter_map(|member| self.certs.get(member).cloned())
+            .collect::<Vec<_>>()
+        {
+            cert.version.epoch = self.epoch;
+            self.publish_cert(cert);
+        }
+        self.publish_doc();
+        self.directory.end_rollover();
     }
 
     /// Which network.
@@ -179,7 +218,7 @@ impl Authority {
     fn next_version(&mut self) -> Version {
         self.revision += 1;
         Version {
-            epoch: Default::default(),
+            epoch: self.epoch,
             revision: Revision(self.revision),
         }
     }

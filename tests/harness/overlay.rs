@@ -190,7 +190,9 @@ impl Controller {
         replica
     }
 
-    fn new(host: Host, store: Option<&str>) -> Self {
+    /// One that is not running yet, on a store of its own if none is named.
+    #[must_use]
+    pub fn new(host: Host, store: Option<&str>) -> Self {
         Self {
             process: None,
             host,
@@ -199,7 +201,10 @@ impl Controller {
     }
 
     /// Puts a file into its state directory.
-    fn put(&self, name: &str, contents: &[u8]) {
+    ///
+    /// # Panics
+    /// When the disk refuses.
+    pub fn put(&self, name: &str, contents: &[u8]) {
         fs::create_dir_all(self.state_dir()).expect("the lab's directory is writable");
         let mut file = File::options()
             .create_new(true)

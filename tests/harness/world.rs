@@ -13,9 +13,9 @@ use std::{
     time::Instant,
 };
 
-use tombolo_engine::{control::Timing, lane::REKEY_AFTER_FRAMES};
+use tombolo_engine::{control::Timing, lane::REKEY_AFTER_FRAMES, membership::Directory};
 use tombolo_proto::{
-    id::NetworkId,
+    id::{NetworkId, UnixSeconds},
     key::{IdentityKey, Seed},
 };
 
@@ -247,6 +247,16 @@ impl World {
         }
         node.directories = directories;
         node.places = places;
+        self.read_disk(name);
+    }
+
+    /// Lets somebody tell one node something of the first network, which it keeps and acts on.
+    pub fn tell(&mut self, name: Name, say: impl FnOnce(&mut Directory, UnixSeconds)) {
+        let wall = self.clock.wall();
+        let node = self.node_mut(name);
+        if let Some(directory) = node.directories.first_mut() {
+            say(directory, wall);
+        }
         self.read_disk(name);
     }
 

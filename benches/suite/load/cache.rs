@@ -10,7 +10,7 @@ use std::{
 use tombolo_engine::membership::Directory;
 use tombolo_proto::{
     config::{DirectoryEntry, Keyring},
-    id::{NetworkId, Revision, Version},
+    id::{NetworkId, Revision, UnixSeconds, Version},
     key::IdentityKey,
     signed::Signed,
 };
@@ -60,8 +60,9 @@ impl Cache {
         let mut known = self.known();
         let network = known.network;
         if let Some(directory) = &mut known.directory {
-            // What all nodes are greeted with is mostly what they were greeted with before.
-            let _ = directory.accept_keyring(keyring.clone());
+            // What all nodes are greeted with is mostly what they were greeted with before. No epoch ends under load, so
+            // the time does not matter.
+            let _ = directory.accept_keyring(keyring.clone(), UnixSeconds(0));
         } else {
             known.directory = Directory::new(network, root, keyring.clone()).ok();
         }

@@ -107,6 +107,7 @@ impl<'a> Swarm<'a> {
                 authority: network.authority(),
                 pinned: None,
                 digest: Some(link.authority),
+                keyring: None,
             },
             common: Arc::new(Common {
                 network,

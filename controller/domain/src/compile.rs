@@ -4,7 +4,7 @@
 //! exactly for the authorised members whose serial is the new revision.
 
 use tombolo_proto::{
-    config::{MemberCert, NetworkDoc, Revocation},
+    config::{MemberCert, MembersDigest, NetworkDoc, Revocation},
     id::{Epoch, Revision, UnixSeconds, Version},
     key::IdentityKey,
 };
@@ -109,6 +109,12 @@ fn network_doc(network: &Network, version: Version) -> NetworkDoc {
         subnet_pools: settings.subnet_pools.iter().copied().collect(),
         v6_modes: settings.v6_modes.clone(),
         mtu: settings.mtu,
+        members: MembersDigest::of(
+            network
+                .members()
+                .filter(|member| member.is_authorized())
+                .map(|member| &member.identity),
+        ),
     }
 }
 

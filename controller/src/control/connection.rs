@@ -12,12 +12,13 @@ use tombolo_proto::{
 };
 
 use super::{
-    Close, HELLO_DEADLINE, SILENCE_DEADLINE, Shared,
+    Close, GOODBYE, HELLO_DEADLINE, SILENCE_DEADLINE, Shared,
     framing::{self, Received},
     rendezvous, tls,
 };
 use crate::{
     publish::{Committed, Place, Push},
+    signer::HeldKeyring,
     store::StoreError,
 };
 
@@ -80,14 +81,17 @@ pub(super) struct Session<'a> {
     pub(super) source: IpAddr,
     pub(super) place: Place,
     send: SendStream,
+    /// The newest keyring that the node was told.
+    keyring: Version,
     /// Networks whose directory the node follows, and what it holds of each.
     following: HashMap<NetworkId, Version>,
 }
 
 async fn serve(connection: &Connection, shared: &Arc<Shared>) -> Result<(), End> {
     let identity = tls::peer(connection).ok_or(End::Close(Close::Malformed))?;
+    let greeted = shared.signer.held();
     let (mut send, mut receive, software) =
-        tokio::time::timeout(HELLO_DEADLINE, hello(connection, shared))
+        tokio::time::timeout(HELLO_DEADLINE, hello(connection, shared, &greeted))
             .await
             .map_err(|_| End::Close(Close::Malformed))??;
     let Some(node) = shared.addresses.of(identity).await else {
@@ -117,6 +121,7 @@ async fn serve(connection: &Connection, shared: &Arc<Shared>) -> Result<(), End>
         source: connection.remote_address().ip().to_canonical(),
         place,
         send,
+        keyring: greeted.keyring.version,
         following: HashMap::new(),
     };
     tracing::debug!(%node, "node connected");
@@ -135,6 +140,7 @@ async fn serve(connection: &Connection, shared: &Arc<Shared>) -> Result<(), End>
 async fn hello(
     connection: &Connection,
     shared: &Shared,
+    held: &HeldKeyring,
 ) -> Result<(SendStream, RecvStream, String), End> {
     let (mut send, mut receive) = connection.accept_bi().await.map_err(|_| End::Gone)?;
     let first = framing::read(&mut receive).await.ok_or(End::Gone)?;
@@ -155,7 +161,7 @@ async fn hello(
     let welcome = ToNode::Welcome {
         protocol,
         root: shared.signer.root(),
-        keyring: shared.signer.held().signed.clone(),
+        keyring: held.signed.clone(),
     };
     framing::write(&mut send, &welcome).await?;
     Ok((send, receive, software.chars().take(MAX_SOFTWARE).collect()))
@@ -251,7 +257,7 @@ impl Session<'_> {
     async fn forward(&mut self, push: Push) -> Result<(), End> {
         match push {
             Push::Superseded => Err(End::Close(Close::Superseded)),
-            Push::Keyring => Err(End::Close(Close::Keyring)),
+            Push::Keyring => self.forward_keyring().await,
             Push::Stranded => Err(End::Close(Close::Stranded)),
             Push::Standing(network, standing) => {
                 if standing != Standing::Member {
@@ -280,6 +286,38 @@ impl Session<'_> {
             }
             Push::Directory(committed) => self.forward_directory(&committed).await,
         }
+    }
+
+    /// Passes the newest keyring on, and the directories of its epoch if it began one.
+    async fn forward_keyring(&mut self) -> Result<(), End> {
+        self.say_keyring().await?;
+        if !self.shared.signer.is_admitted() {
+            // The node has to read it before the connection goes away under it.
+            self.send.finish().ok();
+            let _ = tokio::time::timeout(GOODBYE, self.send.stopped()).await;
+            return Err(End::Close(Close::Revoked));
+        }
+        let epoch = self.keyring.epoch;
+        let behind: Vec<(NetworkId, Version)> = self
+            .following
+            .iter()
+            .filter(|(_, version)| version.epoch < epoch)
+            .map(|(network, version)| (*network, *version))
+            .collect();
+        for (network, version) in behind {
+            self.synchronize(network, version).await?;
+        }
+        Ok(())
+    }
+
+    /// Tells the newest keyring if the node was not told it yet.
+    async fn say_keyring(&mut self) -> Result<(), End> {
+        let held = self.shared.signer.held();
+        if held.keyring.version > self.keyring {
+            self.say(&ToNode::Keyring(held.signed.clone())).await?;
+            self.keyring = held.keyring.version;
+        }
+        Ok(())
     }
 
     /// Passes a commit on; what the node missed before it is read from the store.
@@ -324,6 +362,8 @@ impl Session<'_> {
         entries: &[DirectoryEntry],
         upto: Version,
     ) -> Result<(), End> {
+        // A node takes documents of a new epoch only after the keyring that begins it.
+        self.say_keyring().await?;
         let mut chunks = entries.chunks(DIRECTORY_CHUNK).peekable();
         loop {
             let entries = chunks.next().unwrap_or_default().to_vec();

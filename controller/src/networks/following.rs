@@ -20,7 +20,7 @@ impl Networks {
         self.signer.replica().public()
     }
 
-    /// Takes the store's keyring if it is newer. Nodes come back at once and take it from the greeting.
+    /// Takes the store's keyring if it is newer, and tells everybody who is connected.
     pub(crate) async fn take_keyring(&self) -> Result<(), StoreError> {
         let Some(stored) = self.store.authority().await? else {
             return Ok(());
@@ -45,8 +45,7 @@ impl Networks {
         if self.signer.epoch() > epoch {
             self.blobs.forget_all();
         }
-        // They come back and hear of the new keyring first.
-        self.registry.disconnect_all(&Push::Keyring);
+        self.registry.publish_to_all(&Push::Keyring);
         Ok(())
     }
 
@@ -57,7 +56,7 @@ impl Networks {
             tracing::warn!(
                 "out of the store's reach for too long: sending nodes to other replicas"
             );
-            self.registry.disconnect_all(&Push::Stranded);
+            self.registry.publish_to_all(&Push::Stranded);
         }
     }
 

@@ -2,13 +2,14 @@
 
 use tombolo_proto::{
     api,
-    config::{Keyring, MemberCert},
-    id::{Epoch, Revision, Version},
+    config::{Keyring, MemberCert, MembersDigest},
+    control::ToNode,
+    id::{Epoch, NetworkId, Revision, Version},
     key::IdentityKey,
     signed::{Signed, VerifyError},
 };
 
-use crate::cluster::Cluster;
+use crate::{cluster::Cluster, node::Node};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_revoked_replica_is_out_and_everything_is_signed_anew() {
@@ -31,6 +32,20 @@ async fn a_revoked_replica_is_out_and_everything_is_signed_anew() {
         .expect_status(200);
     node.expect_member(network.id).await;
     let before = node.sync(network.id, Version::default()).await;
+    let mut steady = cluster.first.node().await;
+    steady.join(network.id, None).await;
+    steady.expect_pending(network.id).await;
+    cluster
+        .first
+        .http
+        .patch(
+            &format!("{path}/members/{}", steady.address),
+            serde_json::json!({"authorized": true}),
+        )
+        .await
+        .expect_status::<api::Member>(200);
+    steady.expect_member(network.id).await;
+    steady.sync(network.id, Version::default()).await;
     let stolen = second.seed();
 
     let (code, said) = cluster
@@ -39,7 +54,22 @@ async fn a_revoked_replica_is_out_and_everything_is_signed_anew() {
         .await;
 
     assert_eq!(code, 0, "{said}");
-    // Nodes of the revoked replica lose it, and the other one has all of it in the new epoch.
+    // Whoever is connected to the one that stays is told, and gets everything anew without asking.
+    let root = cluster.first.keyring().await.root_key;
+    take_keyring(&mut steady, network.id, root).await;
+    assert_eq!(steady.keyring.version.epoch, Epoch(1));
+    let told = steady.directory(network.id).await;
+    assert_eq!(told.upto.epoch, Epoch(1));
+    let everybody: Vec<IdentityKey> = told.certs.iter().map(|cert| cert.identity).collect();
+    assert_eq!(everybody.len(), 2);
+    let members = told
+        .network
+        .as_ref()
+        .expect("the network's document")
+        .members;
+    assert_eq!(members, MembersDigest::of(&everybody));
+    // Nodes of the revoked replica are told as well and lose it; the other one has all of it in the new epoch.
+    take_keyring(&mut node, network.id, root).await;
     assert_eq!(node.closed().await, 9);
     let mut back = cluster.first.node_with(node.seed.clone()).await;
     assert_eq!(back.keyring.version.epoch, Epoch(1));
@@ -47,7 +77,7 @@ async fn a_revoked_replica_is_out_and_everything_is_signed_anew() {
     back.join(network.id, None).await;
     back.expect_member(network.id).await;
     let after = back.sync(network.id, before.upto).await;
-    assert_eq!(after.certs.len(), 1, "all of it is sent again");
+    assert_eq!(after.certs.len(), 2, "all of it is sent again");
     let (old, new) = (
         before.cert(node.identity()),
         after.cert(node.identity()).clone(),
@@ -113,9 +143,11 @@ async fn a_revoked_replica_is_out_and_everything_is_signed_anew() {
         )
         .await
         .expect_status::<api::Member>(200);
-    let pushed = back.directory(network.id).await;
-    assert_eq!(pushed.cert(node.identity()).name, "renamed");
-    assert_eq!(pushed.upto.epoch, Epoch(1));
+    for follower in [&mut back, &mut steady] {
+        let pushed = follower.directory(network.id).await;
+        assert_eq!(pushed.cert(node.identity()).name, "renamed");
+        assert_eq!(pushed.upto.epoch, Epoch(1));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -188,4 +220,21 @@ async fn a_keyring_that_the_root_key_did_not_sign_is_refused() {
     answer.expect_problem(422, "not this authority's");
     let kept: IdentityKey = cluster.first.keyring().await.replicas[0].key;
     assert_eq!(kept, cluster.first.key());
+}
+
+/// Waits for a newer keyring, and believes it.
+async fn take_keyring(node: &mut Node, network: NetworkId, root: IdentityKey) {
+    let signed = node
+        .wait(|message| match message {
+            ToNode::Keyring(signed) => Some(signed.clone()),
+            _ => None,
+        })
+        .await;
+    let newer = signed
+        .verify(Keyring::scope(network.authority()), |signer| {
+            *signer == root
+        })
+        .expect("signed by the root key");
+    assert!(newer.version > node.keyring.version);
+    node.keyring = newer;
 }

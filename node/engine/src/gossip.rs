@@ -164,8 +164,8 @@ impl Gossip {
             .certs_in_force()
             .map(|(key, revision)| (*key, revision.0))
             .collect();
-        self.public.retain(|key| certs.contains_key(key));
-        self.known.retain(|key| certs.contains_key(key));
+        self.public.retain(|key| directory.is_member(key));
+        self.known.retain(|key| directory.is_member(key));
         let announced: BTreeMap<IdentityKey, u64> = self
             .announcements
             .iter()
@@ -180,6 +180,9 @@ impl Gossip {
             // From the disk: others will see in the digest what of it is new to them.
             None => self.review_at = Some(now),
             Some(before) => {
+                if directory.keyring_version().epoch > before.0.epoch {
+                    self.peers.values_mut().for_each(|peer| peer.ask_anew(now));
+                }
                 let roots = newer_roots(before, versions(directory));
                 if !newer.is_empty() || !roots.is_empty() {
                     self.review_at = Some(now);
@@ -518,8 +521,7 @@ impl Gossip {
 
 /// Versions of keyring and network document.
 fn versions(directory: &Directory) -> (Version, Version) {
-    let network = directory.doc().map(|doc| doc.version).unwrap_or_default();
-    (directory.keyring_version(), network)
+    (directory.keyring_version(), directory.doc_version())
 }
 
 /// Whether exactly this is here already: what comes from several sides is verified once.

@@ -4,9 +4,11 @@
 //! were verified along that chain, and of each kind only the newest by (epoch, revision). It is a plain value: the shell
 //! clones it, lets it accept what arrived, writes it to disk, and only then acts on it.
 
+mod rollover;
+mod stored;
+
 use std::{collections::BTreeMap, sync::Arc};
 
-use serde::{Deserialize, Serialize};
 use tombolo_proto::{
     config::{
         CLOCK_TOLERANCE_SECONDS, DirectoryEntry, EndpointAnnouncement, Keyring, MemberCert,
@@ -16,8 +18,10 @@ use tombolo_proto::{
     id::{NetworkId, Revision, UnixSeconds, Version},
     key::IdentityKey,
     signed::{Document, Signed, VerifyError},
-    wire,
 };
+
+pub use rollover::ROLLOVER_GRACE;
+use rollover::Rollover;
 
 /// Why something was not taken into the directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -26,10 +30,19 @@ pub enum Refused {
     #[error(transparent)]
     Unverified(#[from] VerifyError),
     /// Equal version, other body: somebody signed two documents as one. The first is kept.
-    #[error("two different documents carry the version {0:?}")]
-    Equivocation(Version),
+    #[error(
+        "two different documents are version {version}, signed by {kept} and by {other}: the key of a replica may be in other hands, then `controller keyring revoke` it"
+    )]
+    Equivocation {
+        /// Of both.
+        version: Version,
+        /// Who signed the one that is kept.
+        kept: IdentityKey,
+        /// Who signed the other.
+        other: IdentityKey,
+    },
     /// From an epoch other than the keyring's.
-    #[error("the document is from epoch {0:?}, the keyring is not")]
+    #[error("the document is version {0}, of another epoch than the keyring")]
     WrongEpoch(Version),
     /// The stored form is damaged.
     #[error("the stored directory is damaged")]
@@ -69,6 +82,7 @@ pub struct Directory {
     members: BTreeMap<IdentityKey, Arc<Held<MemberCert>>>,
     revocations: BTreeMap<IdentityKey, Arc<Held<Revocation>>>,
     have: Version,
+    rollover: Option<Rollover>,
 }
 
 impl Directory {
@@ -87,18 +101,25 @@ impl Directory {
             members: BTreeMap::new(),
             revocations: BTreeMap::new(),
             have: Version::default(),
+            rollover: None,
         })
     }
 
-    /// Takes a newer keyring; `false` if it is not newer. A new epoch asks for everything anew.
-    pub fn accept_keyring(&mut self, keyring: Signed<Keyring>) -> Result<bool, Refused> {
+    /// Takes a newer keyring; `false` if it is not newer. A new epoch asks for everything anew; what was held goes on to
+    /// count for a while ([`ROLLOVER_GRACE`]).
+    pub fn accept_keyring(
+        &mut self,
+        keyring: Signed<Keyring>,
+        wall: UnixSeconds,
+    ) -> Result<bool, Refused> {
         let candidate = verified_keyring(self.network, self.root, keyring)?;
         let newer = supersedes(&candidate, Some(&self.keyring))?;
         if newer {
             if candidate.version().epoch > self.keyring.version().epoch {
-                self.have = Version::default();
+                self.begin_epoch(candidate, wall);
+            } else {
+                self.keyring = candidate;
             }
-            self.keyring = candidate;
         }
         Ok(newer)
     }
@@ -115,15 +136,19 @@ impl Directory {
         accepted
     }
 
-    /// Takes what a peer has brought, by the same rules as what a controller says, but for two things that are left to
-    /// controllers. A keyring that begins a new epoch: until everything has been said anew, nobody would be a member. And
-    /// the end of `me`, this node's own membership: a peer that knew of it would not talk to this node, so there is a
-    /// newer certificate, and that has to come first.
-    pub fn accept_brought(&mut self, documents: Vec<Gossiped>, me: &IdentityKey) -> Brought {
+    /// Takes what a peer has brought, by the same rules as what a controller says, but for the end of `me`, this node's own
+    /// membership: a peer that knew of it would not talk to this node, so there is a newer certificate, and that has to
+    /// come first.
+    pub fn accept_brought(
+        &mut self,
+        documents: Vec<Gossiped>,
+        me: &IdentityKey,
+        wall: UnixSeconds,
+    ) -> Brought {
         let mut brought = Brought::default();
         for document in documents {
             let outcome = match document {
-                Gossiped::Keyring(signed) => self.accept_keyring_of_this_epoch(signed),
+                Gossiped::Keyring(signed) => self.accept_keyring(signed, wall),
                 Gossiped::Entry(DirectoryEntry::Revocation(signed)) => {
                     self.accept_revocation_but_of(me, signed)
                 }
@@ -143,6 +168,10 @@ impl Directory {
                 Err(refused) => brought.accepted.refused.push(refused),
             }
         }
+        let is_rolling = brought.accepted.changed && self.rollover.is_some();
+        if is_rolling && self.is_certified(me) && self.is_whole() {
+            self.end_rollover();
+        }
         brought
     }
 
@@ -153,26 +182,13 @@ impl Directory {
     ) -> Result<bool, Refused> {
         let candidate = self.verified(signed)?;
         let ends_us = candidate.document.identity == *me
-            && self.members.get(me).is_some_and(|held| {
-                self.is_in_force(&held.document)
-                    && held.version().revision <= candidate.document.serial_floor
-            });
+            && self
+                .cert_in_force(me)
+                .is_some_and(|held| is_void(held.version(), &candidate.document));
         if ends_us {
             return Ok(false);
         }
         self.accept_entry(DirectoryEntry::Revocation(candidate.signed))
-    }
-
-    fn accept_keyring_of_this_epoch(&mut self, signed: Signed<Keyring>) -> Result<bool, Refused> {
-        let candidate = verified_keyring(self.network, self.root, signed)?;
-        if candidate.version().epoch != self.keyring.version().epoch {
-            return Ok(false);
-        }
-        let newer = supersedes(&candidate, Some(&self.keyring))?;
-        if newer {
-            self.keyring = candidate;
-        }
-        Ok(newer)
     }
 
     /// `None` if it is nobody's who is certified.
@@ -181,11 +197,7 @@ impl Directory {
         identity: IdentityKey,
         signed: Signed<EndpointAnnouncement>,
     ) -> Result<Option<Announcement>, Refused> {
-        let is_member = self
-            .members
-            .get(&identity)
-            .is_some_and(|held| self.is_in_force(&held.document));
-        if !is_member {
+        if !self.is_member(&identity) {
             return Ok(None);
         }
         let document = signed.verify(self.network.into(), |signer| *signer == identity)?;
@@ -234,12 +246,7 @@ impl Directory {
     }
 
     fn verified<T: Document + Versioned>(&self, signed: Signed<T>) -> Result<Held<T>, Refused> {
-        let replicas = &self.keyring.document.replicas;
-        let document = signed.verify(self.network.into(), |signer| replicas.contains(signer))?;
-        if document.version().epoch != self.keyring.version().epoch {
-            return Err(Refused::WrongEpoch(document.version()));
-        }
-        Ok(Held { signed, document })
+        verified_by(&self.keyring.document, self.network, signed)
     }
 
     /// Which network this is the directory of.
@@ -263,7 +270,8 @@ impl Directory {
     /// The network's document, once there is one.
     #[must_use]
     pub fn doc(&self) -> Option<&NetworkDoc> {
-        self.doc.as_ref().map(|held| &held.document)
+        let former = self.rollover.as_ref().and_then(|it| it.doc.as_ref());
+        self.doc.as_ref().or(former).map(|held| &held.document)
     }
 
     /// Up to which version a controller said that this directory is complete.
@@ -276,45 +284,71 @@ impl Directory {
     pub fn set_have(&mut self, upto: Version) {
         if upto.epoch == self.keyring.version().epoch {
             self.have = self.have.max(upto);
+            self.end_rollover();
         }
     }
 
     /// A member that counts at `wall`: certified, above its revocation floor, not expired.
     #[must_use]
     pub fn member(&self, identity: &IdentityKey, wall: UnixSeconds) -> Option<&MemberCert> {
-        let cert = &self.members.get(identity)?.document;
-        self.counts(cert, wall).then_some(cert)
+        let cert = &self.cert_in_force(identity)?.document;
+        is_current(cert, wall).then_some(cert)
     }
 
-    /// All members that count at `wall`, ordered by identity key.
+    /// All members that count at `wall`.
     pub fn members(&self, wall: UnixSeconds) -> impl Iterator<Item = &MemberCert> {
-        self.members
-            .values()
+        self.in_force()
             .map(|held| &held.document)
-            .filter(move |cert| self.counts(cert, wall))
+            .filter(move |cert| is_current(cert, wall))
     }
 
-    fn counts(&self, cert: &MemberCert, wall: UnixSeconds) -> bool {
-        self.is_in_force(cert) && wall.0 <= cert.not_after.0.saturating_add(CLOCK_TOLERANCE_SECONDS)
-    }
-
-    /// Of this epoch and above the floor, whether expired or not.
-    fn is_in_force(&self, cert: &MemberCert) -> bool {
-        let floor = self
-            .revocations
-            .get(&cert.identity)
-            .map_or(Revision(0), |held| held.document.serial_floor);
-        cert.version.epoch == self.keyring.version().epoch && cert.version.revision > floor
+    /// Whether this is a member, whatever the date.
+    #[must_use]
+    pub fn is_member(&self, identity: &IdentityKey) -> bool {
+        self.cert_in_force(identity).is_some()
     }
 
     /// Whether a revocation is why this identity is no member.
     #[must_use]
     pub fn is_revoked(&self, identity: &IdentityKey) -> bool {
-        self.revocations.contains_key(identity)
-            && !self
-                .members
-                .get(identity)
-                .is_some_and(|held| self.is_in_force(&held.document))
+        self.revocations.contains_key(identity) && !self.is_certified(identity)
+    }
+
+    /// Every certificate that counts but for its date: those of this epoch, then those that a rollover leaves.
+    fn in_force(&self) -> impl Iterator<Item = &Arc<Held<MemberCert>>> {
+        let former = self.rollover.iter().flat_map(|it| it.members.values());
+        let undecided = former.filter(|held| !self.is_decided(&held.document.identity));
+        self.members
+            .values()
+            .filter(|held| !self.is_below_floor(held))
+            .chain(undecided)
+    }
+
+    fn cert_in_force(&self, identity: &IdentityKey) -> Option<&Arc<Held<MemberCert>>> {
+        if self.is_decided(identity) {
+            let held = self.members.get(identity)?;
+            (!self.is_below_floor(held)).then_some(held)
+        } else {
+            self.rollover.as_ref()?.members.get(identity)
+        }
+    }
+
+    /// Whether this epoch has said anything of this identity.
+    fn is_decided(&self, identity: &IdentityKey) -> bool {
+        self.members.contains_key(identity) || self.revocations.contains_key(identity)
+    }
+
+    /// Whether a certificate of this epoch says that this is a member.
+    fn is_certified(&self, identity: &IdentityKey) -> bool {
+        self.members
+            .get(identity)
+            .is_some_and(|held| !self.is_below_floor(held))
+    }
+
+    fn is_below_floor(&self, cert: &Held<MemberCert>) -> bool {
+        self.revocations
+            .get(&cert.document.identity)
+            .is_some_and(|held| is_void(cert.version(), &held.document))
     }
 
     // For gossip: what there is to tell others, with the bytes that prove it.
@@ -331,27 +365,31 @@ impl Directory {
         &self.keyring.signed
     }
 
-    /// The network's document as it was signed.
+    /// Version of the network's document of this epoch; the default as long as there is none.
+    #[must_use]
+    pub fn doc_version(&self) -> Version {
+        self.doc.as_ref().map(Held::version).unwrap_or_default()
+    }
+
+    /// The network's document of this epoch as it was signed.
     #[must_use]
     pub fn signed_doc(&self) -> Option<&Signed<NetworkDoc>> {
         self.doc.as_ref().map(|held| &held.signed)
     }
 
-    /// Certificates above the floor, with their serials, ordered by identity key. Two nodes that hold the same
-    /// documents agree on this, whatever their clocks say.
+    /// Certificates of this epoch above the floor, with their serials, ordered by identity key. Two nodes that hold the
+    /// same documents agree on this, whatever their clocks say.
     pub fn certs_in_force(&self) -> impl Iterator<Item = (&IdentityKey, Revision)> {
         self.members
             .iter()
-            .filter(|(_, held)| self.is_in_force(&held.document))
+            .filter(|(_, held)| !self.is_below_floor(held))
             .map(|(identity, held)| (identity, held.version().revision))
     }
 
     /// Revocations of this epoch, with their revisions, ordered by identity key.
     pub fn revocations(&self) -> impl Iterator<Item = (&IdentityKey, Revision)> {
-        let epoch = self.keyring.version().epoch;
         self.revocations
             .iter()
-            .filter(move |(_, held)| held.version().epoch == epoch)
             .map(|(identity, held)| (identity, held.version().revision))
     }
 
@@ -366,45 +404,6 @@ impl Directory {
     pub fn signed_revocation(&self, identity: &IdentityKey) -> Option<&Signed<Revocation>> {
         Some(&self.revocations.get(identity)?.signed)
     }
-
-    /// The form on disk: signed documents only, so that reading it back verifies everything again.
-    #[must_use]
-    pub fn encode(&self) -> Vec<u8> {
-        let network = self
-            .doc
-            .iter()
-            .map(|held| DirectoryEntry::Network(held.signed.clone()));
-        let members = self
-            .members
-            .values()
-            .map(|held| DirectoryEntry::Member(held.signed.clone()));
-        let revocations = self
-            .revocations
-            .values()
-            .map(|held| DirectoryEntry::Revocation(held.signed.clone()));
-        wire::encode(&Stored {
-            keyring: self.keyring.signed.clone(),
-            have: self.have,
-            entries: network.chain(members).chain(revocations).collect(),
-        })
-    }
-
-    /// The inverse of [`Self::encode`].
-    pub fn decode(network: NetworkId, root: IdentityKey, bytes: &[u8]) -> Result<Self, Refused> {
-        let stored: Stored = wire::decode_unbounded(bytes).map_err(|_| Refused::Damaged)?;
-        let mut directory = Self::new(network, root, stored.keyring)?;
-        // Entries of an epoch that a newer keyring ended are left behind: they count for nothing.
-        let _ = directory.accept(stored.entries);
-        directory.set_have(stored.have);
-        Ok(directory)
-    }
-}
-
-#[derive(Serialize, Deserialize)]
-struct Stored {
-    keyring: Signed<Keyring>,
-    have: Version,
-    entries: Vec<DirectoryEntry>,
 }
 
 /// A verified document with the bytes that prove it.
@@ -447,9 +446,34 @@ fn supersedes<T: Versioned>(
     if candidate.version() == current.version()
         && candidate.signed.body_digest() != current.signed.body_digest()
     {
-        return Err(Refused::Equivocation(candidate.version()));
+        return Err(Refused::Equivocation {
+            version: candidate.version(),
+            kept: current.signed.signer(),
+            other: candidate.signed.signer(),
+        });
     }
     Ok(candidate.version() > current.version())
+}
+
+/// Whether a revocation makes a certificate of this version void.
+fn is_void(version: Version, revocation: &Revocation) -> bool {
+    (version.epoch, version.revision) <= (revocation.version.epoch, revocation.serial_floor)
+}
+
+fn is_current(cert: &MemberCert, wall: UnixSeconds) -> bool {
+    wall.0 <= cert.not_after.0.saturating_add(CLOCK_TOLERANCE_SECONDS)
+}
+
+fn verified_by<T: Document + Versioned>(
+    keyring: &Keyring,
+    network: NetworkId,
+    signed: Signed<T>,
+) -> Result<Held<T>, Refused> {
+    let document = signed.verify(network.into(), |signer| keyring.replicas.contains(signer))?;
+    if document.version().epoch != keyring.version.epoch {
+        return Err(Refused::WrongEpoch(document.version()));
+    }
+    Ok(Held { signed, document })
 }
 
 fn verified_keyring(

@@ -82,6 +82,9 @@ fn write_network(text: &mut String, network: &NetworkReport) {
     if let Some(problem) = &network.problem {
         let _ = writeln!(text, "  problem: {problem}");
     }
+    for alarm in &network.alarms {
+        let _ = writeln!(text, "  alarm: {alarm}");
+    }
     for clash in &network.clashes {
         let _ = writeln!(text, "  clash: {clash}");
     }

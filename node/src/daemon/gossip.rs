@@ -17,7 +17,7 @@ use tombolo_proto::{
     signed::Signed,
 };
 
-use super::Daemon;
+use super::{Daemon, wall};
 
 /// Least time between two writings for what is not a removal.
 const WRITE_EVERY: Duration = Duration::from_millis(500);
@@ -113,14 +113,15 @@ impl Daemon {
         };
         // A directory that is coming in from a controller takes the place of ours when it is whole.
         if let Some(incoming) = &mut network.incoming {
-            let _ = incoming.accept_brought(documents.clone(), &self.me);
+            let _ = incoming.accept_brought(documents.clone(), &self.me, wall());
         }
         let Brought {
             accepted,
             announcements,
-        } = directory.accept_brought(documents, &self.me);
+        } = directory.accept_brought(documents, &self.me, wall());
         for refused in &accepted.refused {
             tracing::trace!(network = %id, %peer, %refused, "Refused a document");
+            network.note(refused);
         }
         if accepted.changed {
             tracing::debug!(network = %id, %peer, "A peer brought documents");

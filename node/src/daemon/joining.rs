@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 use tombolo_engine::reconcile::LinkName;
 use tombolo_proto::{
     control::{Standing, ToController},
-    id::NetworkId,
+    id::{NetworkId, NodeId},
 };
 
 use super::{Daemon, network::Network, wall};
@@ -267,8 +267,12 @@ impl Daemon {
     }
 
     pub(super) fn is_connected(&self, id: NetworkId) -> bool {
+        self.is_connected_to(id.authority())
+    }
+
+    pub(super) fn is_connected_to(&self, authority: NodeId) -> bool {
         self.authorities
-            .get(&id.authority())
+            .get(&authority)
             .is_some_and(|known| known.connected.is_some())
     }
 }

@@ -1,14 +1,14 @@
 //! One joined network as this node knows it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     time::{Duration, Instant},
 };
 
 use tombolo_engine::{
     fib::NetworkSlot,
-    membership::{Announcement, Directory},
+    membership::{Announcement, Directory, Refused},
     reconcile::{LinkName, NetworkPlan},
 };
 use tombolo_proto::{
@@ -39,6 +39,10 @@ pub(super) struct Network {
     pub(super) directory: Option<Directory>,
     /// Directory parts that have come, until the last one has.
     pub(super) incoming: Option<Directory>,
+    /// When documents of an epoch that is over count no more, as long as some do.
+    pub(super) rollover_ends: Option<Instant>,
+    /// Signs that a signing key is in other hands, one line each.
+    pub(super) alarms: BTreeSet<String>,
     /// The controller's last word.
     pub(super) standing: Option<Standing>,
     /// When to ask again, if the controller's last word was not for ever.
@@ -71,6 +75,9 @@ const ENDPOINTS_SAVED_EVERY: Duration = Duration::from_secs(1);
 /// Announcements serve others; what this node needs of them is among the endpoints.
 const ANNOUNCEMENTS_SAVED_EVERY: Duration = Duration::from_secs(10);
 
+/// Alarms that are kept: who can sign can raise any number.
+const MAX_ALARMS: usize = 8;
+
 /// What the disk does not have yet.
 #[derive(Debug, Default)]
 pub(super) struct Unsaved {
@@ -94,6 +101,8 @@ impl Network {
             link,
             directory: None,
             incoming: None,
+            rollover_ends: None,
+            alarms: BTreeSet::new(),
             standing: None,
             ask_again: None,
             slot: None,
@@ -157,6 +166,28 @@ impl Network {
             link: self.link.clone(),
             allow_global: self.settings.allow_global,
         })
+    }
+
+    /// Raises an alarm, once, if two documents were signed as one.
+    pub(super) fn note(&mut self, refused: &Refused) {
+        if matches!(refused, Refused::Equivocation { .. })
+            && self.alarms.len() < MAX_ALARMS
+            && self.alarms.insert(refused.to_string())
+        {
+            tracing::warn!(network = %self.id, "{refused}");
+        }
+    }
+
+    /// Notes where the keyring says that controllers are.
+    pub(super) fn learn_controllers(&mut self) {
+        if let Some(directory) = &self.directory
+            && self.settings.known_controllers != directory.keyring().endpoints
+        {
+            self.settings
+                .known_controllers
+                .clone_from(&directory.keyring().endpoints);
+            self.unsaved.settings = true;
+        }
     }
 
     /// Every place where a controller may be, best first.

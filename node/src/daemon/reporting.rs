@@ -100,6 +100,7 @@ impl Daemon {
                 .unwrap_or_default(),
             mtu: doc.map(|doc| doc.mtu.0),
             clashes: network.clashes.clone(),
+            alarms: network.alarms.iter().cloned().collect(),
             controller: connected.map(|connected| connected.controller.to_string()),
             problem: problem(network, connected.is_some()),
             allow_global: network.settings.allow_global,

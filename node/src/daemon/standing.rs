@@ -83,7 +83,8 @@ impl Daemon {
         };
         let accepted = directory.accept(entries);
         for refused in &accepted.refused {
-            tracing::warn!(network = %id, %refused, "Refused a document");
+            tracing::debug!(network = %id, %refused, "Refused a document of a controller");
+            network.note(refused);
         }
         if more {
             network.incoming = Some(directory);
@@ -100,13 +101,18 @@ impl Daemon {
             return;
         };
         let was_member = network.membership(&me, wall()).is_some();
-        let controllers = &directory.keyring().endpoints;
-        if network.settings.known_controllers != *controllers {
-            network.settings.known_controllers.clone_from(controllers);
-            network.unsaved.settings = true;
+        let newer_keyring = (network.directory.as_ref().map(Directory::keyring_version)
+            < Some(directory.keyring_version()))
+        .then(|| directory.signed_keyring().clone());
+        if let Some(before) = &network.directory
+            && before.keyring_version().epoch < directory.keyring_version().epoch
+        {
+            tracing::info!(network = %id, epoch = directory.keyring_version().epoch.0, "A new epoch begins: a key was revoked");
+            network.alarms.clear();
         }
         network.directory = Some(directory);
         network.unsaved.directory = true;
+        network.learn_controllers();
         if was_member && network.membership(&me, wall()).is_none() {
             network.settings.denied = Some("removed from the network".to_owned());
             network.unsaved.settings = true;
@@ -131,19 +137,19 @@ impl Daemon {
                 .set_gossiped_directory(directory, peer, wall(), Instant::now());
         }
         self.refresh_membership(id);
+        if let Some(keyring) = newer_keyring {
+            self.take_keyring(id.authority(), &keyring);
+            self.follow_keyring(id.authority());
+        }
     }
 
-    /// A node that was shown the door keeps nothing about those inside but how to ask again.
+    /// A node that was shown the door keeps nothing about those inside but how to ask again, and whom to believe then.
     fn forget_members(&mut self, id: NetworkId) {
-        let keyring = self
-            .authorities
-            .get(&id.authority())
-            .and_then(|known| known.connected.as_ref());
         let Some(network) = self.networks.get_mut(&id) else {
             return;
         };
-        network.directory = keyring.and_then(|connected| {
-            Directory::new(id, connected.root, connected.keyring.clone()).ok()
+        network.directory = network.directory.take().and_then(|directory| {
+            Directory::new(id, directory.root(), directory.signed_keyring().clone()).ok()
         });
         network.endpoints.peers.clear();
         network.announcements.clear();
@@ -151,10 +157,11 @@ impl Daemon {
         network.incoming = None;
         network.unsaved.endpoints = false;
         network.unsaved.announcements = false;
-        network.unsaved.directory = false;
         if let Err(error) = network.files.forget_members() {
             tracing::warn!(network = %id, "Failed to forget its members: {error:#}");
         }
+        network.unsaved.directory = network.directory.is_some();
+        self.write_caches();
     }
 
     /// Asks again where the last answer was not for ever.

@@ -18,7 +18,11 @@ impl Daemon {
     pub(super) fn handle_sync(&mut self, authority: NodeId, event: SyncEvent) {
         match event {
             SyncEvent::Connected(connected) => self.connected(authority, *connected),
-            SyncEvent::Message(message) => self.handle_message(authority, *message),
+            // What a connection said that was given up meanwhile is nobody's word any more.
+            SyncEvent::Message(message) if self.is_connected_to(authority) => {
+                self.handle_message(authority, *message);
+            }
+            SyncEvent::Message(_) => {}
             SyncEvent::Lost => self.lost(authority),
             SyncEvent::Failed(problem) => self.sync_failed(authority, &problem),
         }
@@ -54,6 +58,9 @@ impl Daemon {
             authority,
             pinned: None,
             digest: None,
+            keyring: self
+                .newest_directory(authority)
+                .map(|held| held.keyring().clone()),
         };
         for network in self
             .networks_of(authority)
@@ -95,7 +102,7 @@ impl Daemon {
         for id in self.networks_of(authority) {
             self.greet(id, root, &keyring);
         }
-        // The keyring may have named more controllers.
+        self.take_keyring(authority, &keyring);
         self.link_authority(authority, false);
         self.reflexive.ask_soon();
         self.ask_reflexive(Instant::now());
@@ -166,24 +173,11 @@ impl Daemon {
             network.unsaved.settings = true;
         }
         network.incoming = None;
-        if let Some(directory) = &mut network.directory {
-            match directory.accept_keyring(keyring.clone()) {
-                Ok(newer) => network.unsaved.directory |= newer,
-                Err(error) => tracing::warn!(network = %id, %error, "Refused a keyring"),
-            }
-        } else {
+        if network.directory.is_none() {
             network.directory = Directory::new(id, root, keyring.clone()).ok();
+            network.learn_controllers();
+            self.write_caches();
         }
-        if let Some(directory) = &network.directory
-            && network.settings.known_controllers != directory.keyring().endpoints
-        {
-            network
-                .settings
-                .known_controllers
-                .clone_from(&directory.keyring().endpoints);
-            network.unsaved.settings = true;
-        }
-        self.write_caches();
         true
     }
 
@@ -205,7 +199,7 @@ impl Daemon {
         });
     }
 
-    fn lost(&mut self, authority: NodeId) {
+    pub(super) fn lost(&mut self, authority: NodeId) {
         tracing::info!(%authority, "Connection to the controller lost");
         if let Some(known) = self.authorities.get_mut(&authority) {
             known.connected = None;
@@ -277,6 +271,7 @@ impl Daemon {
             } if network.authority() == authority => {
                 self.subnet_answered(network, request, outcome);
             }
+            ToNode::Keyring(keyring) => self.take_keyring(authority, &keyring),
             ToNode::Status { .. }
             | ToNode::Directory { .. }
             | ToNode::Endpoints { .. }

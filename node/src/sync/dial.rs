@@ -128,6 +128,9 @@ async fn greet(
         Err(_) => return Err(None),
     };
     match welcome {
+        ToNode::Welcome { protocol, .. } if !(PROTOCOL_MIN..=PROTOCOL).contains(&protocol) => {
+            Err(Some(Problem::Incompatible(controller, protocol, protocol)))
+        }
         ToNode::Welcome { root, keyring, .. } => {
             let (trust, replica) = (trust.clone(), channel.peer);
             let checked = tokio::task::spawn_blocking(move || {
@@ -159,7 +162,8 @@ async fn greet(
         | ToNode::SubnetAnswer { .. }
         | ToNode::Rendezvous { .. }
         | ToNode::RendezvousAnswer { .. }
-        | ToNode::Relay { .. } => Err(None),
+        | ToNode::Relay { .. }
+        | ToNode::Keyring(_) => Err(None),
     }
 }
 

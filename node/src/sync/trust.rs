@@ -20,6 +20,8 @@ pub struct Trust {
     pub pinned: Option<IdentityKey>,
     /// What a join link says of its root key.
     pub digest: Option<KeyDigest>,
+    /// The newest keyring that this node holds.
+    pub keyring: Option<Keyring>,
 }
 
 /// Why a controller is not believed, least hopeless first.
@@ -30,6 +32,9 @@ pub enum Distrust {
         "its key is not in the authority's keyring yet: admit it with `controller keyring add`"
     )]
     NotAdmitted,
+    /// The keyring that it shows names it, a newer one does not.
+    #[error("its key was revoked: remove that controller")]
+    Revoked,
     /// It speaks for somebody else.
     #[error(
         "it has another key than this network's authority: do not use it, and ask for a fresh join link"
@@ -56,8 +61,16 @@ impl Trust {
         let keyring = keyring
             .verify(Keyring::scope(self.authority), |signer| *signer == root)
             .map_err(|_| Distrust::WrongKey)?;
-        if keyring.replicas.contains(connection) {
+        // A key that was revoked goes on to show the keyring that named it.
+        let newest = self
+            .keyring
+            .as_ref()
+            .filter(|held| held.version > keyring.version)
+            .unwrap_or(&keyring);
+        if newest.replicas.contains(connection) {
             Ok(keyring)
+        } else if keyring.replicas.contains(connection) {
+            Err(Distrust::Revoked)
         } else {
             Err(Distrust::NotAdmitted)
         }
@@ -121,11 +134,36 @@ mod tests {
         assert_eq!(verdict, Err(Distrust::NotAdmitted));
     }
 
+    #[test]
+    fn a_replica_that_was_revoked_is_refused_whatever_keyring_it_shows() {
+        let newer = Keyring {
+            version: Version::first_epoch(2),
+            replicas: BTreeSet::from([a_key(3).public()]),
+            endpoints: Vec::new(),
+        };
+        let trust = Trust {
+            keyring: Some(newer),
+            ..a_trust(Some(a_key(1).public()), None)
+        };
+        let check = |number| {
+            trust.check(
+                a_key(1).public(),
+                &a_keyring(&a_key(1)),
+                &a_key(number).public(),
+            )
+        };
+
+        assert_eq!(check(2), Err(Distrust::Revoked));
+        // One that has not heard of the newest keyring yet is named by it all the same.
+        assert!(check(3).is_ok());
+    }
+
     fn a_trust(pinned: Option<IdentityKey>, digest: Option<KeyDigest>) -> Trust {
         Trust {
             authority: an_authority(),
             pinned,
             digest,
+            keyring: None,
         }
     }
 

@@ -110,10 +110,10 @@ pub(crate) fn a_network_doc() -> impl Strategy<Value = NetworkDoc> {
         collection::btree_set(a_prefix(), 0..3),
         collection::vec(a_prefix(), 0..3),
         modes,
-        any::<u16>(),
+        any::<(u16, [u8; 32])>(),
     )
         .prop_map(
-            |(version, name, v4_pools, on_link, subnet_pools, modes, mtu)| NetworkDoc {
+            |(version, name, v4_pools, on_link, subnet_pools, modes, (mtu, members))| NetworkDoc {
                 version,
                 name,
                 v4_pools,
@@ -121,6 +121,7 @@ pub(crate) fn a_network_doc() -> impl Strategy<Value = NetworkDoc> {
                 subnet_pools,
                 v6_modes: modes.into_iter().collect(),
                 mtu: Mtu(mtu),
+                members: MembersDigest(members),
             },
         )
 }
@@ -381,5 +382,8 @@ pub(crate) fn to_node() -> impl Strategy<Value = ToNode> {
             }
         }),
         any::<u16>().prop_map(|port| ToNode::Relay { port }),
+        (a_keyring(), a_secret(), a_node_id()).prop_map(|(keyring, key, authority)| {
+            ToNode::Keyring(Signed::sign(&keyring, Keyring::scope(authority), &key))
+        }),
     ]
 }

@@ -106,7 +106,7 @@ impl Node {
         else {
             return;
         };
-        let brought = directory.accept_brought(documents, &me);
+        let brought = directory.accept_brought(documents, &me, wall);
         if brought.accepted.changed {
             self.engine
                 .set_gossiped_directory(directory, peer, wall, now);

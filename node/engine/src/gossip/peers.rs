@@ -98,6 +98,14 @@ impl Peer {
         self.pull_pause = PULL_PAUSE;
     }
 
+    /// What it has may all be of use now: it is to be asked as if for the first time.
+    pub(super) const fn ask_anew(&mut self, now: Instant) {
+        self.pulled_at = None;
+        self.not_before = None;
+        self.pull_pause = PULL_PAUSE;
+        self.pull_at = Some(now);
+    }
+
     /// It is not to be asked before `at`.
     pub(super) fn pull_not_before(&mut self, at: Instant) {
         self.not_before = Some(at);

@@ -4,7 +4,8 @@ use proptest::prelude::*;
 use rand::SeedableRng as _;
 use tombolo_proto::{
     config::{
-        CERT_LIFETIME_SECONDS, CertRoute, Keyring, MemberCert, NetworkDoc, Revocation, RouteMode,
+        CERT_LIFETIME_SECONDS, CertRoute, Keyring, MemberCert, MembersDigest, NetworkDoc,
+        Revocation, RouteMode,
     },
     gossip::{BUCKET_HASH, BUCKETS, KeyPrefix, Line, MAX_MESSAGE, Root},
     id::{Mtu, NetworkId, NodeId, Revision},
@@ -227,6 +228,7 @@ impl Change {
                     subnet_pools: Vec::new(),
                     v6_modes: BTreeSet::new(),
                     mtu: Mtu::DEFAULT,
+                    members: MembersDigest::of([]),
                 };
                 DirectoryEntry::Network(Signed::sign(&doc, network, &key))
             }
@@ -396,7 +398,7 @@ impl Pair {
         let side = &mut self.sides[number];
         if side
             .directory
-            .accept_brought(documents, &side.me)
+            .accept_brought(documents, &side.me, NOW)
             .accepted
             .changed
         {

@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 use tombolo_proto::{
-    config::{CertRoute, DirectoryEntry, Keyring, RouteMode},
+    config::{CertRoute, DirectoryEntry, Keyring, MembersDigest, RouteMode},
     id::{NetworkId, NodeId, Version},
     key::{IdentitySecret, Seed},
     signed::Signed,
@@ -365,6 +365,7 @@ fn a_directory(certs: &[MemberCert]) -> Directory {
         subnet_pools: Vec::new(),
         v6_modes: BTreeSet::from([V6Mode::SixPlane]),
         mtu: Mtu::DEFAULT,
+        members: MembersDigest::of([]),
     };
     let keyring = Signed::sign(&keyring, Keyring::scope(network().authority()), &secret(1));
     let mut directory =

@@ -5,7 +5,10 @@ use tombolo_engine::{
     reconcile::{HostAction, LinkState},
 };
 use tombolo_proto::{
-    config::{CertRoute, DirectoryEntry, Keyring, MemberCert, NetworkDoc, RouteMode, V6Mode},
+    config::{
+        CertRoute, DirectoryEntry, Keyring, MemberCert, MembersDigest, NetworkDoc, RouteMode,
+        V6Mode,
+    },
     id::{Mtu, NetworkId, Version},
     key::{IdentityKey, IdentitySecret, Seed},
     signed::Signed,
@@ -228,6 +231,7 @@ fn a_directory() -> Directory {
         subnet_pools: Vec::new(),
         v6_modes: BTreeSet::from([V6Mode::SixPlane]),
         mtu: Mtu::DEFAULT,
+        members: MembersDigest::of([]),
     };
     let mut entries = vec![DirectoryEntry::Network(Signed::sign(
         &doc,
