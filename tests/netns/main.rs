@@ -22,4 +22,5 @@ mod rekey;
 mod rendezvous;
 mod revocation;
 mod scale;
+mod stolen_key;
 mod survival;

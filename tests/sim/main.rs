@@ -1,6 +1,7 @@
 //! Whole networks in virtual time: engines, a seeded network between them, no sockets, no waiting.
 
 mod changes;
+mod epochs;
 mod first_packet;
 mod forged;
 mod gossip;
