@@ -127,32 +127,33 @@ async fn greet(
         }
         Err(_) => return Err(None),
     };
+    let (trust, replica) = (trust.clone(), channel.peer);
+    let judged =
+        tokio::task::spawn_blocking(move || judge(welcome, controller, replica, &trust)).await;
+    let connected = judged.unwrap_or(Err(None))?;
+    Ok((connected, channel))
+}
+
+/// What to think of a controller's first message. Takes as long as [`Trust::check`].
+fn judge(
+    welcome: ToNode,
+    controller: HostPort,
+    replica: IdentityKey,
+    trust: &Trust,
+) -> Result<Connected, Option<Problem>> {
     match welcome {
         ToNode::Welcome { protocol, .. } if !(PROTOCOL_MIN..=PROTOCOL).contains(&protocol) => {
             Err(Some(Problem::Incompatible(controller, protocol, protocol)))
         }
-        ToNode::Welcome { root, keyring, .. } => {
-            let (trust, replica) = (trust.clone(), channel.peer);
-            let checked = tokio::task::spawn_blocking(move || {
-                let verdict = trust.check(root, &keyring, &replica);
-                (verdict, keyring)
-            });
-            let Ok((verdict, keyring)) = checked.await else {
-                return Err(None);
-            };
-            match verdict {
-                Ok(_) => {
-                    let connected = Connected {
-                        controller,
-                        replica,
-                        root,
-                        keyring,
-                    };
-                    Ok((connected, channel))
-                }
-                Err(distrust) => Err(Some(Problem::Distrusted(controller, distrust))),
-            }
-        }
+        ToNode::Welcome { root, keyring, .. } => match trust.check(root, &keyring, &replica) {
+            Ok(_) => Ok(Connected {
+                controller,
+                replica,
+                root,
+                keyring,
+            }),
+            Err(distrust) => Err(Some(Problem::Distrusted(controller, distrust))),
+        },
         ToNode::Incompatible { min, max } => Err(Some(Problem::Incompatible(controller, min, max))),
         ToNode::Unsupported { .. }
         | ToNode::Status { .. }
@@ -177,4 +178,77 @@ async fn hello(channel: &mut Channel) -> anyhow::Result<ToNode> {
     channel.sender.send(&hello).await?;
     let answer = channel.receiver.receive().await?;
     answer.map_err(|variant| anyhow::anyhow!("unknown first message {variant}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use tombolo_proto::{
+        config::Keyring,
+        id::{NodeId, Version},
+        key::Seed,
+        signed::Signed,
+    };
+
+    use super::*;
+
+    #[test]
+    fn a_controller_of_another_protocol_version_is_named_with_its_versions_and_ours() {
+        for answer in [
+            ToNode::Incompatible { min: 7, max: 9 },
+            a_welcome(PROTOCOL + 1),
+            a_welcome(0),
+        ] {
+            let problem = judged(answer).expect_err("no common version");
+            let said = problem.expect("it has answered").to_string();
+            assert!(said.contains("update the older one"), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_welcome_in_a_version_of_ours_is_believed_if_the_chain_of_trust_holds() {
+        assert!(judged(a_welcome(PROTOCOL)).is_ok());
+    }
+
+    #[test]
+    fn whatever_else_comes_first_is_no_answer() {
+        assert!(matches!(
+            judged(ToNode::Unsupported { variant: 0 }),
+            Err(None)
+        ));
+    }
+
+    fn judged(answer: ToNode) -> Result<Connected, Option<Problem>> {
+        let trust = Trust {
+            authority: an_authority(),
+            pinned: Some(key(1)),
+            digest: None,
+            keyring: None,
+        };
+        let controller = "192.0.2.1:9791".parse().expect("host and port");
+        judge(answer, controller, key(2), &trust)
+    }
+
+    fn a_welcome(protocol: u16) -> ToNode {
+        let keyring = Keyring {
+            version: Version::first_epoch(1),
+            replicas: BTreeSet::from([key(2)]),
+            endpoints: Vec::new(),
+        };
+        let root = Seed::from_bytes([1; 32]).identity();
+        ToNode::Welcome {
+            protocol,
+            root: root.public(),
+            keyring: Signed::sign(&keyring, Keyring::scope(an_authority()), &root),
+        }
+    }
+
+    fn an_authority() -> NodeId {
+        "8056c2e21c".parse().expect("an address")
+    }
+
+    fn key(number: u8) -> IdentityKey {
+        Seed::from_bytes([number; 32]).identity().public()
+    }
 }
