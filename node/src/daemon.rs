@@ -339,6 +339,7 @@ impl Daemon {
         self.ask_reflexive(now);
         self.repeat_joins(now);
         self.end_rollovers(now);
+        self.seek_second_opinions(now);
         self.expire_routes(now);
         self.write_caches();
         if now.duration_since(self.last_full_reconcile) >= RECONCILE_EVERY {

@@ -11,7 +11,7 @@ use std::{sync::Arc, time::Duration};
 
 use rand::Rng as _;
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{Notify, mpsc, watch},
     task::JoinHandle,
     time::{Instant, sleep},
 };
@@ -81,6 +81,7 @@ pub enum SyncEvent {
 pub struct AuthorityLink {
     wanted: watch::Sender<Wanted>,
     outbox: mpsc::UnboundedSender<ToController>,
+    hang_up: Arc<Notify>,
     task: JoinHandle<()>,
 }
 
@@ -96,16 +97,19 @@ impl AuthorityLink {
         let (wanted_sender, wanted) = watch::channel(wanted);
         // The daemon is the only writer and says little; a bound would only add a way to lose a message.
         let (outbox_sender, outbox) = mpsc::unbounded_channel();
+        let hang_up = Arc::new(Notify::new());
         let link = Link {
             transport,
             authority,
             wanted,
             outbox,
+            hang_up: Arc::clone(&hang_up),
             events,
         };
         Self {
             wanted: wanted_sender,
             outbox: outbox_sender,
+            hang_up,
             task: tokio::spawn(link.run()),
         }
     }
@@ -113,6 +117,11 @@ impl AuthorityLink {
     /// Sends a message over the present connection; between connections it is dropped.
     pub fn send(&self, message: ToController) {
         let _ = self.outbox.send(message);
+    }
+
+    /// Ends the present connection, to find another controller: this one is asked last.
+    pub fn hang_up(&self) {
+        self.hang_up.notify_one();
     }
 
     /// Changes whom to connect to, for the next attempt.
@@ -130,6 +139,7 @@ impl AuthorityLink {
             wanted,
             outbox,
             mut task,
+            ..
         } = self;
         drop((wanted, outbox));
         if tokio::time::timeout(GOODBYE, &mut task).await.is_err() {
@@ -143,6 +153,7 @@ struct Link {
     authority: NodeId,
     wanted: watch::Receiver<Wanted>,
     outbox: mpsc::UnboundedReceiver<ToController>,
+    hang_up: Arc<Notify>,
     events: mpsc::Sender<(NodeId, SyncEvent)>,
 }
 
@@ -210,17 +221,12 @@ impl Link {
         let inbound = receive_all(&mut channel.receiver, &self.events, self.authority, answers);
         let outbound = send_all(&mut channel.sender, &mut self.outbox, &mut unknown);
         tokio::select! {
-            error = inbound => {
-                tracing::debug!(authority = %self.authority, %error, "Control connection ended");
-                // Whoever gave this connection up has another one by now.
-                if self.outbox.is_closed() {
-                    return std::ops::ControlFlow::Break(());
-                }
-            }
+            error = inbound => tracing::debug!(authority = %self.authority, %error, "Control connection ended"),
             ended = outbound => match ended {
                 Ok(()) => return std::ops::ControlFlow::Break(()),
                 Err(error) => tracing::debug!(authority = %self.authority, %error, "Control connection ended"),
             },
+            () = self.hang_up.notified() => tracing::debug!(authority = %self.authority, "Gave the control connection up"),
         }
         self.tell(SyncEvent::Lost).await;
         std::ops::ControlFlow::Continue(())

@@ -52,10 +52,35 @@ impl Daemon {
         connected.keyring = signed;
         if !keyring.replicas.contains(&connected.replica) {
             tracing::warn!(%authority, controller = %connected.controller, "The controller's key was revoked: looking for another");
-            self.lost(authority);
-            // Ends the connection.
-            self.authorities.remove(&authority);
-            self.link_authority(authority, true);
+            self.change_controller(authority);
+        }
+    }
+
+    /// Gives the connection to a controller up for one to another. What this one may still say is not heard.
+    fn change_controller(&mut self, authority: NodeId) {
+        self.lost(authority);
+        if let Some(known) = self.authorities.get(&authority) {
+            known.link.hang_up();
+        }
+    }
+
+    /// Asks another controller where one has said no: its key may be in other hands, and who is denied hears nothing from
+    /// peers.
+    pub(super) fn seek_second_opinions(&mut self, now: Instant) {
+        let mut due: Vec<NodeId> = Vec::new();
+        for network in self.networks.values_mut() {
+            if network.second_opinion.is_some_and(|at| at <= now) {
+                network.second_opinion = None;
+                if network.controllers().len() > 1 {
+                    due.push(network.id.authority());
+                }
+            }
+        }
+        due.dedup();
+        for authority in due {
+            if self.is_connected_to(authority) {
+                self.change_controller(authority);
+            }
         }
     }
 

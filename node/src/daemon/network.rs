@@ -47,6 +47,8 @@ pub(super) struct Network {
     pub(super) standing: Option<Standing>,
     /// When to ask again, if the controller's last word was not for ever.
     pub(super) ask_again: Option<Instant>,
+    /// When to ask another controller, if this one said no.
+    pub(super) second_opinion: Option<Instant>,
     /// Present while this node is a member and its TUN is up.
     pub(super) slot: Option<NetworkSlot>,
     pub(super) endpoints: PeerEndpoints,
@@ -105,6 +107,7 @@ impl Network {
             alarms: BTreeSet::new(),
             standing: None,
             ask_again: None,
+            second_opinion: None,
             slot: None,
             endpoints: PeerEndpoints::default(),
             announcements: BTreeMap::new(),

@@ -16,6 +16,10 @@ use super::{Daemon, gossip::Waiting, wall};
 /// When a controller would not take a request, or knew no such network, the node asks again this much later.
 const ASK_AGAIN: Duration = Duration::from_secs(15);
 
+/// A controller that says no is believed so long before another one is asked, again and again: seldom enough to be no
+/// burden, and a node that a thief has put out is back within it once the thief's key is revoked.
+const SECOND_OPINION: Duration = Duration::from_secs(600);
+
 impl Daemon {
     pub(super) fn take_standing(&mut self, id: NetworkId, standing: Standing) {
         let Some(network) = self.networks.get_mut(&id) else {
@@ -26,6 +30,11 @@ impl Daemon {
         }
         network.standing = Some(standing.clone());
         let is_member = standing == Standing::Member;
+        let is_denied = matches!(standing, Standing::Denied { .. } | Standing::NotFound);
+        network.second_opinion = is_denied.then(|| {
+            let pending = network.second_opinion;
+            pending.unwrap_or_else(|| Instant::now() + SECOND_OPINION)
+        });
         let settings = &mut network.settings;
         let before = (
             settings.denied.clone(),
