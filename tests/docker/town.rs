@@ -19,7 +19,6 @@ use tombolo_tests::{
 pub(crate) const SOON: Duration = Duration::from_secs(25);
 /// A connection that is refused by a rule says nothing: after this it counts as refused.
 const SILENCE: Duration = Duration::from_secs(1);
-const PORT: u16 = 7777;
 
 /// The overlay and the Docker of every node, in the same order.
 pub(crate) struct Town {
@@ -110,10 +109,17 @@ impl Town {
     }
 }
 
+/// A socket on any free port.
+fn listen(inside: &Namespace) -> (TcpListener, u16) {
+    let listener = inside.within(|| TcpListener::bind("[::]:0").expect("a port is free"));
+    let port = listener.local_addr().expect("it is bound").port();
+    (listener, port)
+}
+
 /// Connects and gives the address that the far end saw; none if there is no answer.
 pub(crate) fn seen_as(from: &Namespace, to: &Namespace, address: IpAddr) -> Option<IpAddr> {
-    let target = SocketAddr::new(address, PORT);
-    let listener = to.within(|| TcpListener::bind(("::", PORT)).expect("the port is free"));
+    let (listener, port) = listen(to);
+    let target = SocketAddr::new(address, port);
     let stream = from
         .within(|| TcpStream::connect_timeout(&target, SILENCE))
         .ok()?;
@@ -139,8 +145,8 @@ pub(crate) fn addresses(container: &Container) -> [IpAddr; 2] {
 
 /// Whether a whole stream arrives: packets of every size pass.
 pub(crate) fn carries(from: &Namespace, to: &Namespace, address: IpAddr, bytes: usize) -> bool {
-    let target = SocketAddr::new(address, PORT);
-    let listener = to.within(|| TcpListener::bind(("::", PORT)).expect("the port is free"));
+    let (listener, port) = listen(to);
+    let target = SocketAddr::new(address, port);
     let stream = from.within(|| TcpStream::connect_timeout(&target, SILENCE * 5));
     let Ok(mut stream) = stream else { return false };
     let (mut received, _) = listener.accept().expect("it is connected");
