@@ -232,7 +232,7 @@ impl Engine {
             identity,
             parties: Parties {
                 network: network.id,
-                local: network.secret.public(),
+                local: network.public,
                 remote: transport,
             },
             secret: network.secret.clone(),

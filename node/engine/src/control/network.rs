@@ -29,6 +29,8 @@ pub(crate) struct Network {
     pub(crate) id: NetworkId,
     pub(crate) identity: IdentityKey,
     pub(crate) secret: TransportSecret,
+    /// Its public half, worked out once: every peer needs it.
+    pub(crate) public: TransportKey,
     pub(crate) door: Arc<dyn Door>,
     pub(crate) ownership: Arc<Ownership>,
     pub(crate) by_identity: BTreeMap<IdentityKey, PeerSlot>,
@@ -60,6 +62,7 @@ impl Network {
             id,
             identity,
             door: noise.door(&secret),
+            public: secret.public(),
             secret,
             ownership: Arc::new(Ownership::new(
                 std::iter::empty(),
@@ -105,7 +108,7 @@ impl Network {
             }
         }
         // Two members with one transport key cannot be told apart: who came first stays, the other gets no session.
-        let mut taken = BTreeSet::from([self.secret.public()]);
+        let mut taken = BTreeSet::from([self.public]);
         taken.extend(changes.kept.iter().map(|(_, cert)| cert.transport));
         changes.new = wanted
             .into_values()
