@@ -35,6 +35,7 @@ impl Daemon {
             let pending = network.second_opinion;
             pending.unwrap_or_else(|| Instant::now() + SECOND_OPINION)
         });
+        let is_pending = standing == Standing::Pending;
         let settings = &mut network.settings;
         let before = (
             settings.denied.clone(),
@@ -63,7 +64,8 @@ impl Daemon {
                 settings.not_found,
                 settings.token.is_some(),
             );
-        if network.settings.denied.is_some() {
+        // Who has to ask anew was deleted, and may not have heard of it.
+        if network.settings.denied.is_some() || is_pending {
             self.forget_members(id);
         }
         self.write_caches();
@@ -109,7 +111,10 @@ impl Daemon {
         let Some(network) = self.networks.get_mut(&id) else {
             return;
         };
-        let was_member = network.membership(&me, wall()).is_some();
+        let was_member = network
+            .directory
+            .as_ref()
+            .is_some_and(|directory| directory.is_member(&me));
         let newer_keyring = (network.directory.as_ref().map(Directory::keyring_version)
             < Some(directory.keyring_version()))
         .then(|| directory.signed_keyring().clone());
@@ -122,7 +127,12 @@ impl Daemon {
         network.directory = Some(directory);
         network.unsaved.directory = true;
         network.learn_controllers();
-        if was_member && network.membership(&me, wall()).is_none() {
+        // One whose certificate has merely expired stays, for a new one to come.
+        let is_member = network
+            .directory
+            .as_ref()
+            .is_some_and(|directory| directory.is_member(&me));
+        if was_member && !is_member {
             network.settings.denied = Some("removed from the network".to_owned());
             network.unsaved.settings = true;
         }
