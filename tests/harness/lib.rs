@@ -7,6 +7,7 @@
 //! | [`simnet`] | a seeded underlay: delay, loss, reordering, duplication |
 //! | [`simnat`] | NATs in it |
 //! | [`fake_noise`] | a handshake without cryptography and without a clock of its own |
+//! | [`controllers`] | replicas that decide and sign as real ones do, over a simulated store |
 //! | [`authority`] | signed directories without a controller |
 //! | [`model`] | who may talk to whom, worked out naively |
 //! | [`packets`] | inner packets that can be told apart |
@@ -25,6 +26,7 @@
 pub mod authority;
 pub mod clock;
 pub mod cluster;
+pub mod controllers;
 pub mod docker;
 pub mod docker_image;
 pub mod fake_engine;

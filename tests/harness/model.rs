@@ -45,26 +45,21 @@ impl Model {
     /// Whether `to` may take a packet that claims to be from `source`, if `from` sent it.
     #[must_use]
     pub fn may_arrive(&self, from: Name, to: Name, source: IpAddr) -> bool {
-        self.views.get(&to).is_some_and(|view| {
-            view.contains_key(&to)
-                && view.contains_key(&from)
-                && owners(view, source).contains(&from)
-        })
+        self.views
+            .get(&to)
+            .is_some_and(|view| may_take(view, to, from, source))
     }
 }
 
-/// The owners of the longest prefix that contains `address`.
-fn owners(view: &View, address: IpAddr) -> Vec<Name> {
-    let claims = claims(view, address);
-    let longest = claims.iter().map(|(prefix, ..)| prefix.prefix_len()).max();
-    claims
-        .into_iter()
-        .filter(|(prefix, ..)| Some(prefix.prefix_len()) == longest)
-        .map(|(_, _, name)| name)
-        .collect()
+/// Whether a node with this view may take a packet from `source`, if `from` sent it.
+#[must_use]
+pub fn may_take(view: &View, me: Name, from: Name, source: IpAddr) -> bool {
+    view.contains_key(&me) && view.contains_key(&from) && owners(view, source).contains(&from)
 }
 
-fn next_hop(view: &View, me: Name, address: IpAddr) -> Option<Name> {
+/// Whom a node sends a packet to this address to.
+#[must_use]
+pub fn next_hop(view: &View, me: Name, address: IpAddr) -> Option<Name> {
     let owners = owners(view, address);
     if owners.contains(&me) {
         return None;
@@ -79,6 +74,17 @@ fn next_hop(view: &View, me: Name, address: IpAddr) -> Option<Name> {
     owners
         .into_iter()
         .min_by_key(|name| (metric(name), view[name].identity))
+}
+
+/// The owners of the longest prefix that contains `address`.
+fn owners(view: &View, address: IpAddr) -> Vec<Name> {
+    let claims = claims(view, address);
+    let longest = claims.iter().map(|(prefix, ..)| prefix.prefix_len()).max();
+    claims
+        .into_iter()
+        .filter(|(prefix, ..)| Some(prefix.prefix_len()) == longest)
+        .map(|(_, _, name)| name)
+        .collect()
 }
 
 fn claims(view: &View, address: IpAddr) -> Vec<(IpNet, u32, Name)> {

@@ -94,6 +94,8 @@ pub struct SimNet {
     /// By the address of the host behind each.
     nats: BTreeMap<IpAddr, SimNat>,
     unreachable: BTreeSet<SocketAddr>,
+    /// Addresses of different sides do not reach each other; those not named are on side 0.
+    sides: BTreeMap<SocketAddr, u8>,
     /// Datagrams yet to be sent that will get lost, counted from the next.
     doomed: BTreeSet<u64>,
     sent: u64,
@@ -114,6 +116,7 @@ impl SimNet {
             sequence: 0,
             nats: BTreeMap::new(),
             unreachable: BTreeSet::new(),
+            sides: BTreeMap::new(),
             doomed: BTreeSet::new(),
             sent: 0,
             picked: Vec::new(),
@@ -142,9 +145,7 @@ impl SimNet {
         }
         let is_doomed = self.doomed.remove(&self.sent);
         self.sent += 1;
-        let is_cut = is_doomed
-            || self.unreachable.contains(&datagram.from)
-            || self.unreachable.contains(&datagram.to);
+        let is_cut = is_doomed || self.is_cut(datagram.from, datagram.to);
         if is_cut || self.rng.random_bool(self.conditions.loss) {
             return;
         }
@@ -204,6 +205,32 @@ impl SimNet {
         } else {
             self.unreachable.insert(address);
         }
+    }
+
+    /// Puts an address on a side of a network that is parted.
+    pub fn set_side(&mut self, address: SocketAddr, side: u8) {
+        self.sides.insert(address, side);
+    }
+
+    /// Joins all sides, and plugs every cable in again.
+    pub fn mend(&mut self) {
+        self.sides.clear();
+        self.unreachable.clear();
+    }
+
+    /// The side that an address is on.
+    #[must_use]
+    pub fn side(&self, address: SocketAddr) -> u8 {
+        self.sides.get(&address).copied().unwrap_or_default()
+    }
+
+    /// Whether nothing gets from one address to another now.
+    #[must_use]
+    pub fn is_cut(&self, one: SocketAddr, other: SocketAddr) -> bool {
+        [one, other]
+            .iter()
+            .any(|address| self.unreachable.contains(address))
+            || self.side(one) != self.side(other)
     }
 
     /// When the next datagram arrives.

@@ -2,13 +2,17 @@
 //! exactly as the daemon drives them: packets and datagrams go through the snapshot, what it punts goes to the engine,
 //! what the engine publishes replaces the snapshot.
 
+mod control;
+pub mod diary;
+pub mod disk;
 mod life;
+mod member;
 mod node;
 mod time;
 mod traffic;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     net::{IpAddr, SocketAddr},
     time::Instant,
 };
@@ -19,11 +23,14 @@ use tombolo_proto::{
     key::{IdentityKey, Seed},
 };
 
+use control::Control;
+use diary::Entry;
 pub use node::Node;
 
 use crate::{
     authority::Authority,
     clock::Clock,
+    controllers::Controllers,
     simnat::{NatKind, SimNat},
     simnet::{Conditions, SimNet},
 };
@@ -63,7 +70,13 @@ pub struct World {
     post_quantum: bool,
     rekey_after_frames: u64,
     authorities: Vec<Authority>,
+    controllers: Option<Controllers>,
+    control: Control,
     nodes: BTreeMap<Name, Node>,
+    /// When each node wants to be woken.
+    wake_ups: BTreeSet<(Instant, Name)>,
+    /// What happened, while somebody wants to know.
+    diary: Option<Vec<(Name, Instant, Entry)>>,
     next_number: u64,
     seed: u64,
     has_controllers: bool,
@@ -84,7 +97,11 @@ impl World {
             post_quantum: true,
             rekey_after_frames: REKEY_AFTER_FRAMES,
             authorities: vec![Authority::new(1)],
+            controllers: None,
+            control: Control::new(seed),
             nodes: BTreeMap::new(),
+            wake_ups: BTreeSet::new(),
+            diary: None,
             next_number: 1,
             seed,
             has_controllers: false,
@@ -163,7 +180,21 @@ impl World {
     /// The first network.
     #[must_use]
     pub fn network(&self) -> NetworkId {
-        self.authorities[0].network()
+        match (&self.controllers, self.authorities.first()) {
+            (Some(controllers), _) => controllers.store.network().id(),
+            (None, Some(authority)) => authority.network(),
+            (None, None) => unreachable!("a world has one or the other"),
+        }
+    }
+
+    /// Begins to write down what happens.
+    pub fn keep_diary(&mut self) {
+        self.diary = Some(Vec::new());
+    }
+
+    /// What happened since this was last asked.
+    pub fn read_diary(&mut self) -> Vec<(Name, Instant, Entry)> {
+        self.diary.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// Adds another network and returns which.
@@ -234,7 +265,7 @@ impl World {
         let places = self
             .nodes
             .values()
-            .map(|node| (node.identity(), net.seen_as(node.address, controller)))
+            .map(|node| (node.identity(), vec![net.seen_as(node.address, controller)]))
             .collect();
         let directories = self
             .authorities
@@ -247,6 +278,7 @@ impl World {
         }
         node.directories = directories;
         node.places = places;
+        node.keep();
         self.read_disk(name);
     }
 
@@ -264,16 +296,14 @@ impl World {
         let wall = self.clock.wall();
         let node = self.nodes.get_mut(&name).expect("a node of that name");
         let now = node.now(&self.clock);
-        for directory in &node.directories {
-            node.engine.set_directory(directory, wall, now);
-            for (identity, place) in &node.places {
-                node.engine
-                    .set_endpoints(directory.network(), *identity, vec![*place], now);
-            }
-        }
-        let announcements = node.announcements.clone();
-        for ((network, identity), announcement) in announcements {
-            node.take_announcement(network, identity, announcement, None, now);
+        for authority in &self.authorities {
+            let network = authority.network();
+            node.slots.entry(network).or_insert_with(|| {
+                let secret = node.seed.transport(network, 0);
+                let identity = node.seed.identity().public();
+                node.engine.add_network(network, identity, secret, now)
+            });
+            node.hand_over(network, wall, now);
         }
         self.settle(name);
     }

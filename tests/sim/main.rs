@@ -15,3 +15,4 @@ mod rendezvous;
 mod restart;
 mod revocation;
 mod roaming;
+mod survival;

@@ -1,12 +1,12 @@
 //! Nodes start, die, sleep and move.
 
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::net::SocketAddr;
 
 use rand::{SeedableRng as _, rngs::StdRng};
 use tombolo_engine::control::{Engine, Settings};
 use tombolo_proto::key::Seed;
 
-use super::{Handshake, Name, Node, World};
+use super::{Handshake, Name, Node, World, diary::Entry};
 
 impl World {
     /// Starts a node, in every network there is. A node that ran before has its identity, its place and what it has on
@@ -32,52 +32,27 @@ impl World {
         if self.gossip {
             engine.enable_gossip();
         }
-        let seed = Seed::from_bytes([name.0; 32]);
-        let identity = seed.identity().public();
-        let mut slots = BTreeMap::new();
-        for authority in &self.authorities {
-            let network = authority.network();
-            let secret = seed.transport(network, 0);
-            let slot = engine.add_network(network, identity, secret, self.clock.now());
-            slots.insert(network, slot);
-        }
-        let node = match before {
-            Some(before) => Node {
-                fib: engine.fib(),
-                engine,
-                slots,
-                events: Vec::new(),
-                is_up: true,
-                slept: Duration::ZERO,
-                asleep_since: None,
-                ..before
-            },
-            None => Node {
-                seed,
-                address: SocketAddr::from(([192, 0, 2, name.0], 9790)),
-                fib: engine.fib(),
-                engine,
-                events: Vec::new(),
-                delivered: Vec::new(),
-                is_deaf: false,
-                is_up: true,
-                slept: Duration::ZERO,
-                asleep_since: None,
-                noise,
-                slots,
-                ignores_peers: false,
-                directories: Vec::new(),
-                announcements: BTreeMap::new(),
-                places: Vec::new(),
-            },
+        let mut node = match before {
+            Some(before) => before.reborn(engine),
+            None => {
+                let address = SocketAddr::from(([192, 0, 2, name.0], 9790));
+                Node::new(Seed::from_bytes([name.0; 32]), address, engine, noise)
+            }
         };
+        node.diary.push(Entry::Started(node.disk.newest()));
         self.nodes.insert(name, node);
-        self.read_disk(name);
+        if self.controllers.is_some() {
+            self.begin(name);
+        } else {
+            self.read_disk(name);
+        }
     }
 
     /// Kills a node.
     pub fn kill(&mut self, name: Name) {
         self.node_mut(name).is_up = false;
+        self.hang_up(name);
+        self.settle(name);
     }
 
     /// Kills a node if it runs, and starts it again.
@@ -112,6 +87,7 @@ impl World {
         let node = self.node_mut(name);
         node.address = address;
         node.engine.host_moved(now);
+        self.announce(name);
         self.settle(name);
     }
 

@@ -1,7 +1,7 @@
-//! One node: an engine, the snapshot it published last, and what the daemon around it would have on disk.
+//! One node: an engine, the snapshot it published last, and what the daemon around it knows and keeps.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
@@ -13,13 +13,18 @@ use tombolo_engine::{
     membership::{Announcement, Directory},
 };
 use tombolo_proto::{
-    config::EndpointAnnouncement,
+    config::{EndpointAnnouncement, MAX_ENDPOINTS},
+    control::ToController,
     gossip::Gossiped,
     id::{NetworkId, UnixSeconds},
-    key::{IdentityKey, Seed},
+    key::{IdentityKey, IdentitySecret, Seed},
     signed::Signed,
 };
 
+use super::{
+    diary::Entry,
+    disk::{Crash, Disk},
+};
 use crate::{clock::Clock, fake_noise::FakeNoise, packets::Message};
 
 /// One node.
@@ -27,6 +32,8 @@ use crate::{clock::Clock, fake_noise::FakeNoise, packets::Message};
 pub struct Node {
     /// Its secret.
     pub seed: Seed,
+    pub(super) secret: IdentitySecret,
+    identity: IdentityKey,
     /// Where its UDP socket is.
     pub address: SocketAddr,
     /// Its slow path.
@@ -39,32 +46,108 @@ pub struct Node {
     pub delivered: Vec<(NetworkId, Message)>,
     /// Whether it takes no news from controllers: a node that does not cooperate, or hears nothing.
     pub is_deaf: bool,
+    /// Whether it does nothing about what peers tell it of the network.
+    pub ignores_peers: bool,
+    /// By how many seconds its wall clock is wrong.
+    pub clock_error: i64,
+    /// What the next writing to its disk ends in.
+    pub crash: Option<Crash>,
+    /// What it has on disk.
+    pub disk: Disk,
     pub(super) is_up: bool,
     /// How much time has passed for everybody but this node.
     pub(super) slept: Duration,
     pub(super) asleep_since: Option<Instant>,
     pub(super) noise: FakeNoise,
     pub(super) slots: BTreeMap<NetworkId, NetworkSlot>,
-    /// Whether it does nothing about what peers tell it of the network.
-    pub ignores_peers: bool,
-    /// What it has on disk.
     pub(super) directories: Vec<Directory>,
     pub(super) announcements: BTreeMap<(NetworkId, IdentityKey), Announcement>,
-    pub(super) places: Vec<(IdentityKey, SocketAddr)>,
+    /// The sequence number of the last announcement that it signed.
+    pub(super) said: u64,
+    pub(super) places: BTreeMap<IdentityKey, Vec<SocketAddr>>,
+    /// Whether a controller said that it is no member, or its directory did.
+    pub(super) is_denied: bool,
+    /// Parts of a directory that a controller is sending.
+    pub(super) incoming: Option<Directory>,
+    /// The replica it is connected to.
+    pub(super) home: Option<IdentityKey>,
+    /// What it says to that replica.
+    pub(super) outgoing: VecDeque<ToController>,
+    pub(super) diary: Vec<Entry>,
+    pub(super) wakes_at: Option<Instant>,
 }
 
 impl Node {
+    /// A node that has nothing on disk but its identity.
+    pub(super) fn new(seed: Seed, address: SocketAddr, engine: Engine, noise: FakeNoise) -> Self {
+        let secret = seed.identity();
+        Self {
+            seed,
+            identity: secret.public(),
+            secret,
+            address,
+            fib: engine.fib(),
+            engine,
+            events: Vec::new(),
+            delivered: Vec::new(),
+            is_deaf: false,
+            ignores_peers: false,
+            clock_error: 0,
+            crash: None,
+            disk: Disk::default(),
+            is_up: true,
+            slept: Duration::ZERO,
+            asleep_since: None,
+            noise,
+            slots: BTreeMap::new(),
+            directories: Vec::new(),
+            announcements: BTreeMap::new(),
+            said: 0,
+            places: BTreeMap::new(),
+            is_denied: false,
+            incoming: None,
+            home: None,
+            outgoing: VecDeque::new(),
+            diary: Vec::new(),
+            wakes_at: None,
+        }
+    }
+
     /// Who it is.
     #[must_use]
-    pub fn identity(&self) -> IdentityKey {
-        self.seed.identity().public()
+    pub const fn identity(&self) -> IdentityKey {
+        self.identity
+    }
+
+    /// Whether it runs.
+    #[must_use]
+    pub const fn is_up(&self) -> bool {
+        self.is_up
+    }
+
+    /// Whether it has a TUN device for some network.
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        !self.slots.is_empty()
+    }
+
+    /// The replica it is connected to.
+    #[must_use]
+    pub const fn home(&self) -> Option<IdentityKey> {
+        self.home
     }
 
     pub(super) fn now(&self, clock: &Clock) -> Instant {
         clock.now() - self.slept
     }
 
-    /// What it has on disk of the first network.
+    /// What its wall clock shows.
+    #[must_use]
+    pub fn wall(&self, clock: &Clock) -> UnixSeconds {
+        UnixSeconds(clock.wall().0.saturating_add_signed(self.clock_error))
+    }
+
+    /// What it holds of the first network.
     #[must_use]
     pub fn directory(&self) -> Option<&Directory> {
         self.directories.first()
@@ -86,6 +169,50 @@ impl Node {
             .clock
             .store(value, std::sync::atomic::Ordering::Relaxed);
     }
+
+    /// The same node after a restart: its identity, its place, and what is on its disk.
+    pub(super) fn reborn(self, engine: Engine) -> Self {
+        let kept = self.disk.read();
+        let is_older = kept.as_ref().is_some_and(|kept| kept.said != self.said);
+        let mut node = Self {
+            events: Vec::new(),
+            crash: None,
+            is_up: true,
+            slept: Duration::ZERO,
+            asleep_since: None,
+            slots: BTreeMap::new(),
+            fib: engine.fib(),
+            engine,
+            incoming: None,
+            home: None,
+            outgoing: VecDeque::new(),
+            ..self
+        };
+        if let Some(kept) = kept {
+            node.directories = kept.directories;
+            node.is_denied = kept.is_denied;
+            node.said = kept.said;
+        }
+        if is_older {
+            node.announcements.clear();
+        }
+        node
+    }
+
+    /// Writes down what it holds. `false` if it dies of it.
+    pub(super) fn keep(&mut self) -> bool {
+        let crash = self.crash.take();
+        if crash != Some(Crash::BeforeWriting) {
+            let number = self
+                .disk
+                .write(self.directories.clone(), self.is_denied, self.said);
+            self.diary.push(Entry::Kept(number));
+        }
+        if crash.is_some() {
+            self.is_up = false;
+        }
+        crash.is_none()
+    }
 }
 
 /// What the daemon does with what peers bring: verify, keep on disk, act.
@@ -95,10 +222,15 @@ impl Node {
         network: NetworkId,
         peer: IdentityKey,
         documents: Vec<Gossiped>,
-        wall: UnixSeconds,
-        now: Instant,
+        clock: &Clock,
     ) {
+        let (wall, now) = (self.wall(clock), self.now(clock));
         let me = self.identity();
+        self.diary.push(Entry::brought(&documents));
+        // A directory that is coming in from a controller takes the place of ours when it is whole.
+        if let Some(incoming) = &mut self.incoming {
+            let _ = incoming.accept_brought(documents.clone(), &me);
+        }
         let Some(directory) = self
             .directories
             .iter_mut()
@@ -108,8 +240,19 @@ impl Node {
         };
         let brought = directory.accept_brought(documents, &me, wall);
         if brought.accepted.changed {
-            self.engine
-                .set_gossiped_directory(directory, peer, wall, now);
+            if !self.keep() {
+                return;
+            }
+            let directory = self.directories.iter().find(|it| it.network() == network);
+            if self.is_member(network, wall)
+                && let Some(directory) = directory
+            {
+                self.engine
+                    .set_gossiped_directory(directory, peer, wall, now);
+                self.diary.push(Entry::Acted(wall));
+            } else {
+                self.refresh(network, wall, now);
+            }
         }
         for (identity, announcement) in brought.announcements {
             self.take_announcement(network, identity, announcement, Some(peer), now);
@@ -125,18 +268,16 @@ impl Node {
         now: Instant,
     ) {
         let key = (network, identity);
-        let is_newer = from.is_none()
-            || self
-                .announcements
-                .get(&key)
-                .is_none_or(|(held, _)| held.sequence < announcement.0.sequence);
-        if !is_newer {
+        let is_newer = self
+            .announcements
+            .get(&key)
+            .is_none_or(|(held, _)| held.sequence < announcement.0.sequence);
+        if !is_newer || (identity == self.identity() && from.is_some()) {
             return;
         }
         self.announcements.insert(key, announcement.clone());
         if identity != self.identity() {
-            let endpoints = announcement.0.endpoints.clone();
-            self.engine.set_endpoints(network, identity, endpoints, now);
+            self.set_place(network, identity, &announcement.0.endpoints, now);
         }
         self.engine
             .set_announcement(network, identity, announcement, from, now);
@@ -154,7 +295,7 @@ impl Node {
         network: NetworkId,
         peer: IdentityKey,
         announcement: &Signed<EndpointAnnouncement>,
-        now: Instant,
+        clock: &Clock,
     ) {
         let Ok(said) = announcement.verify(network.into(), |signer| *signer == peer) else {
             return;
@@ -162,9 +303,33 @@ impl Node {
         // Not passed on: it may be old.
         let known = self.announcements.get(&(network, peer));
         if known.is_none_or(|(held, _)| held.sequence < said.sequence) {
-            self.take_announcement(network, peer, (said, announcement.clone()), None, now);
+            self.take_announcement(network, peer, (said, announcement.clone()), None, clock);
         }
+        let now = self.now(clock);
         self.engine.handle_rendezvous(network, peer, now);
+    }
+
+    /// Where a peer may be now, best first; where it was before follows.
+    pub(super) fn set_place(
+        &mut self,
+        network: NetworkId,
+        peer: IdentityKey,
+        endpoints: &[SocketAddr],
+        now: Instant,
+    ) {
+        let known = self.places.entry(peer).or_default();
+        known.retain(|place| !endpoints.contains(place));
+        known.splice(0..0, endpoints.iter().copied());
+        known.truncate(MAX_ENDPOINTS);
+        self.engine.set_endpoints(network, peer, known.clone(), now);
+    }
+
+    /// Where a peer has just been heard comes first.
+    pub(super) fn heard_from(&mut self, peer: IdentityKey, endpoint: SocketAddr) {
+        let known = self.places.entry(peer).or_default();
+        known.retain(|place| *place != endpoint);
+        known.insert(0, endpoint);
+        known.truncate(MAX_ENDPOINTS);
     }
 
     pub(super) fn announce(
@@ -172,20 +337,31 @@ impl Node {
         network: NetworkId,
         endpoints: Vec<SocketAddr>,
         clock: &Clock,
-        now: Instant,
     ) {
-        let identity = self.identity();
-        let milliseconds = clock.wall().0 * 1_000 + u64::from(clock.elapsed().subsec_millis());
-        let last = self
-            .announcements
-            .get(&(network, identity))
-            .map_or(0, |(document, _)| document.sequence);
-        let document = EndpointAnnouncement {
-            endpoints,
-            home: None,
-            sequence: milliseconds.max(last + 1),
-        };
-        let signed = Signed::sign(&document, network.into(), &self.seed.identity());
-        self.take_announcement(network, identity, (document, signed), None, now);
+        let (identity, now) = (self.identity(), self.now(clock));
+        let last = self.announcements.get(&(network, identity));
+        let is_said = last.is_some_and(|(said, _)| {
+            said.endpoints == endpoints && (self.home.is_none() || said.home == self.home)
+        });
+        if !is_said {
+            let elapsed = u64::from(clock.elapsed().subsec_millis());
+            let milliseconds = self.wall(clock).0 * 1_000 + elapsed;
+            self.said = milliseconds.max(self.said + 1);
+            let document = EndpointAnnouncement {
+                endpoints,
+                home: self.home,
+                sequence: self.said,
+            };
+            let signed = Signed::sign(&document, network.into(), &self.secret);
+            self.take_announcement(network, identity, (document, signed), None, now);
+        }
+        if self.home.is_some()
+            && let Some((_, signed)) = self.announcements.get(&(network, identity))
+        {
+            self.outgoing.push_back(ToController::Announce {
+                network,
+                announcement: signed.clone(),
+            });
+        }
     }
 }

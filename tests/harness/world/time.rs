@@ -7,8 +7,18 @@ use std::{
 
 use tombolo_engine::{control::Event, forward::Inbound};
 
-use super::{Call, Name, World};
-use crate::{packets::Message, simnet::Delivery};
+use super::{Call, Name, World, diary::Entry};
+use crate::{controllers::Controllers, packets::Message, simnet::Delivery};
+
+/// Where something is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Source {
+    Underlay,
+    Control,
+    Controllers,
+    Call,
+    Node,
+}
 
 /// From the wish to be called to the callee: node to controller to node.
 const CALL_DELAY: Duration = Duration::from_millis(40);
@@ -16,6 +26,7 @@ const CALL_DELAY: Duration = Duration::from_millis(40);
 impl World {
     /// Lets time pass.
     pub fn run_for(&mut self, duration: Duration) {
+        self.reschedule_all();
         let end = self.clock.now() + duration;
         while self.step(end) {}
         self.clock.advance_to(end);
@@ -23,6 +34,7 @@ impl World {
 
     /// Lets time pass until `done`; says whether it came to that.
     pub fn run_until(&mut self, limit: Duration, done: impl Fn(&Self) -> bool) -> bool {
+        self.reschedule_all();
         let end = self.clock.now() + limit;
         while !done(self) {
             if !self.step(end) {
@@ -35,33 +47,31 @@ impl World {
 
     /// Jumps to whatever is due first, and does it; `false` if nothing is due before `end`.
     fn step(&mut self, end: Instant) -> bool {
-        let arrival = self.net.poll_timeout();
-        let wake_up = self
-            .nodes
-            .iter()
-            .filter(|(_, node)| node.is_up)
-            .filter_map(|(name, node)| {
-                let (at, _) = node.engine.poll_timeout()?;
-                Some((at + node.slept, *name))
-            })
-            .min();
-        let call = self.calls.front().map(|(at, _)| *at);
-        let next = [arrival, wake_up.map(|(at, _)| at), call]
+        let sources = [
+            (self.net.poll_timeout(), Source::Underlay),
+            (self.control.poll_timeout(), Source::Control),
+            (
+                self.controllers
+                    .as_ref()
+                    .and_then(Controllers::poll_timeout),
+                Source::Controllers,
+            ),
+            (self.calls.front().map(|(at, _)| *at), Source::Call),
+            (self.wake_ups.first().map(|(at, _)| *at), Source::Node),
+        ];
+        let due = sources
             .into_iter()
-            .flatten()
-            .min();
-        let Some(next) = next.filter(|next| *next <= end) else {
+            .filter_map(|(at, source)| Some((at?, source)));
+        let Some((at, source)) = due.min().filter(|(at, _)| *at <= end) else {
             return false;
         };
-        self.clock.advance_to(next);
-        if arrival == Some(next) {
-            self.deliver();
-        } else if call == Some(next) {
-            self.call();
-        } else if let Some((_, name)) = wake_up {
-            let now = self.node(name).now(&self.clock);
-            self.node_mut(name).engine.handle_timeout(now);
-            self.settle(name);
+        self.clock.advance_to(at);
+        match source {
+            Source::Underlay => self.deliver(),
+            Source::Control => self.handle_control(),
+            Source::Controllers => self.handle_controllers(),
+            Source::Call => self.call(),
+            Source::Node => self.wake(),
         }
         true
     }
@@ -80,6 +90,34 @@ impl World {
             node.engine
                 .handle_rendezvous(call.network, call.caller, now);
             self.settle(name);
+        }
+    }
+
+    fn wake(&mut self) {
+        if let Some((_, name)) = self.wake_ups.pop_first() {
+            let node = self.nodes.get_mut(&name).expect("a node of that name");
+            node.wakes_at = None;
+            node.engine.handle_timeout(node.now(&self.clock));
+            self.settle(name);
+        }
+    }
+
+    /// Notes when a node wants to be woken.
+    fn reschedule(&mut self, name: Name) {
+        let node = self.nodes.get_mut(&name).expect("a node of that name");
+        let wakes_at = node.engine.poll_timeout().filter(|_| node.is_up);
+        let wakes_at = wakes_at.map(|(at, _)| at + node.slept);
+        let before = std::mem::replace(&mut node.wakes_at, wakes_at);
+        if before != wakes_at {
+            before.map(|at| self.wake_ups.remove(&(at, name)));
+            self.wake_ups.extend(wakes_at.map(|at| (at, name)));
+        }
+    }
+
+    /// Tests may have had their hands on engines.
+    fn reschedule_all(&mut self) {
+        for name in self.names() {
+            self.reschedule(name);
         }
     }
 
@@ -115,6 +153,7 @@ impl World {
                     .expect("a network of this node");
                 if let Some(message) = Message::decode(&datagram[packet]) {
                     node.delivered.push((*network, message));
+                    node.diary.push(Entry::Delivered(message));
                 }
                 if let Some(note) = note {
                     node.engine.handle_punt(note, now);
@@ -126,12 +165,26 @@ impl World {
         self.settle(name);
     }
 
-    /// Sends what the engine has to send and publishes what it has to publish.
+    /// Sends what has to be sent and publishes what has to be published.
     pub(super) fn settle(&mut self, name: Name) {
+        if self.nodes[&name].is_up {
+            self.drain(name);
+        }
+        self.carry(name);
+        self.reschedule(name);
         let now = self.clock.now();
-        let wall = self.clock.wall();
         let node = self.nodes.get_mut(&name).expect("a node of that name");
-        loop {
+        let entries = node.diary.drain(..).map(|entry| (name, now, entry));
+        match &mut self.diary {
+            Some(diary) => diary.extend(entries),
+            None => drop(entries),
+        }
+    }
+
+    fn drain(&mut self, name: Name) {
+        let now = self.clock.now();
+        let node = self.nodes.get_mut(&name).expect("a node of that name");
+        while node.is_up {
             while let Some(transmit) = node.engine.poll_transmit() {
                 self.net.send(
                     Delivery {
@@ -145,7 +198,7 @@ impl World {
             let Some(event) = node.engine.poll_event() else {
                 return;
             };
-            let local = node.now(&self.clock);
+            node.diary.extend(Entry::of(&event));
             match event {
                 Event::FibChanged => node.fib = node.engine.fib(),
                 Event::Gossip {
@@ -153,7 +206,10 @@ impl World {
                     peer,
                     documents,
                 } if !node.ignores_peers => {
-                    node.take_gossip(network, peer, documents, wall, local);
+                    node.take_gossip(network, peer, documents, &self.clock);
+                }
+                Event::Seen { network, .. } if self.controllers.is_some() => {
+                    node.announce(network, vec![node.address], &self.clock);
                 }
                 Event::RendezvousWanted { network, peer } if self.has_controllers => {
                     let asked = Call {
@@ -164,6 +220,7 @@ impl World {
                     self.calls.push_back((now + CALL_DELAY, asked));
                 }
                 Event::RendezvousWanted { network, peer } => {
+                    let local = node.now(&self.clock);
                     if let Some(announcement) = node.own_announcement(network) {
                         node.engine
                             .ask_peers_for_call(network, peer, announcement, local);
@@ -175,11 +232,17 @@ impl World {
                     peer,
                     ref announcement,
                 } => {
-                    node.take_call(network, peer, announcement, local);
+                    node.take_call(network, peer, announcement, &self.clock);
                     node.events.push(event);
                 }
                 Event::Seen { network, endpoints } => {
-                    node.announce(network, endpoints, &self.clock, local);
+                    node.announce(network, endpoints, &self.clock);
+                }
+                Event::SessionUp { peer, endpoint, .. }
+                | Event::EndpointChanged { peer, endpoint, .. }
+                    if self.controllers.is_some() =>
+                {
+                    node.heard_from(peer, endpoint);
                 }
                 Event::SessionUp { .. }
                 | Event::SessionDown { .. }
@@ -187,5 +250,12 @@ impl World {
                 | Event::Gossip { .. } => node.events.push(event),
             }
         }
+    }
+
+    fn handle_controllers(&mut self) {
+        if let Some(controllers) = &mut self.controllers {
+            controllers.handle_timeout(&self.clock);
+        }
+        self.carry_from_controllers();
     }
 }

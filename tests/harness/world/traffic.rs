@@ -3,10 +3,13 @@
 use std::net::IpAddr;
 
 use tombolo_engine::{control::PeerStatus, counters::DropReason, forward::Outbound};
-use tombolo_proto::frame::{LANE_HEADER, LANE_TAG};
+use tombolo_proto::{
+    frame::{LANE_HEADER, LANE_TAG},
+    id::NetworkId,
+};
 
 use super::{Name, World};
-use crate::{packets::Message, simnet::Delivery};
+use crate::{authority::Authority, packets::Message, simnet::Delivery};
 
 impl World {
     /// Asks a node for a session with another.
@@ -31,9 +34,15 @@ impl World {
         number
     }
 
+    fn network_of(&self, number: usize) -> NetworkId {
+        self.authorities
+            .get(number)
+            .map_or_else(|| self.network(), Authority::network)
+    }
+
     /// Sends any bytes from a node's TUN device.
     pub fn send_raw(&mut self, network: usize, name: Name, packet: &[u8]) {
-        let network = self.authorities[network].network();
+        let network = self.network_of(network);
         let now = self.clock.now();
         let node = self.nodes.get_mut(&name).expect("a node of that name");
         if !node.is_up {
@@ -41,7 +50,10 @@ impl World {
         }
         let mut frame = vec![0; LANE_HEADER + packet.len() + LANE_TAG];
         frame[LANE_HEADER..LANE_HEADER + packet.len()].copy_from_slice(packet);
-        match node.fib.outbound(node.slots[&network], &mut frame) {
+        let Some(slot) = node.slots.get(&network) else {
+            return;
+        };
+        match node.fib.outbound(*slot, &mut frame) {
             Outbound::Send { to, .. } => self.net.send(
                 Delivery {
                     from: node.address,
@@ -56,6 +68,23 @@ impl World {
             }
             Outbound::Drop(_) => {}
         }
+    }
+
+    /// Whether a node would send a packet to this address to anybody, with or without a session.
+    #[must_use]
+    pub fn is_routed(&self, name: Name, destination: IpAddr) -> bool {
+        let node = &self.nodes[&name];
+        let source = match destination {
+            IpAddr::V4(_) => Self::address_of(name),
+            IpAddr::V6(_) => IpAddr::from([0; 16]),
+        };
+        let packet = Message {
+            from: source,
+            to: destination,
+            number: 0,
+        };
+        let slot = node.slots.get(&self.network());
+        slot.is_some_and(|slot| node.fib.route(*slot, &packet.encode()).is_ok())
     }
 
     /// Numbers of the packets that reached a node, in order, in all networks.
