@@ -191,6 +191,32 @@ fn a_member_that_has_moved_is_found_by_others_through_its_neighbours() {
 }
 
 #[test]
+fn a_member_whose_clock_ran_ahead_once_and_whose_disk_has_forgotten_it_is_still_believed() {
+    let mut world = settled(Conditions::CLEAN, 8, 8);
+    let member = Name(8);
+    let move_to = |world: &mut World, place: &str| {
+        world.move_to(member, place.parse().expect("an address"));
+        world.run_for(SECOND * 60);
+    };
+    world.node_mut(member).clock_error = 10 * 365 * 86_400;
+    move_to(&mut world, "198.51.100.1:9790");
+    world.node_mut(member).clock_error = 0;
+    world.restart(member);
+    world.run_for(SECOND * 60);
+
+    move_to(&mut world, "198.51.100.2:9790");
+
+    for other in (1..8).map(Name) {
+        let known = world.node(other).announced_by(world.node(member));
+        assert_eq!(
+            known.first(),
+            Some(&world.node(member).address),
+            "to {other:?}"
+        );
+    }
+}
+
+#[test]
 fn an_idle_network_costs_little_and_a_change_is_said_a_bounded_number_of_times() {
     let count = 20;
     // The real handshake, for its size.

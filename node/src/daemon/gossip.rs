@@ -147,7 +147,11 @@ impl Daemon {
             .announcements
             .get(&member)
             .is_none_or(|(held, _)| held.sequence < announcement.0.sequence);
-        if !is_newer || (member == self.me && from.is_some()) {
+        if !is_newer {
+            return;
+        }
+        if member == self.me && from.is_some() {
+            self.outdo(id, announcement.0.sequence);
             return;
         }
         let now = Instant::now();
@@ -164,6 +168,21 @@ impl Daemon {
         }
         self.engine
             .set_announcement(id, member, announcement, from, now);
+    }
+
+    /// Others hold a newer word of this node than it remembers. If it is from the future, because this node's clock ran
+    /// ahead once, nobody would listen before this node says something newer still, so it does (as a router with what it
+    /// said before a restart, RFC 2328 section 13.4). Otherwise the next word is newer anyway.
+    fn outdo(&mut self, id: NetworkId, sequence: u64) {
+        let Some(network) = self.networks.get_mut(&id) else {
+            return;
+        };
+        network.endpoints.announced = network.endpoints.announced.max(sequence);
+        network.unsaved.endpoints = true;
+        if sequence > milliseconds() {
+            network.announcements.remove(&self.me);
+            self.announce(id, Instant::now());
+        }
     }
 
     /// Gives the engine what a network's members last said of where they are.
@@ -204,10 +223,8 @@ impl Daemon {
         {
             return Some(signed.clone());
         }
-        let milliseconds = SystemTime::UNIX_EPOCH
-            .elapsed()
-            .map_or(0, |since| since.as_millis() as u64);
-        network.endpoints.announced = milliseconds.max(network.endpoints.announced + 1);
+        network.endpoints.announced =
+            milliseconds().max(network.endpoints.announced.saturating_add(1));
         network.unsaved.endpoints = true;
         let announcement = EndpointAnnouncement {
             endpoints,
@@ -224,6 +241,13 @@ impl Daemon {
     pub(super) fn is_public(&self, endpoints: &[SocketAddr]) -> bool {
         !self.advertised.is_empty() || endpoints.iter().any(|seen| is_here(seen.ip()))
     }
+}
+
+/// Wall-clock time, for the order of announcements.
+fn milliseconds() -> u64 {
+    SystemTime::UNIX_EPOCH
+        .elapsed()
+        .map_or(0, |since| since.as_millis() as u64)
 }
 
 /// Whether an address is one of this host's: only then can a socket be bound to it.

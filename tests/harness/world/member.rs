@@ -82,8 +82,7 @@ impl Node {
                 if let Ok(said) = said
                     && identity != self.identity()
                 {
-                    let now = self.now(clock);
-                    self.take_announcement(network, identity, (said, announcement), None, now);
+                    self.take_announcement(network, identity, (said, announcement), None, clock);
                 }
             }
             _ => {}

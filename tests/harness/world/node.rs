@@ -147,6 +147,10 @@ impl Node {
         UnixSeconds(clock.wall().0.saturating_add_signed(self.clock_error))
     }
 
+    fn milliseconds(&self, clock: &Clock) -> u64 {
+        self.wall(clock).0 * 1_000 + u64::from(clock.elapsed().subsec_millis())
+    }
+
     /// What it holds of the first network.
     #[must_use]
     pub fn directory(&self) -> Option<&Directory> {
@@ -255,7 +259,7 @@ impl Node {
             }
         }
         for (identity, announcement) in brought.announcements {
-            self.take_announcement(network, identity, announcement, Some(peer), now);
+            self.take_announcement(network, identity, announcement, Some(peer), clock);
         }
     }
 
@@ -265,14 +269,25 @@ impl Node {
         identity: IdentityKey,
         announcement: Announcement,
         from: Option<IdentityKey>,
-        now: Instant,
+        clock: &Clock,
     ) {
+        let now = self.now(clock);
         let key = (network, identity);
         let is_newer = self
             .announcements
             .get(&key)
             .is_none_or(|(held, _)| held.sequence < announcement.0.sequence);
-        if !is_newer || (identity == self.identity() && from.is_some()) {
+        if !is_newer {
+            return;
+        }
+        if identity == self.identity && from.is_some() {
+            // Others hold a newer word of this node than it remembers: it has to say something newer still.
+            self.said = self.said.max(announcement.0.sequence);
+            if announcement.0.sequence > self.milliseconds(clock)
+                && let Some((own, _)) = self.announcements.remove(&key)
+            {
+                self.announce(network, own.endpoints, clock);
+            }
             return;
         }
         self.announcements.insert(key, announcement.clone());
@@ -338,22 +353,20 @@ impl Node {
         endpoints: Vec<SocketAddr>,
         clock: &Clock,
     ) {
-        let (identity, now) = (self.identity(), self.now(clock));
+        let identity = self.identity;
         let last = self.announcements.get(&(network, identity));
         let is_said = last.is_some_and(|(said, _)| {
             said.endpoints == endpoints && (self.home.is_none() || said.home == self.home)
         });
         if !is_said {
-            let elapsed = u64::from(clock.elapsed().subsec_millis());
-            let milliseconds = self.wall(clock).0 * 1_000 + elapsed;
-            self.said = milliseconds.max(self.said + 1);
+            self.said = self.milliseconds(clock).max(self.said.saturating_add(1));
             let document = EndpointAnnouncement {
                 endpoints,
                 home: self.home,
                 sequence: self.said,
             };
             let signed = Signed::sign(&document, network.into(), &self.secret);
-            self.take_announcement(network, identity, (document, signed), None, now);
+            self.take_announcement(network, identity, (document, signed), None, clock);
         }
         if self.home.is_some()
             && let Some((_, signed)) = self.announcements.get(&(network, identity))
