@@ -269,7 +269,8 @@ impl Networks {
         Ok(())
     }
 
-    /// Renews certificates and forgets what is too old, in every network.
+    /// Renews certificates and forgets what is too old, in every network. Revocations are never too old: by a clock that
+    /// is wrong they would be, and a node that was away would let removed members in again.
     pub(crate) async fn upkeep(&self) -> Result<(), ChangeError> {
         if !self.signer.is_admitted() {
             return Ok(());
@@ -296,7 +297,6 @@ impl Networks {
                 }
             }
         }
-        self.store.forget_old_revocations().await?;
         self.store.forget_old_join_tokens().await?;
         self.store.forget_strangers().await?;
         Ok(())

@@ -438,13 +438,11 @@ impl Controllers {
         self.replicas[replica].say_standing(node, network, standing);
     }
 
-    /// Renews certificates and forgets what is too old.
+    /// Renews certificates.
     pub fn upkeep(&mut self, replica: usize, number: u64, clock: &Clock) {
         if self.replicas[replica].is_up && self.reaches_store(replica) {
             let requests_since = UnixSeconds(0);
             self.ask(replica, number, Command::Upkeep { requests_since }, clock);
-            let now = self.store.now(clock);
-            self.store.forget_old_revocations(now);
         }
     }
 

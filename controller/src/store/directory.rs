@@ -1,9 +1,7 @@
 //! What is served to nodes: stored documents and announcements.
 
 use tombolo_proto::{
-    config::{
-        CERT_LIFETIME_SECONDS, CLOCK_TOLERANCE_SECONDS, DirectoryEntry, EndpointAnnouncement,
-    },
+    config::{DirectoryEntry, EndpointAnnouncement},
     id::{Epoch, NetworkId, Revision, Version},
     key::IdentityKey,
     signed::Signed,
@@ -113,17 +111,5 @@ impl Store {
                 ))
             })
             .collect()
-    }
-
-    /// Forgets revocations whose certificates have all expired.
-    pub async fn forget_old_revocations(&self) -> Result<(), StoreError> {
-        let lifetime = CERT_LIFETIME_SECONDS + 2 * CLOCK_TOLERANCE_SECONDS;
-        sqlx::query(
-            "DELETE FROM documents WHERE kind = 'revocation' AND issued_at < unixepoch() - $1",
-        )
-        .bind(rows::int(lifetime))
-        .execute(&mut *self.connection().await?)
-        .await?;
-        Ok(())
     }
 }

@@ -4,10 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use tombolo_domain::{change::Change, command::Command, network::Network};
 use tombolo_proto::{
-    config::{
-        CERT_LIFETIME_SECONDS, CLOCK_TOLERANCE_SECONDS, DirectoryEntry, EndpointAnnouncement,
-        Keyring, MemberCert, NetworkDoc, Revocation,
-    },
+    config::{DirectoryEntry, EndpointAnnouncement, Keyring, MemberCert, NetworkDoc, Revocation},
     id::{Epoch, UnixSeconds, Version},
     key::IdentityKey,
     signed::Signed,
@@ -205,17 +202,6 @@ impl Store {
         &self,
     ) -> &BTreeMap<IdentityKey, (u64, Signed<EndpointAnnouncement>)> {
         &self.announcements
-    }
-
-    /// Forgets revocations whose certificates have all expired by the store's clock.
-    pub(super) fn forget_old_revocations(&mut self, now: UnixSeconds) {
-        let lifetime = CERT_LIFETIME_SECONDS + 2 * CLOCK_TOLERANCE_SECONDS;
-        self.documents.retain(|_, document| match &document.said {
-            Said::Revocation(revocation) => {
-                revocation.issued_at.0 >= now.0.saturating_sub(lifetime)
-            }
-            Said::Network(_) | Said::Member(_) => true,
-        });
     }
 }
 

@@ -169,7 +169,9 @@ impl World {
         };
         let (home, root) = (controllers.key(replica), controllers.root());
         self.control.link(name).replica = Some(replica);
-        self.node_mut(name).greeted(network, home, root, &keyring);
+        let node = self.nodes.get_mut(&name).expect("a node of that name");
+        let wall = node.wall(&self.clock);
+        node.greeted(network, home, root, &keyring, wall);
     }
 
     /// Does what is due first between nodes and controllers.

@@ -22,12 +22,15 @@ impl Node {
         home: IdentityKey,
         root: IdentityKey,
         keyring: &Signed<Keyring>,
+        wall: UnixSeconds,
     ) {
         self.home = Some(home);
         self.incoming = None;
         self.diary.push(Entry::Keyring(keyring.clone()));
         let is_new = match self.directories.first_mut() {
-            Some(directory) => directory.accept_keyring(keyring.clone()).unwrap_or(false),
+            Some(directory) => directory
+                .accept_keyring(keyring.clone(), wall)
+                .unwrap_or(false),
             None => {
                 self.directories
                     .extend(Directory::new(network, root, keyring.clone()).ok());

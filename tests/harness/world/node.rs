@@ -233,7 +233,7 @@ impl Node {
         self.diary.push(Entry::brought(&documents));
         // A directory that is coming in from a controller takes the place of ours when it is whole.
         if let Some(incoming) = &mut self.incoming {
-            let _ = incoming.accept_brought(documents.clone(), &me);
+            let _ = incoming.accept_brought(documents.clone(), &me, wall);
         }
         let Some(directory) = self
             .directories
