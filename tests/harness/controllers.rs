@@ -168,6 +168,12 @@ impl Controllers {
         self.replicas[replica].address
     }
 
+    /// A replica's signing key, as a thief would use it.
+    #[must_use]
+    pub fn stolen_key(&self, replica: usize) -> &IdentitySecret {
+        &self.replicas[replica].secret
+    }
+
     /// A replica's key.
     #[must_use]
     pub fn key(&self, replica: usize) -> IdentityKey {

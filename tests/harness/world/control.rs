@@ -6,9 +6,11 @@ use std::{
 };
 
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
+use tombolo_engine::membership::Directory;
 use tombolo_proto::{
+    config::DirectoryEntry,
     control::{ToController, ToNode},
-    id::NetworkId,
+    id::{NetworkId, Version},
 };
 
 use super::{Handshake, Name, World};
@@ -268,6 +270,25 @@ impl World {
             if node.is_up && node.is_active() {
                 node.announce(network, vec![node.address], &self.clock);
             }
+        }
+    }
+
+    /// A node gets part of a directory as if from a controller, whoever it is that sends it.
+    pub fn hand_over(&mut self, name: Name, entries: Vec<DirectoryEntry>) {
+        let network = self.network();
+        let node = self.nodes.get_mut(&name).expect("a node of that name");
+        let upto = node
+            .directory()
+            .map_or_else(Version::default, Directory::have);
+        let message = ToNode::Directory {
+            network,
+            entries,
+            upto,
+            more: false,
+        };
+        if node.is_up {
+            let _ = node.take_message(message, &self.clock);
+            self.settle(name);
         }
     }
 

@@ -12,7 +12,11 @@ use tombolo_domain::{
     managed_route::RouteId,
     member::Member,
 };
-use tombolo_proto::{config::RouteMode, key::IdentityKey};
+use tombolo_proto::{
+    config::{DirectoryEntry, MemberCert, RouteMode},
+    key::{IdentityKey, Seed},
+    signed::Signed,
+};
 use tombolo_tests::{
     simnet::Conditions,
     world::{Name, World, disk::Crash},
@@ -68,12 +72,13 @@ enum Step {
     StoreUp,
     StoreClock,
     Upkeep,
+    Forge,
     CutNode,
     Part,
     Heal,
 }
 
-const STEPS: [(Step, u32); 22] = [
+const STEPS: [(Step, u32); 23] = [
     (Step::Authorise, 6),
     (Step::Deauthorise, 3),
     (Step::Remove, 3),
@@ -93,6 +98,7 @@ const STEPS: [(Step, u32); 22] = [
     (Step::StoreUp, 2),
     (Step::StoreClock, 1),
     (Step::Upkeep, 1),
+    (Step::Forge, 2),
     (Step::CutNode, 2),
     (Step::Part, 2),
     (Step::Heal, 3),
@@ -226,6 +232,7 @@ impl Life {
                 self.world.controllers_mut().0.store.clock_error = error;
             }
             Step::Upkeep => self.upkeep(replica),
+            Step::Forge => self.forge(who, replica),
             Step::CutNode => {
                 let address = self.world.node(who).address;
                 self.world.net.set_reachable(address, false);
@@ -353,6 +360,34 @@ impl Life {
         self.world.kill_controller(replica);
         let (controllers, clock) = self.world.controllers_mut();
         controllers.start(replica, clock);
+    }
+
+    /// Hands a node certificates that must not count: an honest one with another address, signed by a stolen key as the
+    /// same version or in another epoch, or by a key that may not sign.
+    fn forge(&mut self, victim: Name, replica: usize) {
+        let node = self.world.node(victim);
+        let wall = node.wall(&self.world.clock);
+        let held: Vec<MemberCert> = node
+            .directory()
+            .into_iter()
+            .flat_map(|directory| directory.members(wall).cloned())
+            .collect();
+        let Some(honest) = held.choose(&mut self.rng) else {
+            return;
+        };
+        let mut forged = honest.clone();
+        forged
+            .addresses
+            .insert(IpAddr::V4(Ipv4Addr::new(172, 27, 0, 250)));
+        let stolen = self.world.controllers().stolen_key(replica);
+        let scope = self.world.network().into();
+        let same_version = Signed::sign(&forged, scope, stolen);
+        forged.version.revision.0 += 1_000;
+        let stranger = Signed::sign(&forged, scope, &Seed::from_bytes([7; 32]).identity());
+        forged.version.epoch.0 += 1;
+        let other_epoch = Signed::sign(&forged, scope, stolen);
+        let entries = [same_version, stranger, other_epoch].map(DirectoryEntry::Member);
+        self.world.hand_over(victim, entries.to_vec());
     }
 
     fn mend_store(&mut self) {

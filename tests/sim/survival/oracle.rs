@@ -343,11 +343,15 @@ impl Oracle {
             .certs_in_force()
             .map(|(identity, revision)| (*identity, revision.0))
             .collect();
-        let expected: BTreeMap<IdentityKey, u64> = suspect
-            .heard
-            .in_force()
-            .map(|cert| (cert.identity, cert.version.revision.0))
-            .collect();
+        let mut expected = BTreeMap::new();
+        for cert in suspect.heard.in_force() {
+            expected.insert(cert.identity, cert.version.revision.0);
+            let is_same = directory.member(&cert.identity, UnixSeconds(0)) == Some(cert);
+            if held.contains_key(&cert.identity) && !is_same {
+                let member = self.names[&cert.identity];
+                return Err(format!("{name:?} holds another certificate of {member:?}"));
+            }
+        }
         let revoked: BTreeSet<IdentityKey> = directory.revocations().map(|(key, _)| *key).collect();
         let should: BTreeSet<IdentityKey> = suspect.heard.floors.keys().copied().collect();
         if held != expected || revoked != should {
