@@ -123,7 +123,7 @@ pub fn draft(
 
 /// The next number, as long as stores can hold it: their integers have a sign.
 fn next(number: u64) -> Option<u64> {
-    (number < i64::MAX as u64).then_some(number + 1)
+    (number < i64::MAX as u64).then(|| number + 1)
 }
 
 /// Whether `next` says anything that `current` does not.
