@@ -16,12 +16,13 @@ use super::{Daemon, gossip::Waiting, wall};
 /// When a controller would not take a request, or knew no such network, the node asks again this much later.
 const ASK_AGAIN: Duration = Duration::from_secs(15);
 
-/// A controller that says no is believed so long before another one is asked, again and again: seldom enough to be no
+/// A controller that puts a node out is believed so long before another one is asked, again and again: seldom enough to be no
 /// burden, and a node that a thief has put out is back within it once the thief's key is revoked.
 const SECOND_OPINION: Duration = Duration::from_secs(600);
 
 impl Daemon {
     pub(super) fn take_standing(&mut self, id: NetworkId, standing: Standing) {
+        let me = self.me;
         let Some(network) = self.networks.get_mut(&id) else {
             return;
         };
@@ -31,11 +32,16 @@ impl Daemon {
         network.standing = Some(standing.clone());
         let is_member = standing == Standing::Member;
         let is_denied = matches!(standing, Standing::Denied { .. } | Standing::NotFound);
-        network.second_opinion = is_denied.then(|| {
-            let pending = network.second_opinion;
-            pending.unwrap_or_else(|| Instant::now() + SECOND_OPINION)
-        });
         let is_pending = standing == Standing::Pending;
+        let was_member = network
+            .directory
+            .as_ref()
+            .is_some_and(|directory| directory.is_member(&me));
+        let due = network.second_opinion;
+        // To be told to wait is to be put out, for one who was in.
+        let is_put_out = is_denied || is_pending && (was_member || due.is_some());
+        network.second_opinion =
+            is_put_out.then(|| due.unwrap_or_else(|| Instant::now() + SECOND_OPINION));
         let settings = &mut network.settings;
         let before = (
             settings.denied.clone(),
