@@ -40,7 +40,7 @@ use crate::{
 pub enum Handshake {
     /// The real one.
     Real,
-    /// [`FakeNoise`]: fast, and no clock but the virtual one.
+    /// [`fake_noise`](crate::fake_noise): fast, and no clock but the virtual one.
     Fake,
 }
 
