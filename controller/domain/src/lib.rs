@@ -28,5 +28,6 @@ pub mod network;
 pub mod prefix;
 pub mod refusal;
 pub mod rights;
+mod roll;
 pub mod settings;
 pub mod subnet;

@@ -10,7 +10,7 @@ use ipnet::Ipv6Net;
 use tombolo_proto::{
     config::V6Mode,
     id::{NetworkId, NodeId, Revision},
-    key::IdentityKey,
+    key::{IdentityKey, TransportKey},
     sixplane,
 };
 
@@ -20,22 +20,27 @@ use crate::{
     managed_route::{Route, RouteId},
     member::{Member, Request},
     name::Name,
+    roll::{Roll, Sharded},
     settings::Settings,
 };
 
 /// The highest revision: integers of stores have a sign. Nobody gets there by changing a network.
 pub const LAST_REVISION: Revision = Revision(i64::MAX as u64);
 
-/// The configuration of one network. Members and routes are shared between versions, so that the next version of a
-/// large network costs little.
+/// The configuration of one network. Versions share what they have in common, so that the next version of a large network
+/// costs little; and members are found by everything that is unique among them.
 #[derive(Debug, Clone)]
 pub struct Network {
     id: NetworkId,
     revision: Revision,
     settings: Settings,
-    members: BTreeMap<IdentityKey, Arc<Member>>,
-    requests: BTreeMap<IdentityKey, Request>,
-    routes: BTreeMap<RouteId, Route>,
+    members: Roll<IdentityKey, Arc<Member>>,
+    by_node: Roll<NodeId, IdentityKey>,
+    by_name: Roll<String, IdentityKey>,
+    by_transport: Roll<TransportKey, IdentityKey>,
+    by_address: Roll<Ipv4Addr, IdentityKey>,
+    requests: Arc<BTreeMap<IdentityKey, Request>>,
+    routes: Arc<BTreeMap<RouteId, Route>>,
 }
 
 /// Who answers to an id or an address.
@@ -61,14 +66,18 @@ impl Found<'_> {
 impl Network {
     /// A network without members, before its first revision.
     #[must_use]
-    pub const fn new(id: NetworkId, settings: Settings) -> Self {
+    pub fn new(id: NetworkId, settings: Settings) -> Self {
         Self {
             id,
             revision: Revision(0),
             settings,
-            members: BTreeMap::new(),
-            requests: BTreeMap::new(),
-            routes: BTreeMap::new(),
+            members: Roll::default(),
+            by_node: Roll::default(),
+            by_name: Roll::default(),
+            by_transport: Roll::default(),
+            by_address: Roll::default(),
+            requests: Arc::default(),
+            routes: Arc::default(),
         }
     }
 
@@ -105,23 +114,43 @@ impl Network {
         match change {
             Change::Settings(settings) => self.settings = settings,
             Change::RequestPut(request) => {
-                self.requests.insert(request.identity, request);
+                Arc::make_mut(&mut self.requests).insert(request.identity, request);
             }
             Change::RequestRemoved(identity) => {
-                self.requests.remove(&identity);
+                Arc::make_mut(&mut self.requests).remove(&identity);
             }
-            Change::MemberPut(member) => {
-                self.members.insert(member.identity, Arc::new(member));
-            }
-            Change::MemberRemoved(identity) => {
-                self.members.remove(&identity);
-            }
+            Change::MemberPut(member) => self.put_member(member),
+            Change::MemberRemoved(identity) => self.remove_member(&identity),
             Change::RoutePut(route) => {
-                self.routes.insert(route.id, route);
+                Arc::make_mut(&mut self.routes).insert(route.id, route);
             }
             Change::RouteRemoved(id) => {
-                self.routes.remove(&id);
+                Arc::make_mut(&mut self.routes).remove(&id);
             }
+        }
+    }
+
+    fn put_member(&mut self, member: Member) {
+        let identity = member.identity;
+        self.remove_member(&identity);
+        self.by_node.insert(member.node, identity);
+        self.by_name.insert(member.name.key(), identity);
+        self.by_transport.insert(member.transport, identity);
+        for address in &member.addresses {
+            self.by_address.insert(*address, identity);
+        }
+        self.members.insert(identity, Arc::new(member));
+    }
+
+    fn remove_member(&mut self, identity: &IdentityKey) {
+        let Some(member) = self.members.remove(identity) else {
+            return;
+        };
+        forget(&mut self.by_node, &member.node, identity);
+        forget(&mut self.by_name, &member.name.key(), identity);
+        forget(&mut self.by_transport, &member.transport, identity);
+        for address in &member.addresses {
+            forget(&mut self.by_address, address, identity);
         }
     }
 
@@ -185,8 +214,9 @@ impl Network {
     /// The member with this node address; failing that, the first request with it.
     #[must_use]
     pub fn by_node(&self, node: NodeId) -> Option<Found<'_>> {
-        self.members()
-            .find(|member| member.node == node)
+        self.by_node
+            .get(&node)
+            .and_then(|identity| self.member(identity))
             .map(Found::Member)
             .or_else(|| {
                 self.requests()
@@ -198,19 +228,23 @@ impl Network {
     /// The member with this name.
     #[must_use]
     pub fn by_name(&self, name: &Name) -> Option<&Member> {
-        self.members().find(|member| member.name == *name)
+        self.member(self.by_name.get(&name.key())?)
+    }
+
+    /// The member with this key.
+    #[must_use]
+    pub fn by_transport(&self, transport: &TransportKey) -> Option<&Member> {
+        self.member(self.by_transport.get(transport)?)
     }
 
     /// The member that has this address, assigned or automatic.
     #[must_use]
     pub fn by_address(&self, address: IpAddr) -> Option<&Member> {
         match address {
-            IpAddr::V4(address) => self
-                .members()
-                .find(|member| member.addresses.contains(&address)),
+            IpAddr::V4(address) => self.member(self.by_address.get(&address)?),
             IpAddr::V6(address) => {
                 let node = sixplane::owner(self.id, address)?;
-                self.members().find(|member| member.node == node)
+                self.member(self.by_node.get(&node)?)
             }
         }
     }
@@ -254,9 +288,14 @@ impl Network {
         AddressPool::new(plan.ranges(), plan.on_link())
     }
 
-    pub(crate) fn taken_addresses(&self) -> BTreeSet<Ipv4Addr> {
-        self.members()
-            .flat_map(|member| member.addresses.iter().copied())
-            .collect()
+    pub(crate) fn is_taken(&self, address: &Ipv4Addr) -> bool {
+        self.by_address.get(address).is_some()
+    }
+}
+
+/// Takes an entry away, unless somebody else has it by now.
+fn forget<K: Sharded>(index: &mut Roll<K, IdentityKey>, key: &K, owner: &IdentityKey) {
+    if index.get(key) == Some(owner) {
+        index.remove(key);
     }
 }

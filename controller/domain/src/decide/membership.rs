@@ -17,7 +17,7 @@ use crate::{
     managed_route::{Route, RouteState},
     member::{Member, MemberState, Request},
     name::{MAX_NAME, Name},
-    network::Network,
+    network::{Found, Network},
     refusal::Refusal,
 };
 
@@ -60,16 +60,17 @@ pub(super) fn admit(network: &Network, request: &Request) -> Result<Vec<Change>,
 /// The first member that has a node address or a transport key keeps it. Handshakes find a peer by its transport key, so
 /// nobody may claim another's.
 pub(super) fn check_keys(network: &Network, request: &Request) -> Result<(), Refusal> {
-    for other in network
-        .members()
-        .filter(|member| member.identity != request.identity)
+    let is_another = |member: &&Member| member.identity != request.identity;
+    if let Some(Found::Member(other)) = network.by_node(request.node)
+        && is_another(&other)
     {
-        if other.node == request.node {
-            return Err(Refusal::NodeAddressTaken(request.node));
-        }
-        if other.transport == request.transport {
-            return Err(Refusal::TransportKeyTaken);
-        }
+        return Err(Refusal::NodeAddressTaken(request.node));
+    }
+    if network
+        .by_transport(&request.transport)
+        .is_some_and(|other| is_another(&other))
+    {
+        return Err(Refusal::TransportKeyTaken);
     }
     Ok(())
 }
@@ -182,7 +183,7 @@ pub(super) fn assign_if_bare(network: &Network, member: &mut Member) -> Result<(
     if member.addresses.is_empty() && !network.settings().v4.ranges().is_empty() {
         let address = network
             .address_pool()
-            .allocate(&network.taken_addresses(), member.node)?;
+            .allocate(|address| network.is_taken(address), member.node)?;
         member.addresses.insert(address);
     }
     Ok(())

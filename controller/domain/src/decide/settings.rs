@@ -74,13 +74,14 @@ fn newly_assigned(network: &Network, new: &Settings) -> Result<Vec<Change>, Refu
         return Ok(Vec::new());
     }
     let pool = AddressPool::new(new.v4.ranges(), new.v4.on_link());
-    let mut taken: BTreeSet<Ipv4Addr> = network.taken_addresses();
+    let mut given: BTreeSet<Ipv4Addr> = BTreeSet::new();
     let bare = network
         .members()
         .filter(|member| member.is_authorized() && member.addresses.is_empty());
     bare.map(|member| {
-        let address = pool.allocate(&taken, member.node)?;
-        taken.insert(address);
+        let is_taken = |address: &Ipv4Addr| network.is_taken(address) || given.contains(address);
+        let address = pool.allocate(is_taken, member.node)?;
+        given.insert(address);
         Ok(Change::MemberPut(Member {
             addresses: BTreeSet::from([address]),
             ..member.clone()

@@ -10,7 +10,8 @@ use tombolo_domain::{
     compile::compile,
     decide::decide,
     managed_route::RouteState,
-    network::{LAST_REVISION, Network},
+    member::Member,
+    network::{Found, LAST_REVISION, Network},
     refusal::Refusal,
 };
 use tombolo_proto::{
@@ -126,6 +127,13 @@ fn check_invariants(network: &Network) {
             addresses.push(*address);
         }
         names.push(member.name.key());
+        let is_it = |found: Option<&Member>| found.map(|it| it.identity) == Some(member.identity);
+        assert!(matches!(network.by_node(member.node), Some(Found::Member(it)) if is_it(Some(it))));
+        assert!(is_it(network.by_name(&member.name)));
+        assert!(is_it(network.by_transport(&member.transport)));
+        for address in network.addresses_of(member) {
+            assert!(is_it(network.by_address(address)));
+        }
         assert!(!member.is_authorized() || !member.addresses.is_empty());
     }
     assert_unique(addresses);
