@@ -55,7 +55,6 @@ fn measure(store: StoreKind) {
         [20, 60]
     );
     assert!(points.iter().all(|point| point.joins_per_second > 0.0));
-    assert!(points.iter().all(|point| point.lost == 0));
     // Removed nodes are replaced by others.
     assert_eq!(points[1].joined, 40 + 3);
     for (what, cost) in [("removal", points[1].removal), ("route", points[1].route)] {

@@ -13,10 +13,20 @@ use crate::store::SignedDocument;
 
 /// A document's place: there is one of each kind for an identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Place {
+pub(crate) enum Place {
     Network,
     Member(IdentityKey),
     Revocation(IdentityKey),
+}
+
+impl Place {
+    pub(crate) const fn of(document: &SignedDocument) -> Self {
+        match (&document.entry, document.identity) {
+            (DirectoryEntry::Member(_), Some(identity)) => Self::Member(identity),
+            (DirectoryEntry::Revocation(_), Some(identity)) => Self::Revocation(identity),
+            (DirectoryEntry::Network(_), _) | (_, None) => Self::Network,
+        }
+    }
 }
 
 /// Documents by network.
@@ -30,11 +40,7 @@ impl Blobs {
     pub(crate) fn add(&self, network: NetworkId, documents: &[SignedDocument]) {
         let mut held = self.networks.entry(network).or_default();
         for document in documents {
-            let place = match (&document.entry, document.identity) {
-                (DirectoryEntry::Member(_), Some(identity)) => Place::Member(identity),
-                (DirectoryEntry::Revocation(_), Some(identity)) => Place::Revocation(identity),
-                (DirectoryEntry::Network(_), _) | (_, None) => Place::Network,
-            };
+            let place = Place::of(document);
             let is_newer = held
                 .get(&place)
                 .is_none_or(|(version, _)| *version < document.version);

@@ -174,6 +174,10 @@ impl Controller {
                 Arc::clone(&networks),
                 stop.clone(),
             )),
+            tokio::spawn({
+                let (networks, stop) = (Arc::clone(&networks), stop.clone());
+                async move { networks.telling.run(stop).await }
+            }),
             tokio::spawn(upkeep(networks, store.clone(), stop)),
         ];
         Ok(Self {

@@ -10,6 +10,7 @@
 //! | [`config`] | what it is started with: flags, environment, file |
 //! | [`networks`] | load, decide, sign, commit, publish; again on conflict |
 //! | [`store`] | the database |
+//! | `telling` | what nodes are told at once and what in portions |
 //! | `watch` | what other replicas change, and whether the store is there |
 //! | [`api`] | the web API |
 //! | `panel` | pages for people; a client of the web API |
@@ -43,6 +44,7 @@ mod state_dir;
 mod stop;
 pub mod store;
 mod telemetry;
+mod telling;
 mod token;
 mod watch;
 

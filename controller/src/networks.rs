@@ -14,7 +14,6 @@ use tombolo_domain::{
     settings::Settings,
 };
 use tombolo_proto::{
-    config::DirectoryEntry,
     control::Standing,
     id::{Epoch, NetworkId, UnixSeconds, Version},
     key::IdentityKey,
@@ -23,12 +22,19 @@ use tombolo_proto::{
 
 use crate::{
     blobs::Blobs,
-    publish::{Committed, Push, Registry},
+    publish::{Push, Registry},
     signer::Signer,
-    store::{Actor, Commit, CommitError, Loaded, SignedDocument, Store, StoreError, TokenClaim},
+    store::{
+        Actor, Commit, CommitError, Deed, Loaded, SignedDocument, Store, StoreError, TokenClaim,
+    },
+    telling::{Step, Telling},
 };
 
 mod following;
+mod joining;
+
+pub(crate) use joining::JoinWish;
+use joining::Joins;
 
 /// Somebody else winning this often in a row means something is wrong.
 const ATTEMPTS: usize = 64;
@@ -75,8 +81,8 @@ pub(crate) struct Wish<'a> {
     pub(crate) action: &'static str,
     pub(crate) subject: String,
     pub(crate) token: Option<&'a TokenClaim>,
-    /// A node that the caller tells its new standing itself.
-    pub(crate) answered: Option<IdentityKey>,
+    /// Nodes that the caller tells their new standing itself.
+    pub(crate) answered: BTreeSet<IdentityKey>,
 }
 
 impl<'a> Wish<'a> {
@@ -86,9 +92,33 @@ impl<'a> Wish<'a> {
             action,
             subject,
             token: None,
-            answered: None,
+            answered: BTreeSet::new(),
         }
     }
+
+    const fn deed(&self) -> Deed<'_> {
+        Deed {
+            token: self.token,
+            actor: self.actor,
+            action: self.action,
+            subject: self.subject.as_str(),
+        }
+    }
+}
+
+/// Who may change a network now, and who waits to join it.
+#[derive(Debug, Default)]
+struct Writer {
+    turn: Mutex<()>,
+    joins: Joins,
+}
+
+/// What a decision came to.
+#[derive(Debug)]
+struct Done {
+    changes: Vec<Change>,
+    documents: Vec<SignedDocument>,
+    epoch: Epoch,
 }
 
 /// All networks of this controller.
@@ -98,17 +128,19 @@ pub struct Networks {
     signer: Arc<Signer>,
     registry: Arc<Registry>,
     loaded: DashMap<NetworkId, Arc<Loaded>>,
-    writers: DashMap<NetworkId, Arc<Mutex<()>>>,
+    writers: DashMap<NetworkId, Arc<Writer>>,
     /// What the nodes that follow a network here were told last.
     told: DashMap<NetworkId, Arc<Loaded>>,
     /// The newest announcement that they were told.
     announced: DashMap<(NetworkId, IdentityKey), u64>,
     blobs: Blobs,
+    pub(crate) telling: Telling,
 }
 
 impl Networks {
     pub(crate) fn new(store: Store, signer: Arc<Signer>, registry: Arc<Registry>) -> Self {
         Self {
+            telling: Telling::new(Arc::clone(&registry)),
             store,
             signer,
             registry,
@@ -175,13 +207,18 @@ impl Networks {
                 expected: None,
                 changes: &changes,
                 documents: &documents,
-                token: None,
-                actor,
-                action: "network.create",
-                subject: settings.name.to_string(),
+                deeds: &[Deed {
+                    token: None,
+                    actor,
+                    action: "network.create",
+                    subject: settings.name.as_str(),
+                }],
             };
             match self.store.commit(commit).await {
-                Ok(_) => {
+                Ok(sequence) => {
+                    self.blobs.add(id, &documents);
+                    let network = after.clone();
+                    self.told.insert(id, Arc::new(Loaded { network, sequence }));
                     self.registry.tell(id, Some(after.revision()), "changed");
                     return Ok(after);
                 }
@@ -200,13 +237,20 @@ impl Networks {
         wish: Wish<'_>,
         command: impl Fn(&Network, UnixSeconds) -> Result<Command, ChangeError>,
     ) -> Result<Network, ChangeError> {
-        let writer = Arc::clone(&self.writers.entry(id).or_default());
-        let _turn = writer.lock().await;
+        let writer = self.writer(id);
+        let _turn = writer.turn.lock().await;
+        self.change_in_turn(id, wish, command).await
+    }
+
+    /// The caller holds the network's turn.
+    async fn change_in_turn(
+        &self,
+        id: NetworkId,
+        wish: Wish<'_>,
+        command: impl Fn(&Network, UnixSeconds) -> Result<Command, ChangeError>,
+    ) -> Result<Network, ChangeError> {
         for attempt in 0..ATTEMPTS {
-            if attempt > 0 {
-                let pause = rand::random_range(0..PAUSE_MILLISECONDS);
-                tokio::time::sleep(Duration::from_millis(pause)).await;
-            }
+            pause_before(attempt).await;
             let epoch = self.may_sign()?;
             let loaded = self
                 .load_fresh(id)
@@ -219,33 +263,16 @@ impl Networks {
                 return Ok(before.clone());
             }
             let (after, documents) = self.prepare(before, &changes, epoch, now);
-            let commit = Commit {
-                after: &after,
+            let done = Done {
+                changes,
+                documents,
                 epoch,
-                expected: Some(loaded.sequence),
-                changes: &changes,
-                documents: &documents,
-                token: wish.token,
-                actor: wish.actor,
-                action: wish.action,
-                subject: wish.subject.clone(),
             };
-            match self.store.commit(commit).await {
-                Ok(sequence) => {
-                    let kept = Arc::new(Loaded {
-                        network: after.clone(),
-                        sequence,
-                    });
-                    self.loaded.insert(id, Arc::clone(&kept));
-                    self.publish(before, &after, &changes, (epoch, documents), wish.answered);
-                    // What others did before this and nobody here was told yet is still to be found.
-                    if let Some(mut told) = self.told.get_mut(&id)
-                        && told.sequence == loaded.sequence
-                    {
-                        *told = kept;
-                    }
-                    return Ok(after);
-                }
+            match self
+                .commit(&loaded, &after, done, &[wish.deed()], &wish.answered)
+                .await
+            {
+                Ok(()) => return Ok(after),
                 Err(CommitError::Conflict) => {}
                 Err(CommitError::Epoch) => self.take_keyring().await?,
                 Err(error) => return Err(error.into()),
@@ -254,17 +281,57 @@ impl Networks {
         Err(ChangeError::Busy)
     }
 
+    /// Writes a step down and tells everybody. Nodes that are `answered` need not be told their own standing.
+    async fn commit(
+        &self,
+        loaded: &Arc<Loaded>,
+        after: &Network,
+        done: Done,
+        deeds: &[Deed<'_>],
+        answered: &BTreeSet<IdentityKey>,
+    ) -> Result<(), CommitError> {
+        let id = after.id();
+        let sequence = self
+            .store
+            .commit(Commit {
+                after,
+                epoch: done.epoch,
+                expected: Some(loaded.sequence),
+                changes: &done.changes,
+                documents: &done.documents,
+                deeds,
+            })
+            .await?;
+        let kept = Arc::new(Loaded {
+            network: after.clone(),
+            sequence,
+        });
+        self.loaded.insert(id, Arc::clone(&kept));
+        self.publish(&loaded.network, after, &done, answered);
+        // What others did before this and nobody here was told yet is still to be found.
+        if let Some(mut told) = self.told.get_mut(&id)
+            && told.sequence == loaded.sequence
+        {
+            *told = kept;
+        }
+        Ok(())
+    }
+
+    fn writer(&self, id: NetworkId) -> Arc<Writer> {
+        Arc::clone(&self.writers.entry(id).or_default())
+    }
+
     /// Deletes a network with everything in it.
     pub(crate) async fn remove(&self, id: NetworkId, actor: &Actor) -> Result<(), ChangeError> {
-        let writer = Arc::clone(&self.writers.entry(id).or_default());
-        let _turn = writer.lock().await;
+        let writer = self.writer(id);
+        let _turn = writer.turn.lock().await;
         let removed = self.store.remove_network(id, actor).await?;
         self.forget(id);
         if !removed {
             return Err(ChangeError::UnknownNetwork);
         }
         self.registry
-            .publish(id, &Push::Standing(id, Standing::NotFound), None);
+            .publish(id, &Push::Standing(id, Standing::NotFound));
         self.registry.tell(id, None, "deleted");
         Ok(())
     }
@@ -340,21 +407,17 @@ impl Networks {
         &self,
         before: &Network,
         after: &Network,
-        changes: &[Change],
-        (epoch, documents): (Epoch, Vec<SignedDocument>),
-        answered: Option<IdentityKey>,
+        done: &Done,
+        answered: &BTreeSet<IdentityKey>,
     ) {
         let network = after.id();
-        self.blobs.add(network, &documents);
-        let concerned: BTreeSet<IdentityKey> = changes.iter().filter_map(concerned).collect();
-        for identity in concerned {
-            if Some(identity) == answered {
-                continue;
-            }
-            let standing = standing(after, &identity);
-            if standing != self::standing(before, &identity) {
+        self.blobs.add(network, &done.documents);
+        let concerned: BTreeSet<IdentityKey> = done.changes.iter().filter_map(concerned).collect();
+        for identity in concerned.difference(answered) {
+            let standing = standing(after, identity);
+            if standing != self::standing(before, identity) {
                 self.registry
-                    .push(&identity, Push::Standing(network, standing));
+                    .push(identity, Push::Standing(network, standing));
             }
         }
         if after.revision() == before.revision() {
@@ -362,24 +425,16 @@ impl Networks {
                 .tell(network, Some(after.revision()), "requests");
             return;
         }
-        let entries: Vec<DirectoryEntry> = documents
-            .into_iter()
-            .map(|document| document.entry)
-            .collect();
-        let committed = Arc::new(Committed {
-            network,
-            previous: Version {
-                epoch,
-                revision: before.revision(),
-            },
-            version: Version {
-                epoch,
-                revision: after.revision(),
-            },
-            entries,
+        let version = |of: &Network| Version {
+            epoch: done.epoch,
+            revision: of.revision(),
+        };
+        self.telling.tell(&Step {
+            before,
+            after,
+            versions: (version(before), version(after)),
+            documents: &done.documents,
         });
-        self.registry
-            .publish(network, &Push::Directory(committed), None);
         self.registry
             .tell(network, Some(after.revision()), "changed");
     }
@@ -393,6 +448,14 @@ impl From<CommitError> for ChangeError {
             CommitError::Token => Self::Token,
             CommitError::Store(error) => Self::Store(error),
         }
+    }
+}
+
+/// Gives a writer that was faster room to be through before the next attempt.
+async fn pause_before(attempt: usize) {
+    if attempt > 0 {
+        let pause = rand::random_range(0..PAUSE_MILLISECONDS);
+        tokio::time::sleep(Duration::from_millis(pause)).await;
     }
 }
 

@@ -15,12 +15,14 @@ use dashmap::DashMap;
 use tokio::sync::{broadcast, mpsc};
 use tombolo_proto::{
     api::Event,
-    config::{DirectoryEntry, EndpointAnnouncement},
+    config::EndpointAnnouncement,
     control::{RendezvousOutcome, Standing},
-    id::{NetworkId, Revision, Version},
+    id::{NetworkId, Revision},
     key::IdentityKey,
     signed::Signed,
 };
+
+use crate::telling::Portion;
 
 /// Messages that wait for one node: a burst of changes, not a backlog.
 const QUEUE: usize = 256;
@@ -32,12 +34,10 @@ const EVENTS: usize = 256;
 /// What a connection is told.
 #[derive(Debug, Clone)]
 pub(crate) enum Push {
-    /// New documents of a network.
-    Directory(Arc<Committed>),
+    /// What all who follow a network are told.
+    Portion(NetworkId, Arc<Portion>),
     /// The node's own standing changed.
     Standing(NetworkId, Standing),
-    /// Another member can be reached here.
-    Endpoints(NetworkId, IdentityKey, Signed<EndpointAnnouncement>),
     /// Another member cannot reach the node, and asks to be called here.
     Rendezvous(NetworkId, IdentityKey, Signed<EndpointAnnouncement>),
     /// A newer connection of the same node took over.
@@ -46,17 +46,6 @@ pub(crate) enum Push {
     Keyring,
     /// This replica cannot reach the store: connect to another.
     Stranded,
-}
-
-/// New documents of one commit.
-#[derive(Debug)]
-pub(crate) struct Committed {
-    pub(crate) network: NetworkId,
-    /// What a node holds that needs nothing but `entries`.
-    pub(crate) previous: Version,
-    /// What it holds then.
-    pub(crate) version: Version,
-    pub(crate) entries: Vec<DirectoryEntry>,
 }
 
 #[derive(Debug)]
@@ -154,6 +143,13 @@ impl Registry {
         });
     }
 
+    /// How many are connected and follow the network.
+    pub(crate) fn follower_count(&self, network: NetworkId) -> usize {
+        self.subscribers
+            .get(&network)
+            .map_or(0, |subscribers| subscribers.len())
+    }
+
     /// Who is connected and follows the network.
     pub(crate) fn followers(&self, network: NetworkId) -> Vec<IdentityKey> {
         self.subscribers
@@ -171,11 +167,9 @@ impl Registry {
     }
 
     /// Tells every connection that follows the network.
-    pub(crate) fn publish(&self, network: NetworkId, push: &Push, except: Option<IdentityKey>) {
+    pub(crate) fn publish(&self, network: NetworkId, push: &Push) {
         for identity in self.followers(network) {
-            if Some(identity) != except {
-                self.push(&identity, push.clone());
-            }
+            self.push(&identity, push.clone());
         }
     }
 

@@ -32,7 +32,7 @@ mod users;
 mod writing;
 
 pub use authority::StoredAuthority;
-pub use commit::{Actor, Commit, CommitError, SignedDocument, TokenClaim};
+pub use commit::{Actor, Commit, CommitError, Deed, SignedDocument, TokenClaim};
 pub use copy::{Contents, PutError};
 pub use directory::DirectoryPart;
 pub(crate) use heads::CHANNEL;
@@ -50,6 +50,8 @@ pub(crate) use users::{Changed, FreshUser, StoredUser, UserChange};
 const SQLITE_CONNECTIONS: u32 = 4;
 /// PostgreSQL takes 100 by default, from all replicas together.
 const POSTGRES_CONNECTIONS: u32 = 12;
+/// Reports are short, and who reports waits for nothing.
+const REPORT_CONNECTIONS: u32 = 2;
 /// How long it may take to get a connection to PostgreSQL: a write has to be refused within two seconds.
 const POSTGRES_PATIENCE: Duration = Duration::from_millis(1500);
 /// What SQLite says of a file that is as it should be.
@@ -112,6 +114,9 @@ pub enum OpenError {
 #[derive(Debug, Clone)]
 pub struct Store {
     pool: AnyPool,
+    /// For what nodes report of themselves: a commit does not wait for the disk. A crash of the controller loses nothing of
+    /// it, a crash of the machine what nodes say again when they come back.
+    reports: AnyPool,
     /// A connection of its own, so that a busy store is not taken for one that is away.
     probe: AnyPool,
     url: StoreUrl,
@@ -135,6 +140,7 @@ impl Store {
         let probe = pool_options(url)
             .max_connections(1)
             .connect_lazy_with(options.clone());
+        let reports = report_options(url).connect_lazy_with(options.clone());
         let pool = pool_options(url)
             .connect_with(options)
             .await
@@ -142,6 +148,7 @@ impl Store {
         migrate(&pool, url).await?;
         Ok(Self {
             pool,
+            reports,
             probe,
             url: url.clone(),
             health: Health::default(),
@@ -153,6 +160,7 @@ impl Store {
     /// Closes every connection, so that a file is whole by itself.
     pub async fn close(&self) {
         self.probe.close().await;
+        self.reports.close().await;
         self.pool.close().await;
     }
 
@@ -185,6 +193,12 @@ impl Store {
     async fn connection(&self) -> Result<PoolConnection<Any>, StoreError> {
         self.health.check()?;
         self.health.judge(self.pool.acquire().await)
+    }
+
+    /// For one report.
+    async fn report(&self) -> Result<PoolConnection<Any>, StoreError> {
+        self.health.check()?;
+        self.health.judge(self.reports.acquire().await)
     }
 
     /// A transaction in which everything is read as of one moment.
@@ -301,6 +315,24 @@ fn pool_options(url: &StoreUrl) -> AnyPoolOptions {
             .max_connections(POSTGRES_CONNECTIONS)
             .acquire_timeout(POSTGRES_PATIENCE),
     }
+}
+
+fn report_options(url: &StoreUrl) -> AnyPoolOptions {
+    let lazily = match url {
+        StoreUrl::Sqlite(_) => "PRAGMA synchronous = NORMAL",
+        StoreUrl::Postgres(_) => "SET synchronous_commit = off",
+    };
+    let is_sqlite = matches!(url, StoreUrl::Sqlite(_));
+    pool_options(url)
+        .max_connections(REPORT_CONNECTIONS)
+        .after_connect(move |connection, _| {
+            Box::pin(async move {
+                if is_sqlite {
+                    set_up_sqlite(connection).await?;
+                }
+                connection.execute(lazily).await.map(|_| ())
+            })
+        })
 }
 
 async fn set_up_sqlite(connection: &mut AnyConnection) -> Result<(), sqlx::Error> {

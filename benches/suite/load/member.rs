@@ -91,6 +91,7 @@ impl Member {
             have: Arc::clone(&have),
             home: None,
             is_joined: false,
+            holding: Version::default(),
         };
         Self {
             node,
@@ -122,6 +123,7 @@ struct Life {
     have: Arc<AtomicU64>,
     home: Option<IdentityKey>,
     is_joined: bool,
+    holding: Version,
 }
 
 impl Life {
@@ -186,7 +188,8 @@ impl Life {
     }
 
     fn holds(&mut self, upto: Version) {
-        self.have.fetch_max(upto.revision.0, Ordering::Relaxed);
+        self.holding = self.holding.max(upto);
+        self.have.store(self.holding.revision.0, Ordering::Relaxed);
         if !self.is_joined {
             self.is_joined = true;
             self.tell(News::Joined {
@@ -201,7 +204,12 @@ impl Life {
         let network = self.common.network;
         match standing {
             Standing::Member => {
-                let have = self.common.cache.have();
+                // Everybody starts from the cache; who comes back has what it has.
+                let have = if self.is_joined {
+                    self.holding
+                } else {
+                    self.common.cache.have()
+                };
                 self.link.send(ToController::Sync { network, have });
                 let clashes = Vec::new();
                 self.link.send(ToController::Clashes { network, clashes });

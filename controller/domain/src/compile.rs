@@ -118,7 +118,7 @@ fn network_doc(network: &Network, version: Version) -> NetworkDoc {
     }
 }
 
-fn member_cert(network: &Network, member: &Member, version: Version) -> MemberCert {
+pub(crate) fn member_cert(network: &Network, member: &Member, version: Version) -> MemberCert {
     let mut routes: Vec<_> = network
         .routes()
         .filter(|route| route.via == member.identity && route.state == RouteState::Active)

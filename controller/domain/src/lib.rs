@@ -25,6 +25,7 @@ pub mod managed_route;
 pub mod member;
 pub mod name;
 pub mod network;
+pub mod pacing;
 pub mod prefix;
 pub mod refusal;
 pub mod rights;

@@ -5,8 +5,7 @@ use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
 use quinn::{Connection, RecvStream, SendStream};
 use tokio::sync::mpsc;
 use tombolo_proto::{
-    config::DirectoryEntry,
-    control::{DIRECTORY_CHUNK, PROTOCOL, PROTOCOL_MIN, Standing, ToController, ToNode, negotiate},
+    control::{PROTOCOL, PROTOCOL_MIN, Standing, ToController, ToNode, negotiate},
     id::{NetworkId, NodeId, Version},
     key::IdentityKey,
 };
@@ -17,9 +16,10 @@ use super::{
     rendezvous, tls,
 };
 use crate::{
-    publish::{Committed, Place, Push},
+    publish::{Place, Push},
     signer::HeldKeyring,
     store::StoreError,
+    telling::{self, Portion},
 };
 
 /// Messages read ahead of the one being worked on; more waits in the node.
@@ -131,8 +131,9 @@ async fn serve(connection: &Connection, shared: &Arc<Shared>) -> Result<(), End>
         Err(end) => Err(end),
     };
     session.send.finish().ok();
-    drop(session);
+    // Whoever hears that it is gone finds it so in the store.
     ignore_outage(shared.store.saw_off(&identity, &shared.replica()).await)?;
+    drop(session);
     tracing::debug!(%node, "node disconnected");
     ended
 }
@@ -265,17 +266,6 @@ impl Session<'_> {
                 }
                 self.say_standing(network, standing).await
             }
-            Push::Endpoints(network, identity, announcement) => {
-                if !self.following.contains_key(&network) {
-                    return Ok(());
-                }
-                self.say(&ToNode::Endpoints {
-                    network,
-                    identity,
-                    announcement,
-                })
-                .await
-            }
             Push::Rendezvous(network, identity, announcement) => {
                 self.say(&ToNode::Rendezvous {
                     network,
@@ -284,7 +274,7 @@ impl Session<'_> {
                 })
                 .await
             }
-            Push::Directory(committed) => self.forward_directory(&committed).await,
+            Push::Portion(network, portion) => self.forward_portion(network, &portion).await,
         }
     }
 
@@ -320,20 +310,28 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Passes a commit on; what the node missed before it is read from the store.
-    async fn forward_directory(&mut self, committed: &Committed) -> Result<(), End> {
-        let network = committed.network;
+    /// Passes on what everybody is told; what the node missed before it is read from the store.
+    async fn forward_portion(&mut self, network: NetworkId, portion: &Portion) -> Result<(), End> {
         let Some(held) = self.following.get(&network).copied() else {
             return Ok(());
         };
-        if committed.version <= held {
+        if portion.previous > held {
+            self.synchronize(network, held).await?;
+        }
+        let held = self.following.get(&network).copied();
+        let is_known = |newest| held.is_none_or(|held| newest <= held);
+        if portion.newest.is_some_and(is_known) {
             return Ok(());
         }
-        if committed.previous > held {
-            return self.synchronize(network, held).await.map(|_| ());
-        }
-        self.send_directory(network, &committed.entries, committed.version)
-            .await
+        self.say_keyring().await?;
+        self.send.write_chunk(portion.messages.clone()).await?;
+        self.holds(network, portion.upto);
+        Ok(())
+    }
+
+    fn holds(&mut self, network: NetworkId, upto: Version) {
+        let held = self.following.entry(network).or_default();
+        *held = upto.max(*held);
     }
 
     /// Sends every document above `have`. Tells whether the node may have them.
@@ -351,35 +349,11 @@ impl Session<'_> {
             self.following.remove(&network);
             return Ok(false);
         };
-        self.send_directory(network, &part.entries, part.upto)
-            .await?;
-        Ok(true)
-    }
-
-    async fn send_directory(
-        &mut self,
-        network: NetworkId,
-        entries: &[DirectoryEntry],
-        upto: Version,
-    ) -> Result<(), End> {
         // A node takes documents of a new epoch only after the keyring that begins it.
         self.say_keyring().await?;
-        let mut chunks = entries.chunks(DIRECTORY_CHUNK).peekable();
-        loop {
-            let entries = chunks.next().unwrap_or_default().to_vec();
-            let more = chunks.peek().is_some();
-            self.say(&ToNode::Directory {
-                network,
-                entries,
-                upto,
-                more,
-            })
-            .await?;
-            if !more {
-                break;
-            }
-        }
-        self.following.insert(network, upto);
-        Ok(())
+        let messages = telling::directory(network, &part.entries, part.upto);
+        self.send.write_chunk(messages.into()).await?;
+        self.holds(network, part.upto);
+        Ok(true)
     }
 }

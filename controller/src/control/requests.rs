@@ -23,8 +23,7 @@ use super::{
     rendezvous,
 };
 use crate::{
-    networks::{ChangeError, Wish, standing},
-    publish::Push,
+    networks::{ChangeError, JoinWish, Wish, standing},
     store::Actor,
     token,
 };
@@ -134,7 +133,6 @@ impl Session<'_> {
             return self.say_standing(network, Standing::NotFound).await;
         };
         self.place.follow(network);
-        let actor = Actor::Node(self.node);
         // A member that shows its token again, after a restart say, needs none: it must not be used up twice.
         let is_member = loaded.network.member(&self.identity).is_some();
         let is_private = loaded.network.settings().private;
@@ -145,35 +143,19 @@ impl Session<'_> {
             },
             _ => None,
         };
-        let action = if claim.is_some() {
-            "member.join_by_token"
-        } else {
-            "member.join"
+        let wish = JoinWish {
+            request: Request {
+                identity: self.identity,
+                node: self.node,
+                name: Name::from_suggestion(&introduction.name, self.node),
+                transport: introduction.transport,
+                transport_epoch: introduction.transport_epoch,
+                source: self.source,
+                requested_at: UnixSeconds(0),
+            },
+            token: claim,
         };
-        let wish = Wish {
-            token: claim.as_ref(),
-            answered: Some(self.identity),
-            ..self.wish(&actor, action)
-        };
-        let request = |now: UnixSeconds| Request {
-            identity: self.identity,
-            node: self.node,
-            name: Name::from_suggestion(&introduction.name, self.node),
-            transport: introduction.transport,
-            transport_epoch: introduction.transport_epoch,
-            source: self.source,
-            requested_at: now,
-        };
-        let joined = self
-            .shared
-            .networks
-            .change(network, wish, |_, now| {
-                Ok(Command::Join {
-                    request: request(now),
-                    granted: claim.is_some(),
-                })
-            })
-            .await;
+        let joined = self.shared.networks.join(network, wish).await;
         match joined {
             Ok(after) => {
                 let standing = standing(&after, &self.identity);
@@ -265,10 +247,9 @@ impl Session<'_> {
         };
         let networks = &self.shared.networks;
         if is_newer && networks.is_news(network, self.identity, body.sequence) {
-            let push = Push::Endpoints(network, self.identity, announcement);
-            self.shared
-                .registry
-                .publish(network, &push, Some(self.identity));
+            networks
+                .telling
+                .announce(network, self.identity, announcement);
         }
         Ok(())
     }

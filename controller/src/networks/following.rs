@@ -10,8 +10,9 @@ use tombolo_proto::{
 
 use super::{Networks, standing};
 use crate::{
-    publish::{Committed, Push},
+    publish::Push,
     store::{DirectoryPart, Loaded, StoreError},
+    telling::Step,
 };
 
 impl Networks {
@@ -87,7 +88,7 @@ impl Networks {
             if self.store.sequence(network).await?.is_none() {
                 self.forget(network);
                 self.registry
-                    .publish(network, &Push::Standing(network, Standing::NotFound), None);
+                    .publish(network, &Push::Standing(network, Standing::NotFound));
                 self.registry.tell(network, None, "deleted");
             }
         }
@@ -115,6 +116,15 @@ impl Networks {
         self.blobs.add(network, &documents);
         self.told.insert(network, Arc::clone(&now));
         let Some(before) = told else {
+            // Whoever was faster than the first look has missed nothing then.
+            if self.registry.follower_count(network) > 0 {
+                self.telling.tell(&Step {
+                    before: &now.network,
+                    after: &now.network,
+                    versions: (Version::default(), version(&now)),
+                    documents: &documents,
+                });
+            }
             return Ok(());
         };
         for identity in self.registry.followers(network) {
@@ -129,17 +139,12 @@ impl Networks {
                 .tell(network, Some(now.network.revision()), "requests");
             return Ok(());
         }
-        let committed = Committed {
-            network,
-            previous: version(&before),
-            version: version(&now),
-            entries: documents
-                .into_iter()
-                .map(|document| document.entry)
-                .collect(),
-        };
-        self.registry
-            .publish(network, &Push::Directory(Arc::new(committed)), None);
+        self.telling.tell(&Step {
+            before: &before.network,
+            after: &now.network,
+            versions: (version(&before), version(&now)),
+            documents: &documents,
+        });
         self.registry
             .tell(network, Some(now.network.revision()), "changed");
         Ok(())
@@ -149,6 +154,7 @@ impl Networks {
         self.loaded.remove(&network);
         self.told.remove(&network);
         self.blobs.forget(network);
+        self.telling.forget(network);
         self.announced.retain(|(of, _), _| *of != network);
     }
 
@@ -157,8 +163,8 @@ impl Networks {
         for announced in self.store.announced_since(since).await? {
             let (network, identity) = (announced.network, announced.identity);
             if self.is_news(network, identity, announced.sequence) {
-                let push = Push::Endpoints(network, identity, announced.announcement);
-                self.registry.publish(network, &push, Some(identity));
+                self.telling
+                    .announce(network, identity, announced.announcement);
             }
         }
         Ok(())

@@ -71,14 +71,21 @@ pub struct Commit<'a> {
     pub changes: &'a [Change],
     /// What was signed for it.
     pub documents: &'a [SignedDocument],
-    /// A join token that this uses up.
+    /// Whose wishes it fulfils.
+    pub deeds: &'a [Deed<'a>],
+}
+
+/// What somebody did, for the audit log.
+#[derive(Debug, Clone, Copy)]
+pub struct Deed<'a> {
+    /// A join token that it uses up.
     pub token: Option<&'a TokenClaim>,
     /// Who does it.
     pub actor: &'a Actor,
     /// What it is.
     pub action: &'static str,
     /// To what.
-    pub subject: String,
+    pub subject: &'a str,
 }
 
 /// Why nothing was written.
@@ -132,7 +139,7 @@ impl Store {
             None => writing::insert_network(&mut transaction, commit.after).await?,
             Some(expected) => advance(&mut transaction, commit.after, expected).await?,
         };
-        if let Some(claim) = commit.token {
+        for claim in commit.deeds.iter().filter_map(|deed| deed.token) {
             consume(&mut transaction, &key, claim).await?;
         }
         for change in commit.changes {
@@ -141,14 +148,16 @@ impl Store {
         for document in commit.documents {
             writing::put_document(&mut transaction, &key, document).await?;
         }
-        audit::write(
-            &mut transaction,
-            commit.actor,
-            commit.action,
-            Some(commit.after.id()),
-            &commit.subject,
-        )
-        .await?;
+        for deed in commit.deeds {
+            audit::write(
+                &mut transaction,
+                deed.actor,
+                deed.action,
+                Some(commit.after.id()),
+                deed.subject,
+            )
+            .await?;
+        }
         self.hint(&mut transaction).await?;
         transaction.commit().await?;
         Ok(sequence)

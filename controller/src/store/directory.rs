@@ -71,7 +71,7 @@ impl Store {
         sequence: u64,
         announcement: &Signed<EndpointAnnouncement>,
     ) -> Result<bool, StoreError> {
-        let mut transaction = self.write().await?;
+        let mut connection = self.report().await?;
         let kept = sqlx::query(
             "INSERT INTO announcements (network, identity, sequence, announcement, stored_at)
              SELECT network, identity, $3, $4, unixepoch() FROM members
@@ -84,10 +84,9 @@ impl Store {
         .bind(&identity.0[..])
         .bind(rows::int(sequence))
         .bind(wire::encode(announcement))
-        .execute(&mut *transaction)
+        .execute(&mut *connection)
         .await?;
-        self.hint(&mut transaction).await?;
-        transaction.commit().await?;
+        self.hint(&mut connection).await?;
         Ok(kept.rows_affected() == 1)
     }
 

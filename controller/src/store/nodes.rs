@@ -40,7 +40,7 @@ impl Store {
         .bind(&identity.0[..])
         .bind(software)
         .bind(&home.0[..])
-        .execute(&mut *self.connection().await?)
+        .execute(&mut *self.report().await?)
         .await?;
         Ok(())
     }
@@ -56,7 +56,7 @@ impl Store {
         )
         .bind(&identity.0[..])
         .bind(&home.0[..])
-        .execute(&mut *self.connection().await?)
+        .execute(&mut *self.report().await?)
         .await?;
         Ok(())
     }
@@ -143,7 +143,7 @@ impl Store {
         .bind(rows::key(&network))
         .bind(&identity.0[..])
         .bind(rows::to_json(&clashes))
-        .execute(&mut *self.connection().await?)
+        .execute(&mut *self.report().await?)
         .await?;
         Ok(())
     }

@@ -3,5 +3,6 @@
 mod allocator;
 mod commands;
 mod members;
+mod pacing;
 mod routes;
 mod scene;
