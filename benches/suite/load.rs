@@ -21,11 +21,11 @@ mod servers;
 mod steps;
 mod swarm;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 
 use self::{
     plan::Plan,
-    record::{LoadRecord, Series},
+    record::LoadRecord,
     servers::Servers,
     swarm::{Identities, Swarm},
 };
@@ -38,7 +38,7 @@ use crate::{
 /// Runs it and writes the results.
 ///
 /// # Errors
-/// When anything at all goes wrong.
+/// When anything at all goes wrong. What was measured before is written nevertheless.
 pub fn run(cli: &Cli, arguments: &LoadArguments) -> Result<()> {
     let plan = plan(cli, arguments)?;
     let name = cli.name.clone().unwrap_or_else(|| plan.name.to_owned());
@@ -67,10 +67,16 @@ pub fn run(cli: &Cli, arguments: &LoadArguments) -> Result<()> {
             .map(|controller| controller.control.clone())
             .collect();
         let swarm = Swarm::new(&identities, controllers, &link, &interrupt)?;
-        let points = steps::measure_all(&plan, &servers, swarm, &interrupt)?;
-        record.series.push(Series { store, points });
+        let series = steps::measure_all(&plan, &servers, swarm, &interrupt);
+        let ended = series.ended.clone();
+        record.series.push(series);
+        // What was found out until then is worth keeping.
+        report::write(&record, &cli.results)?;
+        if let Some(why) = ended {
+            bail!("{}: {why}", store.label());
+        }
     }
-    report::write(&record, &cli.results)
+    Ok(())
 }
 
 fn plan(cli: &Cli, arguments: &LoadArguments) -> Result<Plan> {

@@ -286,3 +286,149 @@ fn certified_by(document: &SignedDocument) -> Option<IdentityKey> {
         .then_some(document.identity)
         .flatten()
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc;
+    use tombolo_domain::{
+        change::Change, command::Command, compile::compile, decide::decide, member::Request,
+        settings::Settings,
+    };
+    use tombolo_proto::{
+        id::{Epoch, NodeId, UnixSeconds},
+        key::{Seed, TransportKey},
+    };
+
+    use super::*;
+    use crate::publish::Place as Seat;
+
+    const NOW: UnixSeconds = UnixSeconds(1_800_000_000);
+
+    #[test]
+    fn a_removal_overtakes_additions_and_says_that_they_are_still_to_come() {
+        let mut scene = Scene::new();
+        scene.step(join(1));
+        // The first goes at once, whatever comes right after it waits.
+        scene.telling.send_due(Instant::now());
+        scene.step(join(2));
+        scene.step(join(3));
+        scene.step(Command::RemoveMember(identity(1)));
+        let told = scene.told();
+        assert_eq!(told, [(1, 2, 2), (2, 2, 5)]);
+
+        scene
+            .telling
+            .send_due(Instant::now() + Duration::from_secs(1));
+
+        // From what the removal left, to the end.
+        assert_eq!(scene.told(), [(2, 5, 4)]);
+    }
+
+    #[test]
+    fn a_member_that_is_removed_before_anybody_heard_of_it_is_not_told_as_an_addition() {
+        let mut scene = Scene::new();
+        scene.step(join(1));
+        scene.step(Command::RemoveMember(identity(1)));
+        scene.telling.send_due(Instant::now());
+
+        assert_eq!(scene.told(), [(1, 3, 3)]);
+    }
+
+    /// A network with one follower, without a store.
+    struct Scene {
+        telling: Telling,
+        network: Network,
+        pushes: mpsc::Receiver<Push>,
+        _seat: Seat,
+    }
+
+    impl Scene {
+        fn new() -> Self {
+            let registry = Arc::new(Registry::default());
+            let id: NetworkId = "8056c2e21c000001".parse().expect("a network id");
+            let mut settings = Settings::new("home".parse().expect("a name"));
+            settings.private = false;
+            let blank = Network::new(id, settings.clone());
+            let network = blank.apply(&[Change::Settings(settings)]);
+            let (seat, pushes) = registry.enter(identity(0));
+            seat.follow(id);
+            Self {
+                telling: Telling::new(registry),
+                network,
+                pushes,
+                _seat: seat,
+            }
+        }
+
+        fn step(&mut self, command: Command) {
+            let changes = decide(command, &self.network, NOW).expect("allowed");
+            let after = self.network.apply(&changes);
+            let due = compile(&self.network, &after, &changes, Epoch(0), NOW);
+            let key = Seed::from_bytes([9; 32]).identity();
+            let scope = after.id().into();
+            let version = |network: &Network| Version {
+                epoch: Epoch(0),
+                revision: network.revision(),
+            };
+            let certs = due.certs.iter().map(|cert| {
+                let entry = DirectoryEntry::Member(Signed::sign(cert, scope, &key));
+                (cert.identity, entry)
+            });
+            let revocations = due.revocations.iter().map(|revocation| {
+                let entry = DirectoryEntry::Revocation(Signed::sign(revocation, scope, &key));
+                (revocation.identity, entry)
+            });
+            let documents: Vec<_> = certs
+                .chain(revocations)
+                .map(|(identity, entry)| SignedDocument {
+                    version: version(&after),
+                    identity: Some(identity),
+                    issued_at: NOW,
+                    entry,
+                })
+                .collect();
+            self.telling.tell(&Step {
+                before: &self.network,
+                after: &after,
+                versions: (version(&self.network), version(&after)),
+                documents: &documents,
+            });
+            self.network = after;
+        }
+
+        /// From, up to, and the newest document of every portion since the last look.
+        fn told(&mut self) -> Vec<(u64, u64, u64)> {
+            let mut told = Vec::new();
+            while let Ok(push) = self.pushes.try_recv() {
+                if let Push::Portion(_, portion) = push {
+                    let newest = portion.newest.expect("documents only");
+                    told.push((
+                        portion.previous.revision.0,
+                        portion.upto.revision.0,
+                        newest.revision.0,
+                    ));
+                }
+            }
+            told
+        }
+    }
+
+    fn join(number: u8) -> Command {
+        Command::Join {
+            request: Request {
+                identity: identity(number),
+                node: NodeId::new(0x10_0000_0000 + u64::from(number)).expect("an address"),
+                name: format!("host-{number}").parse().expect("a name"),
+                transport: TransportKey([number; 32]),
+                transport_epoch: 0,
+                source: [192, 0, 2, number].into(),
+                requested_at: NOW,
+            },
+            granted: false,
+        }
+    }
+
+    const fn identity(number: u8) -> IdentityKey {
+        IdentityKey([number; 32])
+    }
+}

@@ -31,6 +31,8 @@ pub struct Series {
     pub store: StoreKind,
     /// In order of size.
     pub points: Vec<Point>,
+    /// Why it did not grow further, if it was to.
+    pub ended: Option<String>,
 }
 
 /// Half, and all but one in a hundred, took at most so long: milliseconds.

@@ -34,6 +34,7 @@ pub(crate) struct Controller {
 /// All controllers of one authority, with their store. Fields are dropped in order: the store goes last.
 #[derive(Debug)]
 pub(crate) struct Servers {
+    pub(crate) kind: StoreKind,
     pub(crate) controllers: Vec<Controller>,
     store: PathBuf,
     empty_store: u64,
@@ -75,6 +76,7 @@ impl Servers {
             controllers.push(started);
         }
         Ok(Self {
+            kind,
             controllers,
             empty_store: size(&store),
             store,

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{
     plan::Plan,
-    record::{ChangeCost, Point, Times},
+    record::{ChangeCost, Point, Series, Times},
     servers::Servers,
     swarm::Swarm,
 };
@@ -16,13 +16,13 @@ use crate::process::Interrupt;
 /// How long nothing is done, to see what that costs.
 const IDLE: Duration = Duration::from_secs(3);
 
-/// Every step of the plan.
+/// Every step of the plan, as far as it goes.
 pub(super) fn measure_all(
     plan: &Plan,
     servers: &Servers,
     swarm: Swarm<'_>,
     interrupt: &Interrupt,
-) -> Result<Vec<Point>> {
+) -> Series {
     let mut steps = Steps {
         plan,
         servers,
@@ -30,10 +30,13 @@ pub(super) fn measure_all(
         interrupt,
         changes: 0,
     };
-    // The first contact takes a tenth of a second of CPU on each side; it is no join like the others.
-    steps.swarm.grow(1, 1)?;
-    steps.swarm.pin();
-    plan.steps.iter().map(|size| steps.measure(*size)).collect()
+    let mut points = Vec::new();
+    let ended = steps.measure_into(&mut points).err();
+    Series {
+        store: servers.kind,
+        points,
+        ended: ended.map(|error| format!("{error:#}")),
+    }
 }
 
 struct Steps<'a> {
@@ -45,6 +48,16 @@ struct Steps<'a> {
 }
 
 impl Steps<'_> {
+    fn measure_into(&mut self, points: &mut Vec<Point>) -> Result<()> {
+        // The first contact takes a tenth of a second of CPU on each side; it is no join like the others.
+        self.swarm.grow(1, 1)?;
+        self.swarm.pin();
+        for size in &self.plan.steps {
+            points.push(self.measure(*size)?);
+        }
+        Ok(())
+    }
+
     fn measure(&mut self, size: usize) -> Result<Point> {
         let (lost, received, cpu) = (
             self.swarm.lost(),

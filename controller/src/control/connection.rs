@@ -247,6 +247,11 @@ impl Session<'_> {
         Ok(framing::write(&mut self.send, message).await?)
     }
 
+    /// Sends messages that are encoded already.
+    pub(super) async fn say_encoded(&mut self, messages: Vec<u8>) -> Result<(), End> {
+        Ok(self.send.write_chunk(messages.into()).await?)
+    }
+
     pub(super) async fn say_standing(
         &mut self,
         network: NetworkId,
@@ -351,8 +356,8 @@ impl Session<'_> {
         };
         // A node takes documents of a new epoch only after the keyring that begins it.
         self.say_keyring().await?;
-        let messages = telling::directory(network, &part.entries, part.upto);
-        self.send.write_chunk(messages.into()).await?;
+        self.say_encoded(telling::directory(network, &part.entries, part.upto))
+            .await?;
         self.holds(network, part.upto);
         Ok(true)
     }

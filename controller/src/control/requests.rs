@@ -11,7 +11,7 @@ use tombolo_domain::{
 };
 use tombolo_proto::{
     config::{EndpointAnnouncement, MAX_ENDPOINTS, RouteMode},
-    control::{RouteAction, RouteOutcome, Standing, SubnetOutcome, ToController, ToNode},
+    control::{self, RouteAction, RouteOutcome, Standing, SubnetOutcome, ToController, ToNode},
     id::{NetworkId, UnixSeconds, Version},
     key::{IdentityKey, TransportKey},
     signed::Signed,
@@ -211,17 +211,17 @@ impl Session<'_> {
             return self.say_standing(network, standing).await;
         }
         let announced = self.shared.store.announcements(network).await;
-        for (identity, announcement) in ignore_outage(announced)? {
-            if identity != self.identity {
-                self.say(&ToNode::Endpoints {
+        let messages = ignore_outage(announced)?
+            .into_iter()
+            .filter(|(identity, _)| *identity != self.identity)
+            .flat_map(|(identity, announcement)| {
+                control::encode(&ToNode::Endpoints {
                     network,
                     identity,
                     announcement,
                 })
-                .await?;
-            }
-        }
-        Ok(())
+            });
+        self.say_encoded(messages.collect()).await
     }
 
     async fn announce(

@@ -120,6 +120,9 @@ fn table(text: &mut String, series: &Series) {
         line!(text, "| {label} | {unit} | {} |", cells.join(" | "));
     }
     let lost: usize = series.points.iter().map(|point| point.lost).sum();
+    if let Some(why) = &series.ended {
+        line!(text, "\n**It ended early**: {why}");
+    }
     if lost > 0 {
         line!(text, "\n{lost} connections broke and came back.");
     }
