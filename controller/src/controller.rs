@@ -115,7 +115,14 @@ impl Controller {
         } else {
             config.advertise
         };
-        let established = authority::establish(&state_dir, &store, &endpoints).await?;
+        let established = match authority::establish(&state_dir, &store, &endpoints).await {
+            Ok(established) => established,
+            Err(error) => {
+                // Whoever puts another file in its place must not meet what is left of this one.
+                store.close().await;
+                return Err(error.into());
+            }
+        };
         let signer = Arc::new(established.signer);
         let control = Control::from_socket(control_socket, signer.replica())?;
         if established.has_root {

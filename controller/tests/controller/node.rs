@@ -155,7 +155,14 @@ impl Node {
     }
 
     pub(crate) async fn expect_member(&mut self, network: NetworkId) {
-        assert_eq!(self.standing(network).await, Standing::Member);
+        loop {
+            match self.standing(network).await {
+                Standing::Member => return,
+                // Told again: a replica that hears of its own commit from the store looks once more.
+                Standing::Pending => {}
+                other => panic!("{other:?} instead of membership"),
+            }
+        }
     }
 
     pub(crate) async fn expect_denied(&mut self, network: NetworkId, text: &str) {
