@@ -1,8 +1,12 @@
 //! A controller on free ports, with keys that were found beforehand, so that no test waits for the search.
 
 use std::{
+    net::Ipv4Addr,
     path::Path,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
 };
 
 use tempfile::TempDir;
@@ -168,10 +172,18 @@ pub(crate) fn a_config(state: &Path) -> Config {
     Config {
         store: database.map(|url| url.parse().expect("the URL of a store")),
         http: any("127.0.0.1:0"),
-        control: any("127.0.0.1:0"),
+        control: (an_own_address(), 0).into(),
         relay: any("127.0.0.1:0"),
         ..Config::new(state)
     }
+}
+
+/// An address that no other test listens on, so that a controller that starts again finds its port free.
+fn an_own_address() -> Ipv4Addr {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let number = std::process::id() << 8 | COUNT.fetch_add(1, Relaxed) & 0xff;
+    // Of 127.64.0.0/10.
+    Ipv4Addr::from_bits(0x7f40_0000 | number & 0x3f_ffff)
 }
 
 /// A new node's seed.
