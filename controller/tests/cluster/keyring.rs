@@ -117,7 +117,7 @@ async fn a_revoked_replica_is_out_and_everything_is_signed_anew() {
         .iter()
         .find(|replica| replica.key == second.key())
         .expect("it is listed");
-    assert_eq!(revoked.state, api::ReplicaState::Revoked);
+    assert_eq!(revoked.state, ReplicaState::Revoked);
 
     // What a thief signs with its key counts for nobody, whatever revision it claims.
     let forged = MemberCert {
