@@ -17,7 +17,7 @@ use tombolo_proto::{
 
 use super::{
     Wish,
-    signing::SignedDocument,
+    signing::{SignedDocument, above},
     store::{Commit, Place, Store},
 };
 use crate::world::Name;
@@ -150,14 +150,7 @@ impl Replica {
     }
 
     fn above(&self, have: Version) -> Vec<SignedDocument> {
-        let mut above: Vec<SignedDocument> = self
-            .blobs
-            .values()
-            .filter(|document| document.version > have)
-            .cloned()
-            .collect();
-        above.sort_by_key(|document| document.version);
-        above
+        above(self.blobs.values(), have)
     }
 
     fn version(&self, network: &Network) -> Version {

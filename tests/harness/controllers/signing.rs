@@ -19,6 +19,19 @@ pub(super) struct SignedDocument {
     pub(super) said: Said,
 }
 
+/// Documents above a version, in order of version.
+pub(super) fn above<'a>(
+    documents: impl Iterator<Item = &'a SignedDocument>,
+    have: Version,
+) -> Vec<SignedDocument> {
+    let mut above: Vec<SignedDocument> = documents
+        .filter(|document| document.version > have)
+        .cloned()
+        .collect();
+    above.sort_by_key(|document| document.version);
+    above
+}
+
 /// Signs what a decision needs.
 pub(super) fn sign(
     network: NetworkId,

@@ -10,7 +10,7 @@ use tombolo_proto::{
     signed::Signed,
 };
 
-use super::signing::SignedDocument;
+use super::signing::{SignedDocument, above};
 use crate::clock::Clock;
 
 /// Which document: there is one of each kind for an identity.
@@ -165,14 +165,7 @@ impl Store {
 
     /// Documents above a version, in order of version.
     pub(super) fn above(&self, have: Version) -> Vec<SignedDocument> {
-        let mut above: Vec<SignedDocument> = self
-            .documents
-            .values()
-            .filter(|document| document.version > have)
-            .cloned()
-            .collect();
-        above.sort_by_key(|document| document.version);
-        above
+        above(self.documents.values(), have)
     }
 
     /// Keeps a member's announcement if it is newer than the one held; tells whether it was.
