@@ -336,6 +336,9 @@ pub struct DockerCreate {
     /// Let containers keep their own addresses towards the rest of the world, too
     #[arg(long)]
     pub no_masquerade: bool,
+    /// Metric of its routes: where an administrator lets several members carry the same prefix, the lowest is sent to
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    pub route_metric: u32,
 }
 
 fn parse_link_name(text: &str) -> Result<LinkName, String> {

@@ -18,7 +18,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
 use tombolo_containers::situation::{LocalPrefix, Membership};
-use tombolo_proto::id::NetworkId;
+use tombolo_proto::{control::RouteAction, id::NetworkId};
 
 use crate::{failure::Failure, local_api::Answer, state_dir::generations::Generations};
 
@@ -75,6 +75,8 @@ pub struct CreateRequest {
     pub internal: bool,
     /// Keep the containers' addresses towards the world.
     pub no_masquerade: bool,
+    /// Metric of its routes.
+    pub route_metric: u32,
 }
 
 /// What the keeper wants of the daemon.
@@ -89,7 +91,7 @@ pub enum Question {
         /// The prefix.
         prefix: IpNet,
         /// Publish or withdraw.
-        publish: bool,
+        action: RouteAction,
         /// Where the answer goes.
         answer: oneshot::Sender<Answer>,
     },
@@ -99,6 +101,8 @@ pub enum Question {
         network: NetworkId,
         /// Length of the prefix.
         length: u8,
+        /// Metric of its route.
+        metric: u32,
         /// Where the answer goes.
         answer: oneshot::Sender<Answer>,
     },

@@ -122,6 +122,8 @@ pub enum ToController {
         request: u32,
         /// Length of the prefix.
         length: u8,
+        /// Of the route, as in [`RouteAction::Publish`].
+        metric: u32,
     },
     /// Asks to have a member that does not answer call this node. Answered by [`ToNode::RendezvousAnswer`].
     Rendezvous {
@@ -138,7 +140,10 @@ pub enum ToController {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RouteAction {
     /// Ask for it to be routed to this node.
-    Publish,
+    Publish {
+        /// Among members that carry the same prefix, the lowest is sent to. Asked for again, a route keeps the first.
+        metric: u32,
+    },
     /// Stop routing it to this node.
     Withdraw,
 }

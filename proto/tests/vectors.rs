@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use tombolo_proto::{
     address::{self, Cost},
     config::*,
-    control::{self, RendezvousOutcome, ToController, ToNode},
+    control::{self, RendezvousOutcome, RouteAction, ToController, ToNode},
     frame::{self, FrameKind, LaneHeader, WireGuardKind},
     id::*,
     key::{IdentitySecret, Seed},
@@ -218,6 +218,33 @@ fn the_messages_that_two_versions_must_share() {
         hex(&welcome[..4]),
         format!("0001{}", hex(&key.public().0[..2]))
     );
+}
+
+#[test]
+fn the_requests_for_routes() {
+    let route = |action| {
+        hex(&wire::encode(&ToController::Route {
+            network: network(),
+            request: 5,
+            prefix: "172.28.1.0/24".parse().expect("a prefix"),
+            action,
+        }))
+    };
+    let subnet = ToController::Subnet {
+        network: network(),
+        request: 6,
+        length: 24,
+        metric: 300,
+    };
+
+    let id = hex(&wire::encode(&network()));
+    let published = route(RouteAction::Publish { metric: 300 });
+    assert_eq!(published, format!("05{id}0500ac1c01001800ac02"));
+    assert_eq!(
+        route(RouteAction::Withdraw),
+        format!("05{id}0500ac1c01001801")
+    );
+    assert_eq!(hex(&wire::encode(&subnet)), format!("08{id}0618ac02"));
 }
 
 #[test]

@@ -178,13 +178,22 @@ fn an_internal_network_reaches_the_overlay_and_nothing_else_and_one_can_do_witho
     };
     let town = Town::new(lab, &[ForwardPolicy::Drop, ForwardPolicy::Drop]);
 
-    let created = town.json(0, "create db --internal --no-ipv6");
+    let created = town.json(0, "create db --internal --no-ipv6 --route-metric 20");
+    town.verb(0, "create db --internal --no-ipv6")
+        .refused(4, &["exists already"]);
     assert_eq!(created["subnets"].as_array().map(Vec::len), Some(1));
     let container = town.dockers[0].container("db", "--network db");
     let far = town.node(1);
 
     let seen = wait_until_seen(&container.namespace, &far.host.namespace, far.v4().into());
     assert_eq!(seen, IpAddr::V4(container.v4));
+    let routes = far.json(&["routes"]);
+    let prefix = &created["subnets"][0]["prefix"];
+    let routed = routes.as_array().and_then(|routes| {
+        let mut of_it = routes.iter().filter(|route| route["prefix"] == *prefix);
+        of_it.next()
+    });
+    assert_eq!(routed.expect("it is routed")["metric"], 20, "{routes}");
     let world = town.overlay.lab.underlay();
     let gateway = "203.0.113.1".parse().expect("an address");
     assert_eq!(seen_as(&container.namespace, world, gateway), None);

@@ -47,6 +47,8 @@ pub enum Command {
         via: IdentityKey,
         /// Length of the prefix.
         length: u8,
+        /// Lower wins.
+        metric: u32,
         /// Who asks.
         author: Author,
     },

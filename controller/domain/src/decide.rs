@@ -40,8 +40,9 @@ pub fn decide(
             id,
             via,
             length,
+            metric,
             author,
-        } => routing::allocate_subnet(network, id, &via, length, author)?,
+        } => routing::allocate_subnet(network, id, &via, length, metric, author)?,
         Command::UpdateRoute { id, patch } => routing::update(network, id, &patch)?,
         Command::RemoveRoute(id) => routing::remove(network, id)?,
         Command::WithdrawRoute { identity, prefix } => {

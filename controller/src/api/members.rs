@@ -229,6 +229,7 @@ pub(super) async fn allocate_subnet(
                 id: route,
                 via: find(network, &node)?.identity(),
                 length: new.size,
+                metric: 0,
                 author: Author::Admin,
             })
         })

@@ -86,8 +86,9 @@ impl Session<'_> {
                 network,
                 request,
                 length,
+                metric,
             } => {
-                let outcome = self.subnet(network, length).await?;
+                let outcome = self.subnet(network, length, metric).await?;
                 self.say(&ToNode::SubnetAnswer {
                     network,
                     request,
@@ -264,7 +265,7 @@ impl Session<'_> {
         let identity = self.identity;
         let target = prefix.trunc();
         let (name, command): (_, Box<dyn Fn() -> Command + Send + Sync>) = match action {
-            RouteAction::Publish => (
+            RouteAction::Publish { metric } => (
                 "route.request",
                 Box::new(move || {
                     Command::AddRoute(RouteWish {
@@ -272,7 +273,7 @@ impl Session<'_> {
                         target,
                         via: identity,
                         mode: RouteMode::Single,
-                        metric: 0,
+                        metric,
                         author: Author::Member,
                     })
                 }),
@@ -303,7 +304,12 @@ impl Session<'_> {
         }
     }
 
-    async fn subnet(&self, network: NetworkId, length: u8) -> Result<SubnetOutcome, End> {
+    async fn subnet(
+        &self,
+        network: NetworkId,
+        length: u8,
+        metric: u32,
+    ) -> Result<SubnetOutcome, End> {
         let actor = Actor::Node(self.node);
         let (id, via) = (RouteId(rand::random()), self.identity);
         let wish = self.wish(&actor, "subnet.request");
@@ -315,6 +321,7 @@ impl Session<'_> {
                     id,
                     via,
                     length,
+                    metric,
                     author: Author::Member,
                 })
             })

@@ -279,6 +279,7 @@ async fn a_subnet_from_the_pools_is_a_members_at_once_and_is_given_back_by_itsel
         network: network.id,
         request,
         length,
+        metric: 20,
     };
     let answer = |message: &ToNode| match message {
         ToNode::SubnetAnswer {
@@ -292,7 +293,8 @@ async fn a_subnet_from_the_pools_is_a_members_at_once_and_is_given_back_by_itsel
     let allocated = SubnetOutcome::Allocated { prefix };
     assert_eq!(node.wait(answer).await, (1, allocated));
     let with_route = node.directory(network.id).await;
-    assert_eq!(with_route.cert(node.identity()).routes[0].prefix, prefix);
+    let routed = &with_route.cert(node.identity()).routes[0];
+    assert_eq!((routed.prefix, routed.metric), (prefix, 20));
 
     node.say(&ask(2, 16)).await;
     let (_, refused) = node.wait(answer).await;
@@ -344,7 +346,7 @@ async fn a_route_that_a_member_asks_for_waits_for_approval_and_then_is_in_its_ce
         _ => None,
     };
 
-    node.say(&ask(RouteAction::Publish, 7)).await;
+    node.say(&ask(RouteAction::Publish { metric: 30 }, 7)).await;
     assert_eq!(node.wait(answer).await, (7, RouteOutcome::Pending));
     let routes: Page<api::Route> = rig
         .http
@@ -366,7 +368,8 @@ async fn a_route_that_a_member_asks_for_waits_for_approval_and_then_is_in_its_ce
             break directory;
         }
     };
-    assert_eq!(with_route.cert(node.identity()).routes.len(), 1);
+    let routed: Vec<_> = with_route.cert(node.identity()).routes.iter().collect();
+    assert_eq!((routed.len(), routed[0].metric), (1, 30));
     node.say(&ask(RouteAction::Withdraw, 8)).await;
     assert_eq!(node.wait(answer).await, (8, RouteOutcome::Withdrawn));
     let without = node.directory(network.id).await;

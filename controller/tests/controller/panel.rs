@@ -126,7 +126,7 @@ async fn routes_that_members_ask_for_are_approved_and_removed() {
         network: network.id,
         request: 1,
         prefix: "192.168.7.0/24".parse().expect("a prefix"),
-        action: RouteAction::Publish,
+        action: RouteAction::Publish { metric: 0 },
     })
     .await;
     node.wait(|message| matches!(message, ToNode::RouteAnswer { .. }).then_some(()))

@@ -167,7 +167,7 @@ async fn a_pending_route_is_approved_by_its_id_alone() {
         network: network.id,
         request: 1,
         prefix: "172.28.0.0/24".parse().expect("a prefix"),
-        action: RouteAction::Publish,
+        action: RouteAction::Publish { metric: 0 },
     })
     .await;
     let outcome = node

@@ -26,6 +26,8 @@ pub struct Wish {
     pub internal: bool,
     /// Containers reach the world with the host's address.
     pub masquerade: bool,
+    /// Metric of its routes.
+    pub metric: u32,
 }
 
 /// What IPv6 a container network has.
@@ -127,6 +129,9 @@ pub fn spec(
     if wish.internal {
         marks.extend([pair(labels::INTERNAL, "true")]);
     }
+    if wish.metric > 0 {
+        marks.extend([pair(labels::METRIC, &wish.metric.to_string())]);
+    }
     let mut options = BTreeMap::from([
         pair(labels::BRIDGE_NAME, &bridge_name(number)),
         pair(labels::MTU, &membership.mtu.to_string()),
@@ -165,6 +170,7 @@ pub fn is_as_wished(
         && network.has(labels::NETWORK, &membership.network.to_string())
         && network.has(labels::MASQUERADE, "false") != wish.masquerade
         && network.has(labels::INTERNAL, "true") == wish.internal
+        && network.metric() == wish.metric
         && v4.is_none_or(|v4| has(IpNet::V4(v4)))
         && v6_fits
 }

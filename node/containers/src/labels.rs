@@ -8,6 +8,8 @@ pub const MANAGED: &str = "tombolo.managed";
 pub const MASQUERADE: &str = "tombolo.masquerade";
 /// `true`: containers reach the overlay and nothing else.
 pub const INTERNAL: &str = "tombolo.internal";
+/// Metric of the routes to a network's subnets; a number, 0 without it.
+pub const METRIC: &str = "tombolo.metric";
 
 /// Name of the bridge's interface.
 pub const BRIDGE_NAME: &str = "com.docker.network.bridge.name";

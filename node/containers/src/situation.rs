@@ -140,6 +140,13 @@ impl ContainerNetwork {
         self.labels.get(label).is_some_and(|found| found == value)
     }
 
+    /// Metric of the routes to its subnets.
+    #[must_use]
+    pub fn metric(&self) -> u32 {
+        let set = self.labels.get(labels::METRIC);
+        set.and_then(|metric| metric.parse().ok()).unwrap_or(0)
+    }
+
     /// Largest packet of its containers; Docker's default is 1500.
     #[must_use]
     pub fn mtu(&self) -> u16 {
@@ -195,6 +202,17 @@ impl Situation {
     #[must_use]
     pub fn container_network(&self, name: &str) -> Option<&ContainerNetwork> {
         self.networks.iter().find(|network| network.name == name)
+    }
+
+    /// Metric of the route to a container network's subnet.
+    #[must_use]
+    pub fn metric(&self, prefix: &IpNet) -> u32 {
+        let has = |network: &&ContainerNetwork| {
+            let mut subnets = network.subnets.iter();
+            subnets.any(|subnet| subnet.prefix == *prefix)
+        };
+        let owner = self.networks.iter().find(has);
+        owner.map_or(0, ContainerNetwork::metric)
     }
 }
 

@@ -43,6 +43,7 @@ fn create(global: &Global, arguments: &DockerCreate) -> anyhow::Result<()> {
         no_ipv6: arguments.no_ipv6,
         internal: arguments.internal,
         no_masquerade: arguments.no_masquerade,
+        route_metric: arguments.route_metric,
     });
     let created: CreatedReport = ask(&global.socket, &Request::Docker(request))?;
     if global.json {

@@ -18,14 +18,15 @@ impl Daemon {
             Question::Route {
                 network,
                 prefix,
-                publish,
+                action,
                 answer,
-            } => self.ask_route(Some(network), prefix, publish, answer),
+            } => self.ask_route(Some(network), prefix, action, answer),
             Question::Subnet {
                 network,
                 length,
+                metric,
                 answer,
-            } => self.ask_subnet(network, length, answer),
+            } => self.ask_subnet(network, length, metric, answer),
             Question::Leave { network, answer } => self.leave(network, answer),
         }
     }

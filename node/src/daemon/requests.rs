@@ -41,7 +41,14 @@ impl Daemon {
                 network,
                 prefix,
                 publish,
-            } => return self.ask_route(network, prefix, publish, answer),
+            } => {
+                let action = if publish {
+                    RouteAction::Publish { metric: 0 }
+                } else {
+                    RouteAction::Withdraw
+                };
+                return self.ask_route(network, prefix, action, answer);
+            }
         };
         // If who asked has gone away, nobody wants to know.
         let _ = answer.send(reply);
@@ -74,15 +81,10 @@ impl Daemon {
         &mut self,
         id: Option<NetworkId>,
         prefix: IpNet,
-        publish: bool,
+        action: RouteAction,
         answer: oneshot::Sender<Answer>,
     ) {
         let prefix = prefix.trunc();
-        let action = if publish {
-            RouteAction::Publish
-        } else {
-            RouteAction::Withdraw
-        };
         self.ask_controller(id, Some(prefix), answer, |network, request| {
             ToController::Route {
                 network,
@@ -98,6 +100,7 @@ impl Daemon {
         &mut self,
         id: NetworkId,
         length: u8,
+        metric: u32,
         answer: oneshot::Sender<Answer>,
     ) {
         self.ask_controller(Some(id), None, answer, |network, request| {
@@ -105,6 +108,7 @@ impl Daemon {
                 network,
                 request,
                 length,
+                metric,
             }
         });
     }

@@ -43,6 +43,7 @@ impl Task {
             },
             internal: request.internal,
             masquerade: !request.no_masquerade,
+            metric: request.route_metric,
         };
         let v4 = request.subnet.map(|subnet| subnet.trunc());
         if let Some(existing) = situation.container_network(&request.name) {
@@ -65,7 +66,10 @@ impl Task {
         })?;
         let chosen = match v4 {
             Some(v4) => v4,
-            None => self.choose_subnet(&situation, &membership).await?,
+            None => {
+                self.choose_subnet(&situation, &membership, wish.metric)
+                    .await?
+            }
         };
         let subnets = create::subnets(&membership, wish.v6, number, chosen);
         let mut routes = Vec::new();
@@ -91,6 +95,7 @@ impl Task {
         &mut self,
         situation: &Situation,
         membership: &Membership,
+        metric: u32,
     ) -> Result<Ipv4Net, Failure> {
         let usable = |subnet: &Ipv4Net| {
             create::subnets(membership, V6::Off, 0, *subnet)
@@ -98,12 +103,16 @@ impl Task {
                 .try_for_each(|subnet| guard::check_subnet(situation, membership, subnet, None))
         };
         let spare = create::spare_subnet(situation, membership, SUBNET_LENGTH);
-        if let Some(spare) = spare.filter(|spare| usable(spare).is_ok()) {
+        // Its route has the metric that it has.
+        if let Some(spare) = spare.filter(|spare| metric == 0 && usable(spare).is_ok()) {
             return Ok(spare);
         }
         let mut useless = Vec::new();
         let chosen = loop {
-            let prefix = match self.allocate(membership.network, SUBNET_LENGTH).await {
+            let prefix = match self
+                .allocate(membership.network, SUBNET_LENGTH, metric)
+                .await
+            {
                 Ok(prefix) => prefix,
                 Err(failure) => break Err(failure),
             };
@@ -154,7 +163,10 @@ impl Task {
                 continue;
             }
             routes.push(prefix);
-            match self.publish_route(membership.network, prefix).await? {
+            match self
+                .publish_route(membership.network, prefix, wish.metric)
+                .await?
+            {
                 Standing::Active | Standing::Pending => {}
                 Standing::Refused(reason) => {
                     return Err(Failure::new(FailureKind::Conflict, reason));

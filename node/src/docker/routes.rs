@@ -3,7 +3,7 @@
 use ipnet::IpNet;
 use tokio::sync::oneshot;
 use tombolo_containers::{Plan, Situation};
-use tombolo_proto::id::NetworkId;
+use tombolo_proto::{control::RouteAction, id::NetworkId};
 
 use super::{
     Question,
@@ -39,7 +39,8 @@ impl Task {
                 self.remember(network, prefix)?;
                 self.standings.insert((network, prefix), Standing::Active);
             } else {
-                self.publish_route(network, prefix).await?;
+                let metric = situation.metric(&prefix);
+                self.publish_route(network, prefix, metric).await?;
             }
         }
         let asked = &situation.memory.asked;
@@ -55,12 +56,13 @@ impl Task {
         &mut self,
         network: NetworkId,
         prefix: IpNet,
+        metric: u32,
     ) -> Result<Standing, Failure> {
         self.remember(network, prefix)?;
         let asked = self.ask(|answer| Question::Route {
             network,
             prefix,
-            publish: true,
+            action: RouteAction::Publish { metric },
             answer,
         });
         let standing = match asked.await {
@@ -92,7 +94,7 @@ impl Task {
         let asked = self.ask(|answer| Question::Route {
             network,
             prefix,
-            publish: false,
+            action: RouteAction::Withdraw,
             answer,
         });
         match asked.await {
@@ -113,11 +115,13 @@ impl Task {
         &mut self,
         network: NetworkId,
         length: u8,
+        metric: u32,
     ) -> Result<IpNet, Failure> {
         let report = self
             .ask(|answer| Question::Subnet {
                 network,
                 length,
+                metric,
                 answer,
             })
             .await?;

@@ -68,7 +68,9 @@ impl Task {
             .filter(|(_, prefix)| docker.subnets.iter().any(|subnet| subnet.prefix == *prefix));
         // Asked first, so that a refusal leaves nothing behind.
         for (network, prefix) in routes.copied() {
-            if let Standing::Refused(reason) = self.publish_route(network, prefix).await? {
+            if let Standing::Refused(reason) =
+                self.publish_route(network, prefix, docker.metric()).await?
+            {
                 let before = self.observe().await?;
                 self.settle(&before, &plan(&before)).await?;
                 return Err(Failure::new(FailureKind::Conflict, reason));

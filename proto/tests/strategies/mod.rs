@@ -236,7 +236,10 @@ fn a_signed_announcement() -> impl Strategy<Value = Signed<EndpointAnnouncement>
 }
 
 pub(crate) fn to_controller() -> impl Strategy<Value = ToController> {
-    let action = prop_oneof![Just(RouteAction::Publish), Just(RouteAction::Withdraw)];
+    let action = prop_oneof![
+        any::<u32>().prop_map(|metric| RouteAction::Publish { metric }),
+        Just(RouteAction::Withdraw)
+    ];
     prop_oneof![
         (any::<u16>(), any::<u16>(), ".{0,20}")
             .prop_map(|(min, max, software)| ToController::Hello { min, max, software }),
@@ -276,13 +279,14 @@ pub(crate) fn to_controller() -> impl Strategy<Value = ToController> {
         a_network_id().prop_map(|network| ToController::Leave { network }),
         (a_network_id(), collection::vec(".{0,20}", 0..3))
             .prop_map(|(network, clashes)| ToController::Clashes { network, clashes }),
-        (a_network_id(), any::<u32>(), any::<u8>()).prop_map(|(network, request, length)| {
-            ToController::Subnet {
+        (a_network_id(), any::<u32>(), any::<u8>(), any::<u32>()).prop_map(
+            |(network, request, length, metric)| ToController::Subnet {
                 network,
                 request,
                 length,
+                metric,
             }
-        }),
+        ),
         (a_network_id(), an_identity(), a_signed_announcement()).prop_map(
             |(network, peer, announcement)| ToController::Rendezvous {
                 network,

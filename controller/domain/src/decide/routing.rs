@@ -41,6 +41,7 @@ pub(super) fn allocate_subnet(
     id: RouteId,
     via: &IdentityKey,
     length: u8,
+    metric: u32,
     author: Author,
 ) -> Result<Vec<Change>, Refusal> {
     let member = member(network, via)?;
@@ -57,7 +58,7 @@ pub(super) fn allocate_subnet(
         target: subnet::first_free(network, length)?,
         via: *via,
         mode: RouteMode::Single,
-        metric: 0,
+        metric,
         state: RouteState::Active,
         by_member: author == Author::Member,
     };

@@ -161,6 +161,7 @@ impl Step {
                 id: fresh(network, id),
                 via: identity(who),
                 length: 24,
+                metric: 0,
                 author: Author::Admin,
             },
             Self::Modes(both) => configure(SettingsPatch {

@@ -36,6 +36,23 @@ fn a_network_gets_the_next_number_its_slice_and_the_overlays_mtu() {
 }
 
 #[test]
+fn the_metric_of_the_routes_is_kept_with_the_network_and_looked_up_by_subnet() {
+    let mut situation = a_situation();
+    let wish = Wish {
+        metric: 20,
+        ..a_wish("app")
+    };
+
+    let network = created(&situation, &wish, "10.240.1.0/24");
+    situation.networks.push(network);
+
+    let metric = |prefix| situation.metric(&net(prefix));
+    assert_eq!(metric("10.240.1.0/24"), 20);
+    assert_eq!(metric("fc80:aa:1:1:0:1::/96"), 20);
+    assert_eq!(metric("172.17.0.0/16"), 0);
+}
+
+#[test]
 fn gateway_modes_are_for_docker_from_28_on_alone_because_27_refuses_them() {
     let mut situation = a_situation();
     for (version, set) in [
@@ -68,6 +85,13 @@ fn a_second_creation_of_the_same_is_recognised_and_of_something_else_too() {
     assert!(!is_as_wished(
         &Wish {
             internal: true,
+            ..a_wish("app")
+        },
+        None
+    ));
+    assert!(!is_as_wished(
+        &Wish {
+            metric: 20,
             ..a_wish("app")
         },
         None
@@ -108,7 +132,7 @@ proptest! {
         let mut situation = a_situation();
         for number in 0..count {
             let v6 = if v6 { V6::Automatic } else { V6::Off };
-            let wish = Wish { name: format!("net{number}"), v6, internal, masquerade };
+            let wish = Wish { name: format!("net{number}"), v6, internal, masquerade, metric: 0 };
             let network = created(&situation, &wish, &format!("10.240.{}.0/24", 10 + number));
             situation.networks.push(network);
         }
@@ -130,6 +154,7 @@ fn a_wish(name: &str) -> Wish {
         v6: V6::Automatic,
         internal: false,
         masquerade: true,
+        metric: 0,
     }
 }
 
