@@ -14,6 +14,8 @@ mod reporting;
 mod routes;
 mod verbs;
 
+use std::collections::BTreeSet;
+
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -24,6 +26,9 @@ use crate::{failure::Failure, local_api::Answer, state_dir::generations::Generat
 
 /// Requests that may wait for the keeper.
 const QUEUE: usize = 16;
+
+/// What the keeper lets through the firewall: TUN device and prefix.
+pub type Opened = BTreeSet<(String, IpNet)>;
 
 /// What a verb of `node docker` asks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -142,6 +147,7 @@ pub struct Keeper {
     errands: mpsc::Sender<Errand>,
     changes: watch::Sender<u64>,
     problems: watch::Receiver<Vec<String>>,
+    opened: watch::Receiver<Opened>,
 }
 
 impl Keeper {
@@ -156,13 +162,20 @@ impl Keeper {
             changed,
         };
         let (problem_sender, problems) = watch::channel(Vec::new());
+        let (opened_sender, opened) = watch::channel(Opened::new());
         let memory = memory::Remembered::load(memory);
-        let task = keeper::Task::new(settings, memory, questions, problem_sender);
+        let tells = keeper::Tells {
+            questions,
+            problems: problem_sender,
+            opened: opened_sender,
+        };
+        let task = keeper::Task::new(settings, memory, tells);
         tokio::spawn(task.run(inputs));
         let keeper = Self {
             errands,
             changes,
             problems,
+            opened,
         };
         (keeper, question_queue)
     }
@@ -176,6 +189,12 @@ impl Keeper {
     #[must_use]
     pub fn problems(&self) -> Vec<String> {
         self.problems.borrow().clone()
+    }
+
+    /// What is let through, now and later.
+    #[must_use]
+    pub fn opened(&self) -> watch::Receiver<Opened> {
+        self.opened.clone()
     }
 
     /// Has a verb answered.

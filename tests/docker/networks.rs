@@ -45,6 +45,14 @@ fn containers_of_three_hosts_reach_each_other_with_addresses_of_their_own() {
         .map(|docker| docker.container("web", "--network app --publish 8080:7777"))
         .collect();
 
+    // What the keeper of containers lets through, nobody else does.
+    let host = &town.node(0).host.namespace;
+    wait_for("one owner of each prefix", SOON, || {
+        let programs = ["iptables-save", "ip6tables-save", "nft list ruleset"];
+        let rules = programs.map(|program| host.run(program)).concat();
+        (rules.contains("tombolo:1") && !rules.contains("carried")).then_some(())
+    });
+
     // All six directions, from containers and from hosts, in both families.
     for (from, source) in containers.iter().enumerate() {
         for (to, target) in containers.iter().enumerate().filter(|(to, _)| *to != from) {

@@ -70,7 +70,6 @@ impl Daemon {
         let dataplane = Dataplane::start(Arc::clone(&udp), engine.fib(), punt_sender)
             .context("Failed to start the forwarding threads")?;
         let transport = Arc::new(Transport::open(&seed.identity())?);
-        let host = HostKeeper::new(Netlink::open()?, &config.file.host);
         let (sync_sender, sync) = mpsc::channel(SYNC_QUEUE);
         let (resolved_sender, resolved) = mpsc::channel(1);
         let (caller_sender, callers) = mpsc::channel(CALLER_QUEUE);
@@ -85,6 +84,7 @@ impl Daemon {
             },
             state.containers(),
         );
+        let host = HostKeeper::new(Netlink::open()?, &config.file.host, docker.opened());
         let mut daemon = Self {
             me: seed.identity().public(),
             seed,

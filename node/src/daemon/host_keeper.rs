@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, net::IpAddr};
 
 use ipnet::IpNet;
+use tokio::sync::watch;
 use tombolo_engine::reconcile::{
     self, Carried, Clash, HostState, LinkName, LocalNetwork, NetworkPlan, Route, RouteTarget,
 };
@@ -10,6 +11,7 @@ use tombolo_proto::{id::UnixSeconds, sixplane};
 
 use crate::{
     config_file::HostSection,
+    docker::Opened,
     host::{
         Host,
         forwarding::{Family, Forwarding},
@@ -42,12 +44,12 @@ pub(super) struct HostKeeper<H> {
 }
 
 impl<H: Host> HostKeeper<H> {
-    pub(super) fn new(host: H, settings: &HostSection) -> Self {
+    pub(super) fn new(host: H, settings: &HostSection, opened: watch::Receiver<Opened>) -> Self {
         Self {
             host,
             weak_host: settings.weak_host_rule.then(WeakHostRule::default),
             forwarding: settings.forwarding.then(Forwarding::default),
-            passage: settings.firewall.then(Passage::start),
+            passage: settings.firewall.then(|| Passage::start(opened)),
             links: BTreeSet::new(),
             addresses: BTreeSet::new(),
             installed: BTreeSet::new(),

@@ -14,7 +14,7 @@ use tombolo_containers::{Plan, Situation, plan};
 use tombolo_proto::id::NetworkId;
 
 use super::{
-    Errand, Question, Settings, World,
+    Errand, Opened, Question, Settings, World,
     engine_api::{ApiError, EngineApi, Events},
     firewall,
     memory::Remembered,
@@ -37,38 +37,39 @@ pub(super) struct Inputs {
     pub(super) changed: watch::Receiver<u64>,
 }
 
+/// Where everything goes out.
+pub(super) struct Tells {
+    pub(super) questions: mpsc::Sender<Question>,
+    /// What is wrong, one line each, for `node status`.
+    pub(super) problems: watch::Sender<Vec<String>>,
+    /// What is let through, so that nobody else does.
+    pub(super) opened: watch::Sender<Opened>,
+}
+
 /// The state of the task.
 pub(super) struct Task {
     settings: Settings,
     pub(super) memory: Remembered,
-    questions: mpsc::Sender<Question>,
+    tells: Tells,
     docker: Option<EngineApi>,
     engine: Option<tombolo_containers::situation::Engine>,
     events: Option<Events>,
     pub(super) standings: BTreeMap<(NetworkId, IpNet), Standing>,
     /// Rules of ours, as of the last look; none before the first one.
     pub(super) rules: Option<usize>,
-    /// What is wrong, one line each, for `node status`.
-    problems: watch::Sender<Vec<String>>,
 }
 
 impl Task {
-    pub(super) const fn new(
-        settings: Settings,
-        memory: Remembered,
-        questions: mpsc::Sender<Question>,
-        problems: watch::Sender<Vec<String>>,
-    ) -> Self {
+    pub(super) const fn new(settings: Settings, memory: Remembered, tells: Tells) -> Self {
         Self {
             settings,
             memory,
-            questions,
+            tells,
             docker: None,
             engine: None,
             events: None,
             standings: BTreeMap::new(),
             rules: None,
-            problems,
         }
     }
 
@@ -128,7 +129,7 @@ impl Task {
 
     /// Tells `node status`, and the log of what is new.
     fn complain(&self, problems: Vec<String>) {
-        self.problems.send_if_modified(|known| {
+        self.tells.problems.send_if_modified(|known| {
             for problem in problems.iter().filter(|problem| !known.contains(problem)) {
                 tracing::warn!("{problem}");
             }
@@ -223,6 +224,18 @@ impl Task {
         }
         let links = overlay_links(situation);
         self.rules = Some(firewall::settle(&openings, &links).await?);
+        let opened: Opened = openings
+            .iter()
+            .flat_map(|opening| {
+                let subnets = opening.subnets.iter();
+                subnets.map(|subnet| (opening.link.clone(), *subnet))
+            })
+            .collect();
+        self.tells.opened.send_if_modified(|known| {
+            let is_new = *known != opened;
+            *known = opened;
+            is_new
+        });
         Ok(())
     }
 
@@ -234,7 +247,7 @@ impl Task {
 
     pub(super) async fn put(&self, question: Question) {
         // A daemon that is gone is found out by waiting for its answer.
-        let _ = self.questions.send(question).await;
+        let _ = self.tells.questions.send(question).await;
     }
 }
 

@@ -4,6 +4,7 @@
 //! from another interface than the container's bridge. It also hides containers behind the host's address on the way to
 //! any other network. Here an exception is made for each carried prefix on the TUN it is reached by: two rules that accept,
 //! and one that leaves the container its address. Other firewalls with a DROP policy get the same two rules.
+//! What [`crate::docker`] lets through already is left to it.
 
 mod iptables;
 mod nat;
@@ -21,6 +22,7 @@ use super::{
     nftables,
     program::{is_missing, run},
 };
+use crate::docker::Opened;
 
 /// Keeps the exceptions. That takes programs, so it is done on a task of its own, and nobody waits for it.
 #[derive(Debug)]
@@ -30,14 +32,18 @@ pub struct Passage {
 }
 
 impl Passage {
-    /// Starts without exceptions.
+    /// Starts without exceptions; none will be made for what is opened.
     #[must_use]
-    pub fn start() -> Self {
+    pub fn start(mut opened: watch::Receiver<Opened>) -> Self {
         let (wanted, mut news) = watch::channel(BTreeSet::new());
         let task = tokio::spawn(async move {
             let mut exceptions = Exceptions::default();
-            while news.changed().await.is_ok() {
-                let carried = news.borrow_and_update().clone();
+            loop {
+                tokio::select! {
+                    changed = news.changed() => if changed.is_err() { return },
+                    Ok(()) = opened.changed() => {}
+                }
+                let carried = left_over(&news.borrow_and_update(), &opened.borrow_and_update());
                 exceptions.bring(&carried).await;
             }
         });
@@ -56,6 +62,17 @@ impl Passage {
         // It ends once it has seen the last wish.
         let _ = self.task.await;
     }
+}
+
+/// What is carried and not opened by somebody else.
+fn left_over(carried: &BTreeSet<Carried>, opened: &Opened) -> BTreeSet<Carried> {
+    let is_opened = |one: &Carried| {
+        opened
+            .iter()
+            .any(|(link, prefix)| link == one.link.as_str() && prefix.contains(&one.prefix))
+    };
+    let left = carried.iter().filter(|one| !is_opened(one));
+    left.cloned().collect()
 }
 
 /// The exceptions, as far as they were made.
@@ -111,4 +128,30 @@ async fn accept(backend: Backend, carried: &BTreeSet<Carried>) -> anyhow::Result
         run(backend.program(), step.arguments(), "").await?;
     }
     Ok(firewall::has_docker(&saved))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_opened_on_the_same_link_is_left_to_who_opened_it() {
+        let carried = [
+            ("tmb0", "10.240.1.0/24"),
+            ("tmb0", "fc9c::1:0:0/96"),
+            ("tmb0", "10.9.0.0/16"),
+            ("tmb1", "10.240.1.0/24"),
+        ];
+        let carried = carried.map(|(link, prefix)| Carried {
+            link: link.parse().expect("a link name"),
+            prefix: prefix.parse().expect("a prefix"),
+            on_lan: false,
+        });
+        let opened = ["10.240.1.0/24", "fc9c::1:0:0/96", "10.9.0.0/24"]
+            .map(|prefix| ("tmb0".to_owned(), prefix.parse().expect("a prefix")));
+
+        let left = left_over(&carried.clone().into(), &opened.into());
+
+        assert_eq!(left, [carried[2].clone(), carried[3].clone()].into());
+    }
 }

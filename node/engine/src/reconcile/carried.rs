@@ -1,6 +1,6 @@
 //! The prefixes that this member carries for its networks: what others may reach through this host.
 //!
-//! Those are the member's managed routes, and its /80 once a local network lies in it. Where a prefix is behind this host
+//! Those are the member's managed routes, and the local networks that lie in its /80. Where a prefix is behind this host
 //! alone (a container bridge), everybody keeps the address they have. Where it is on a LAN, the machines there answer by a
 //! router that knows nothing of the overlay, so packets must come to them from this host's own address.
 
@@ -36,11 +36,12 @@ pub fn carried(
             continue;
         };
         let managed = me.routes.iter().map(|route| route.prefix);
-        let plane = me
-            .prefix
-            .map(IpNet::V6)
-            .filter(|plane| local.iter().any(|net| plane.contains(&net.prefix)));
-        for prefix in managed.chain(plane).filter(|net| net.prefix_len() > 0) {
+        let plane = me.prefix.map(IpNet::V6);
+        let in_plane = local
+            .iter()
+            .map(|net| net.prefix)
+            .filter(|prefix| plane.is_some_and(|plane| plane.contains(prefix)));
+        for prefix in managed.chain(in_plane).filter(|net| net.prefix_len() > 0) {
             carried.insert(Carried {
                 link: plan.link.clone(),
                 prefix,

@@ -111,13 +111,14 @@ fn a_slice_of_a_network_that_the_host_is_on_stays_reachable_from_the_host() {
 }
 
 #[test]
-fn a_member_carries_its_routes_and_its_plane_once_something_is_in_it() {
+fn a_member_carries_its_routes_and_the_local_networks_in_its_plane() {
     let directory = a_directory(&[
         a_cert(3, "172.27.0.5", &["172.28.0.0/24", "0.0.0.0/0"]),
         a_cert(4, "172.27.0.6", &["172.28.1.0/24"]),
     ]);
     let plane = sixplane::member(network(), node(3));
-    let bridge = a_local("br0", &format!("{}/96", plane.network()));
+    let in_plane = net(&format!("{}/96", plane.network()));
+    let bridge = a_local("br0", &in_plane.to_string());
     let of = |local: &[LocalNetwork]| -> BTreeSet<IpNet> {
         let all = carried(&[a_plan(&directory, 3)], local, &BTreeSet::new(), NOW);
         all.into_iter().map(|carried| carried.prefix).collect()
@@ -126,7 +127,7 @@ fn a_member_carries_its_routes_and_its_plane_once_something_is_in_it() {
     assert_eq!(of(&[]), BTreeSet::from([net("172.28.0.0/24")]));
     assert_eq!(
         of(&[bridge]),
-        BTreeSet::from([net("172.28.0.0/24"), plane.into()])
+        BTreeSet::from([net("172.28.0.0/24"), in_plane])
     );
 }
 

@@ -202,6 +202,7 @@ fn a_keeper(host: FakeHost) -> HostKeeper<FakeHost> {
             firewall: false,
             weak_host_rule: false,
         },
+        watch::channel(Opened::new()).1,
     )
 }
 
