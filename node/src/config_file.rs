@@ -15,6 +15,10 @@
 //! enabled = true          # look after container networks where Docker runs
 //! socket = "/run/docker.sock"
 //!
+//! [names]
+//! enabled = false         # true: answer DNS for <host>.<network> and <container>.<host>.<network>, on port 53 of this
+//!                         # member's addresses and of the bridges behind it
+//!
 //! [session]
 //! rekey_after_seconds = 120
 //! reject_after_seconds = 180
@@ -62,6 +66,8 @@ pub struct ConfigFile {
     pub host: HostSection,
     /// Containers.
     pub docker: DockerSection,
+    /// Names of members and containers.
+    pub names: NamesSection,
     /// Life of session keys.
     pub session: SessionSection,
     /// Choice of ciphers.
@@ -109,6 +115,14 @@ impl Default for DockerSection {
             socket: "/run/docker.sock".into(),
         }
     }
+}
+
+/// `[names]`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NamesSection {
+    /// Answer for them.
+    pub enabled: bool,
 }
 
 /// `[session]`
@@ -244,7 +258,7 @@ mod tests {
         let config = ConfigFile::parse("").expect("valid");
         assert_eq!(config, ConfigFile::default());
         assert!(config.crypto.aes && config.crypto.post_quantum && config.host.forwarding);
-        assert!(config.bench.respond);
+        assert!(config.bench.respond && !config.names.enabled);
     }
 
     #[test]
@@ -258,7 +272,7 @@ mod tests {
         let text = "port = 1\nadvertise = [\"a:2\"]\nmetrics = \"127.0.0.1:3\"\ncontrollers = [\"b:4\"]\n\
                     [host]\nforwarding = false\nfirewall = false\nweak_host_rule = false\n\
                     [session]\nrekey_after_seconds = 5\nreject_after_seconds = 8\n[crypto]\naes = false\npost_quantum = false\n\
-                    [forwarding]\nqueues = 2\ntun_offload = \"tcp\"\nudp_gso = false\n";
+                    [names]\nenabled = true\n[forwarding]\nqueues = 2\ntun_offload = \"tcp\"\nudp_gso = false\n";
 
         let config = ConfigFile::parse(text).expect("valid");
 
@@ -267,6 +281,7 @@ mod tests {
             (Some(1), Some(5))
         );
         assert!(!config.crypto.aes && !config.crypto.post_quantum);
+        assert!(config.names.enabled);
         assert_eq!(config.forwarding.queues(), 2);
         assert_eq!(config.forwarding.tun_offload, TunOffload::Tcp);
         assert!(!config.forwarding.udp_gso);

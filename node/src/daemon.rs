@@ -12,6 +12,7 @@ mod joining;
 mod keyrings;
 mod lifecycle;
 mod measuring;
+mod naming;
 mod network;
 mod reachability;
 mod reflexive;
@@ -57,6 +58,7 @@ use crate::{
         Answer,
         server::{Asked, Server},
     },
+    names::Names,
     state_dir::StateDir,
     sync::{AuthorityLink, Connected, SyncEvent, transport::Transport, visits::Visits},
 };
@@ -160,6 +162,8 @@ struct Daemon {
     sync_sender: mpsc::Sender<(NodeId, SyncEvent)>,
     resolved_sender: mpsc::Sender<Resolved>,
     docker: docker::Keeper,
+    /// Present where names are switched on.
+    names: Option<Names>,
     worlds_asked: Vec<oneshot::Sender<docker::World>>,
     _server: Server,
 }
@@ -250,6 +254,7 @@ impl Daemon {
             self.reconcile_host().await;
             self.answer_worlds();
             self.follow_addresses();
+            self.follow_names();
             self.drain_engine();
         }
         let now = Instant::now();

@@ -8,6 +8,7 @@
 //! | [`io`] | TUN devices and UDP sockets |
 //! | [`mod@bench`] | measuring the way to a member, both ends |
 //! | [`docker`] | containers in the overlay |
+//! | [`names`] | the resolver for members and containers |
 //! | [`host`] | addresses, routes, firewall and sysctls of this machine |
 //! | [`sync`] | the connection to controllers |
 //! | [`state_dir`] | what is kept on disk |
@@ -25,6 +26,7 @@ pub mod host;
 pub mod io;
 pub mod local_api;
 mod metrics;
+pub mod names;
 mod output;
 pub mod report;
 pub mod state_dir;

@@ -38,6 +38,8 @@ pub struct StatusReport {
     pub warnings: Vec<String>,
     /// How packets are moved.
     pub forwarding: ForwardingReport,
+    /// Where names are answered; none where that is switched off.
+    pub names: Option<Vec<IpAddr>>,
     /// Packets dropped on behalf of no peer in particular, by reason.
     pub dropped: BTreeMap<String, u64>,
     /// The joined networks.

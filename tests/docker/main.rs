@@ -10,6 +10,7 @@ mod images;
 mod laboratory;
 mod lan;
 mod members;
+mod names;
 mod networks;
 mod publishing;
 mod restarts;

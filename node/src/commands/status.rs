@@ -39,6 +39,14 @@ fn text(status: &StatusReport) -> String {
         on(forwarding.udp_gso),
         on(forwarding.udp_gro)
     );
+    if let Some(listening) = &status.names {
+        let on = if listening.is_empty() {
+            "nowhere yet".to_owned()
+        } else {
+            format!("on {}", list(listening))
+        };
+        let _ = writeln!(text, "  names: answered {on}");
+    }
     for warning in &status.warnings {
         let _ = writeln!(text, "  warning: {warning}");
     }

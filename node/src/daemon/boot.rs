@@ -35,6 +35,7 @@ use crate::{
     },
     local_api::server::Server,
     metrics,
+    names::Names,
     state_dir::{NetworkFiles, StateDir, settings::NetworkSettings},
     sync::{transport::Transport, visits::Visits},
 };
@@ -85,6 +86,12 @@ impl Daemon {
             state.containers(),
         );
         let host = HostKeeper::new(Netlink::open()?, &config.file.host, docker.opened());
+        let docker_socket = section.enabled.then(|| section.socket.clone());
+        let names = config
+            .file
+            .names
+            .enabled
+            .then(|| Names::start(docker_socket));
         let mut daemon = Self {
             me: seed.identity().public(),
             seed,
@@ -122,6 +129,7 @@ impl Daemon {
             sync_sender,
             resolved_sender,
             docker,
+            names,
             worlds_asked: Vec::new(),
             _server: server,
         };

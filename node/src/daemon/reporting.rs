@@ -13,6 +13,7 @@ use super::{Daemon, boot::has_aes, network::Network, wall};
 use crate::{
     host::queue_drops,
     io::udp::UdpPort,
+    names::Names,
     report::{
         ForwardingReport, NetworkReport, PathKind, PathReport, PeerReport, RouteReport, RouteState,
         StatusReport,
@@ -25,6 +26,8 @@ impl Daemon {
         warnings.extend(self.storage_problem.iter().cloned());
         warnings.extend(self.host.failures().iter().cloned());
         warnings.extend(self.docker.problems());
+        let names = self.names.as_ref().map(Names::status);
+        warnings.extend(names.iter().flat_map(|names| names.problems.clone()));
         StatusReport {
             node: self.node,
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -32,6 +35,7 @@ impl Daemon {
             endpoints: self.own_endpoints(Instant::now()),
             warnings,
             forwarding: self.forwarding_report(),
+            names: names.map(|names| names.listening),
             dropped: self.dropped(),
             networks: self
                 .networks

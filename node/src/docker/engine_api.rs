@@ -25,11 +25,19 @@ use tombolo_containers::{
     create::NetworkSpec,
     situation::{ContainerNetwork, Engine},
 };
+use tombolo_names::table::Container;
 
 /// The newest version of the API that this client was written against (Docker 28.3).
 const NEWEST: ApiVersion = ApiVersion(1, 51);
 /// Creating a network waits for the firewall, which may be slow on a busy host.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Networks that come and go, as filters of events:
+/// `{"type":["network"],"event":["create","destroy"]}`, percent-encoded.
+pub const NETWORK_EVENTS: &str =
+    "%7B%22type%22%3A%5B%22network%22%5D%2C%22event%22%3A%5B%22create%22%2C%22destroy%22%5D%7D";
+/// Whatever changes addresses or names of running containers:
+/// `{"type":["container","network"],"event":["start","die","rename","connect","disconnect","destroy"]}`.
+pub const CONTAINER_EVENTS: &str = "%7B%22type%22%3A%5B%22container%22%2C%22network%22%5D%2C%22event%22%3A%5B%22start%22%2C%22die%22%2C%22rename%22%2C%22connect%22%2C%22disconnect%22%2C%22destroy%22%5D%7D";
 /// Answers are lists of networks and the like.
 const MAX_ANSWER: usize = 16 << 20;
 
@@ -125,6 +133,12 @@ impl EngineApi {
         Ok(network.into())
     }
 
+    /// All containers that run.
+    pub async fn containers(&self) -> Result<Vec<Container>, ApiError> {
+        let containers: Vec<wire::Container> = self.get(&self.path("/containers/json")).await?;
+        Ok(containers.into_iter().map(Into::into).collect())
+    }
+
     /// Makes a network.
     pub async fn create(&self, spec: &NetworkSpec) -> Result<(), ApiError> {
         let body = wire::creation(spec);
@@ -146,10 +160,8 @@ impl EngineApi {
         self.ask(Method::POST, &path, Some(&body)).await.map(drop)
     }
 
-    /// What happens to networks from now on.
-    pub async fn events(&self) -> Result<Events, ApiError> {
-        // {"type":["network"],"event":["create","destroy"]}, percent-encoded.
-        let filters = "%7B%22type%22%3A%5B%22network%22%5D%2C%22event%22%3A%5B%22create%22%2C%22destroy%22%5D%7D";
+    /// What happens from now on, as far as the filters let it through.
+    pub async fn events(&self, filters: &str) -> Result<Events, ApiError> {
         let path = self.path(&format!("/events?filters={filters}"));
         let (status, body) = self.send(Method::GET, &path, None).await?;
         if status.is_success() {

@@ -15,7 +15,7 @@ use tombolo_proto::id::NetworkId;
 
 use super::{
     Errand, Opened, Question, Settings, World,
-    engine_api::{ApiError, EngineApi, Events},
+    engine_api::{ApiError, EngineApi, Events, NETWORK_EVENTS},
     firewall,
     memory::Remembered,
     routes::Standing,
@@ -188,7 +188,7 @@ impl Task {
     pub(super) async fn api(&mut self) -> Result<&EngineApi, Failure> {
         if self.docker.is_none() || self.events.is_none() {
             let (docker, engine) = EngineApi::connect(&self.settings.socket).await?;
-            self.events = Some(docker.events().await?);
+            self.events = Some(docker.events(NETWORK_EVENTS).await?);
             tracing::info!(version = %engine.version, api = %engine.api, "Connected to Docker");
             self.engine = Some(engine);
             self.docker = Some(docker);

@@ -12,6 +12,7 @@ use tombolo_containers::{
     create::NetworkSpec,
     situation::{ContainerNetwork, Engine, FirewallBackend, Subnet},
 };
+use tombolo_names::table;
 
 /// `GET /version`
 #[derive(Debug, Deserialize)]
@@ -75,7 +76,7 @@ pub(super) struct Network {
     ipam: Option<Ipam>,
     labels: Option<BTreeMap<String, String>>,
     options: Option<BTreeMap<String, String>>,
-    containers: Option<BTreeMap<String, Container>>,
+    containers: Option<BTreeMap<String, Attached>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -93,8 +94,51 @@ struct IpamConfig {
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Container {
+struct Attached {
     name: String,
+}
+
+/// `GET /containers/json`
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Container {
+    names: Option<Vec<String>>,
+    network_settings: Option<NetworkSettings>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct NetworkSettings {
+    networks: Option<BTreeMap<String, Endpoint>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Endpoint {
+    #[serde(rename = "IPAddress")]
+    v4: Option<String>,
+    #[serde(rename = "GlobalIPv6Address")]
+    v6: Option<String>,
+}
+
+impl From<Container> for table::Container {
+    fn from(container: Container) -> Self {
+        // A slash goes before the name; what has two is a link of another container.
+        let mut names = container.names.iter().flatten();
+        let name = names.find_map(|name| name.strip_prefix('/').filter(|name| !name.contains('/')));
+        let endpoints = container
+            .network_settings
+            .and_then(|settings| settings.networks)
+            .unwrap_or_default();
+        let texts = endpoints
+            .values()
+            .flat_map(|endpoint| [&endpoint.v4, &endpoint.v6])
+            .flatten();
+        Self {
+            name: name.unwrap_or_default().to_owned(),
+            // Empty where there is none.
+            addresses: texts.filter_map(|text| text.parse().ok()).collect(),
+        }
+    }
 }
 
 impl From<Network> for ContainerNetwork {
