@@ -96,16 +96,20 @@ fn a_state_directory_that_cannot_be_is_named() {
 }
 
 #[test]
-fn a_truncated_identity_is_never_replaced() {
+fn an_identity_of_which_both_copies_are_cut_short_is_never_replaced() {
     let place = Place::new();
     drop(place.open_state());
-    let path = place.state_dir().join("identity");
-    let text = fs::read_to_string(&path).expect("the identity");
-    fs::write(&path, &text[..60]).expect("a writable directory");
+    let copies = ["identity", "identity.copy"].map(|name| place.state_dir().join(name));
+    let text = fs::read_to_string(&copies[0]).expect("the identity");
+    for copy in &copies {
+        fs::write(copy, &text[..60]).expect("a writable directory");
+    }
 
-    place.fails(&["up"], 1, "restore it from a backup");
+    place.fails(&["up"], 1, "restore one from a backup");
 
-    assert_eq!(fs::read_to_string(&path).expect("the file"), &text[..60]);
+    for copy in &copies {
+        assert_eq!(fs::read_to_string(copy).expect("the file"), &text[..60]);
+    }
 }
 
 #[test]
@@ -215,7 +219,9 @@ impl Place {
     }
 
     fn run(&self, arguments: &[&str]) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_node"));
+        // A daemon that starts where it should not would stay for ever.
+        let mut command = Command::new("timeout");
+        command.args(["--kill-after=1", "60", env!("CARGO_BIN_EXE_node")]);
         self.prepared(&mut command)
             .args(arguments)
             .output()
