@@ -54,6 +54,8 @@ fn macvlan_containers_and_machines_on_a_published_lan_are_reached() {
 
     members.route("192.168.88.1/24", 0);
 
+    // The route is known a moment before the translation of addresses is in place.
+    wait_for_ping(&b.host.namespace, printer_address);
     let capture = Capture::start(&printer, "eth0", "icmp", members.overlay.lab.dir());
     for from in [&b.host.namespace, &on_b.namespace, &a.host.namespace] {
         wait_for_ping(from, printer_address);
