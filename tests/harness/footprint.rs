@@ -62,10 +62,15 @@ impl Footprint {
     }
 }
 
-/// Without the anycast addresses that come with IPv6 forwarding: that stays on, because others rely on it too.
+/// Without the anycast addresses that come with IPv6 forwarding, which stays on, because others rely on it too; and without
+/// what the kernel derives from an interface's own addresses, which are compared themselves: for IPv6 it makes that only
+/// when duplicate address detection is over.
 fn routes(text: &str) -> Vec<String> {
     let mut routes = lines(text);
-    routes.retain(|line| !line.starts_with("anycast"));
+    routes.retain(|line| {
+        let derived = line.starts_with("local") && line.contains("proto kernel");
+        !derived && !line.starts_with("anycast")
+    });
     routes
 }
 
