@@ -24,6 +24,7 @@ mod syncing;
 
 use std::{
     collections::BTreeMap,
+    net::SocketAddr,
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
@@ -39,6 +40,7 @@ use tombolo_engine::{
     control::{Engine, Event},
     forward::Punt,
     offload::ecn::Ecn,
+    path::way::Way,
 };
 use tombolo_proto::{
     id::{NetworkId, NodeId, UnixSeconds},
@@ -149,7 +151,7 @@ struct Daemon {
     /// Where controllers answer STUN, if it is not the usual port; by control address.
     relay_ports: BTreeMap<HostPort, u16>,
     /// `--advertise`, resolved.
-    advertised: Vec<std::net::SocketAddr>,
+    advertised: Vec<SocketAddr>,
     joins: Vec<JoinWaiter>,
     routes_asked: BTreeMap<u32, RouteWaiter>,
     next_route_request: u32,
@@ -196,8 +198,8 @@ struct RouteWaiter {
 
 /// Names that were looked up.
 struct Resolved {
-    stun: Vec<std::net::SocketAddr>,
-    advertised: Vec<std::net::SocketAddr>,
+    stun: Vec<SocketAddr>,
+    advertised: Vec<SocketAddr>,
 }
 
 impl Daemon {
@@ -273,21 +275,13 @@ impl Daemon {
         while let Some(event) = self.engine.poll_event() {
             match event {
                 Event::FibChanged => fib_changed = true,
-                Event::SessionUp {
-                    network,
-                    peer,
-                    endpoint,
-                } => {
-                    tracing::debug!(%network, %peer, "Session up");
-                    self.heard_from(network, peer, endpoint);
+                Event::SessionUp { network, peer, way } => {
+                    tracing::debug!(%network, %peer, %way, "Session up");
+                    self.heard_from(network, peer, way);
                 }
-                Event::EndpointChanged {
-                    network,
-                    peer,
-                    endpoint,
-                } => {
-                    tracing::debug!(%network, %peer, "Peer moved");
-                    self.heard_from(network, peer, endpoint);
+                Event::WayChanged { network, peer, way } => {
+                    tracing::debug!(%network, %peer, %way, "Peer is reached by another way");
+                    self.heard_from(network, peer, way);
                 }
                 Event::SessionDown { network, peer } => {
                     tracing::debug!(%network, %peer, "Session down")
@@ -315,7 +309,15 @@ impl Daemon {
         }
     }
 
-    fn send(&self, to: std::net::SocketAddr, payload: &[u8]) {
+    fn send(&self, to: Way, payload: &[u8]) {
+        match to {
+            Way::Direct(to) => self.send_to(to, payload),
+            // Nothing makes such ways yet.
+            Way::Relay { .. } => {}
+        }
+    }
+
+    fn send_to(&self, to: SocketAddr, payload: &[u8]) {
         let Some(socket) = self.udp.toward(to, 0) else {
             return;
         };
@@ -328,7 +330,8 @@ impl Daemon {
     fn handle_punt(&mut self, punt: Punt) {
         let now = Instant::now();
         if let Punt::Datagram { from, datagram } = &punt
-            && self.handle_stun(*from, datagram, now)
+            && let Some(from) = from.endpoint()
+            && self.handle_stun(from, datagram, now)
         {
             return;
         }

@@ -23,14 +23,10 @@ fn the_first_packet_waits_for_the_session_and_arrives_after_five_trips() {
         assert!(world.run_until(SECOND, |world| world.has_received(B, packet)));
         assert_eq!(world.clock.now() - start, Conditions::CLEAN.delay * 5);
         let network = world.network();
-        let (peer, endpoint) = (world.node(B).identity(), world.node(B).address);
+        let (peer, way) = (world.node(B).identity(), world.node(B).address.into());
         assert_eq!(
             world.node(A).events,
-            [Event::SessionUp {
-                network,
-                peer,
-                endpoint
-            }]
+            [Event::SessionUp { network, peer, way }]
         );
     }
 }

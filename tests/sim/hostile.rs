@@ -9,6 +9,7 @@ use rand::{Rng as _, RngCore as _, SeedableRng as _, rngs::StdRng};
 use tombolo_engine::{
     counters::DropReason,
     forward::Punt,
+    path::way::Way,
     session::{MachineIndex, Noise as _, WireGuardNoise, network_psk},
 };
 use tombolo_proto::{id::LaneIndex, key::Seed};
@@ -92,7 +93,7 @@ fn random_punts_do_not_disturb_the_slow_path() {
         let mut bytes = vec![0; rng.random_range(0..200)];
         rng.fill_bytes(&mut bytes);
         let lane = LaneIndex(rng.random());
-        let from = a_stranger();
+        let from = Way::from(a_stranger());
         let punt = match rng.random_range(0..5) {
             0 => Punt::Datagram {
                 from,

@@ -28,10 +28,10 @@ fn a_peer_that_sends_from_a_new_address_is_answered_there_after_one_round_trip()
     assert!(world.run_until(SECOND / 10, |world| world.has_received(A, back)));
     let network = world.network();
     let peer = world.node(A).identity();
-    assert!(world.node(B).events.contains(&Event::EndpointChanged {
+    assert!(world.node(B).events.contains(&Event::WayChanged {
         network,
         peer,
-        endpoint: there
+        way: there.into()
     }));
 }
 

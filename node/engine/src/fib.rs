@@ -7,7 +7,6 @@
 use std::{
     collections::{BTreeSet, HashMap},
     hash::{BuildHasherDefault, Hasher},
-    net::SocketAddr,
     sync::Arc,
 };
 
@@ -17,6 +16,7 @@ use crate::{
     counters::{Counters, PeerCounters},
     lane::Lane,
     ownership::Ownership,
+    path::way::Way,
     session::{Door, MachineIndex, receiver},
 };
 
@@ -32,7 +32,7 @@ pub struct PeerSlot(pub u32);
 #[derive(Debug)]
 pub(crate) struct SendPath {
     pub(crate) lane: Arc<Lane>,
-    pub(crate) to: SocketAddr,
+    pub(crate) to: Way,
     pub(crate) counters: Arc<PeerCounters>,
 }
 

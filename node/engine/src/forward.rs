@@ -24,6 +24,7 @@ use crate::{
     fib::{Fib, LaneEntry, NetworkSlot, PeerSlot, SendPath},
     lane::Opened,
     mss,
+    path::way::Way,
 };
 
 /// Longest handshake or STUN message that is looked at: above the 1,200 bytes that a node keeps its own messages below.
@@ -35,8 +36,8 @@ const MAX_PUNTED: usize = 1280;
 pub enum Outbound {
     /// The frame is sealed: send all of it.
     Send {
-        /// The peer's endpoint.
-        to: SocketAddr,
+        /// The way to the peer.
+        to: Way,
         /// Whose packet it is.
         peer: PeerSlot,
     },
@@ -78,7 +79,7 @@ pub enum Punt {
     /// A handshake or STUN message.
     Datagram {
         /// Where it came from.
-        from: SocketAddr,
+        from: Way,
         /// All of it.
         datagram: Vec<u8>,
     },
@@ -87,7 +88,7 @@ pub enum Punt {
         /// Which lane it came on.
         lane: LaneIndex,
         /// Where it came from.
-        from: SocketAddr,
+        from: Way,
         /// The message.
         message: Vec<u8>,
     },
@@ -96,14 +97,14 @@ pub enum Punt {
         /// Which lane.
         lane: LaneIndex,
         /// Where it came from.
-        from: SocketAddr,
+        from: Way,
     },
     /// A newest data frame from another address than the peer's endpoint.
     Roamed {
         /// Which lane it came on.
         lane: LaneIndex,
         /// Where it came from.
-        from: SocketAddr,
+        from: Way,
     },
 }
 
@@ -122,9 +123,9 @@ impl Hop<'_> {
         self.peer
     }
 
-    /// The peer's endpoint; `None` while there is no lane, and the packets have to be punted.
+    /// The way to the peer; `None` while there is no lane, and the packets have to be punted.
     #[must_use]
-    pub fn to(&self) -> Option<SocketAddr> {
+    pub fn to(&self) -> Option<Way> {
         self.path.map(|path| path.to)
     }
 
@@ -212,6 +213,10 @@ impl Fib {
 
     /// Takes one datagram. Lane frames are opened in place.
     pub fn inbound(&self, from: SocketAddr, datagram: &mut [u8]) -> Inbound {
+        self.inbound_by(Way::Direct(from), datagram)
+    }
+
+    fn inbound_by(&self, from: Way, datagram: &mut [u8]) -> Inbound {
         match frame::kind(datagram) {
             Some(FrameKind::LaneData | FrameKind::LaneControl) => self.lane_frame(from, datagram),
             Some(FrameKind::WireGuard(kind)) if datagram.len() <= MAX_PUNTED => {
@@ -233,7 +238,7 @@ impl Fib {
         }
     }
 
-    fn lane_frame(&self, from: SocketAddr, datagram: &mut [u8]) -> Inbound {
+    fn lane_frame(&self, from: Way, datagram: &mut [u8]) -> Inbound {
         let Some(header) = LaneHeader::decode(datagram) else {
             return self.drop_inbound(DropReason::UnknownFrame);
         };
@@ -260,7 +265,7 @@ impl Fib {
 
     fn deliver(
         &self,
-        from: SocketAddr,
+        from: Way,
         entry: &LaneEntry,
         header: LaneHeader,
         opened: Opened,
@@ -286,7 +291,7 @@ impl Fib {
 
     fn note(
         &self,
-        from: SocketAddr,
+        from: Way,
         entry: &LaneEntry,
         header: LaneHeader,
         opened: &Opened,
@@ -321,20 +326,26 @@ fn payload_mut(frame: &mut [u8]) -> Option<&mut [u8]> {
     rest.get_mut(..length)
 }
 
-fn punt_datagram(from: SocketAddr, datagram: &[u8]) -> Inbound {
+fn punt_datagram(from: Way, datagram: &[u8]) -> Inbound {
     Inbound::Punt(Punt::Datagram {
         from,
         datagram: datagram.to_vec(),
     })
 }
 
-/// Tells addresses apart well enough to report each once; never zero, which stands for "none reported".
-fn fingerprint(address: SocketAddr) -> u64 {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) => u64::from(ip.to_bits()),
-        IpAddr::V6(ip) => ip.to_bits() as u64 ^ (ip.to_bits() >> 64) as u64,
+/// Tells ways apart well enough to report each once; never zero, which stands for "none reported".
+fn fingerprint(way: Way) -> u64 {
+    let (place, port) = match way {
+        Way::Direct(endpoint) => {
+            let ip = match endpoint.ip() {
+                IpAddr::V4(ip) => u64::from(ip.to_bits()),
+                IpAddr::V6(ip) => ip.to_bits() as u64 ^ (ip.to_bits() >> 64) as u64,
+            };
+            (ip, endpoint.port())
+        }
+        Way::Relay { relay, circuit } => (u64::from(circuit.0) << 8 | 1, relay.0),
     };
-    (ip << 16 ^ ip >> 48 ^ u64::from(address.port())) | 1 << 63
+    (place << 16 ^ place >> 48 ^ u64::from(port)) | 1 << 63
 }
 
 #[cfg(test)]

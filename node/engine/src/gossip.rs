@@ -262,10 +262,10 @@ impl Gossip {
         }
     }
 
-    /// A peer is reached at `endpoint` now: it may want to know that it is seen there.
-    pub(crate) fn handle_peer_moved(&mut self, peer: IdentityKey, endpoint: SocketAddr) {
+    /// A peer is reached at `endpoint` now, unless it is by a relay: it may want to know that it is seen there.
+    pub(crate) fn handle_peer_moved(&mut self, peer: IdentityKey, endpoint: Option<SocketAddr>) {
         if self.peers.contains_key(&peer) {
-            self.send_digest(peer, Some(endpoint), false);
+            self.send_digest(peer, endpoint, false);
         }
     }
 
@@ -291,12 +291,12 @@ impl Gossip {
 
     // Messages.
 
-    /// Takes a message of a peer that has a session. `from` is where it came from.
+    /// Takes a message of a peer that has a session. `from` is where it came from, unless it was by a relay.
     pub(crate) fn handle_message(
         &mut self,
         peer: IdentityKey,
         message: GossipMessage,
-        from: SocketAddr,
+        from: Option<SocketAddr>,
         rng: &mut StdRng,
         now: Instant,
     ) {
@@ -336,7 +336,7 @@ impl Gossip {
         &mut self,
         peer: IdentityKey,
         digest: &Digest,
-        from: SocketAddr,
+        from: Option<SocketAddr>,
         now: Instant,
     ) {
         let Some(entry) = self.peers.get_mut(&peer) else {
@@ -362,7 +362,7 @@ impl Gossip {
             self.review_at = Some(now);
         }
         if digest.ask {
-            self.send_digest(peer, Some(from), false);
+            self.send_digest(peer, from, false);
         }
         self.count_seen();
         self.pull(peer, now);

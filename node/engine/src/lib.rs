@@ -18,6 +18,7 @@
 //! | [`lane`] | sealing and opening frames; [`replay`] |
 //! | [`mss`] | what TCP may announce |
 //! | [`control`] | the engine: networks, peers, punts, deadlines |
+//! | [`path`] | ways to a peer, and which to take |
 //! | `peer` | one peer: when to dial, which lane to use, where it is, whether it lives |
 //! | [`handshake`] | how a lane is agreed |
 //! | [`session`] | the Noise handshake underneath, behind traits |
@@ -45,6 +46,7 @@ pub mod membership;
 pub mod mss;
 pub mod offload;
 pub mod ownership;
+pub mod path;
 mod peer;
 mod pending;
 pub mod prefix_table;

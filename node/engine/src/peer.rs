@@ -44,6 +44,7 @@ use crate::{
     fib::{LaneEntry, NetworkSlot, PeerSlot, SendPath},
     handshake::{Answer, Assembly, KeyExchange, Offer, Parties},
     lane::framed,
+    path::way::Way,
     pending::Pending,
     session::{Machine, MachineIndex},
 };
@@ -86,7 +87,8 @@ pub(crate) struct Peer {
     pub(crate) portrait: Portrait,
     pub(crate) counters: Arc<PeerCounters>,
     candidates: Vec<SocketAddr>,
-    endpoint: Option<SocketAddr>,
+    /// How the peer was last reached.
+    way: Option<Way>,
     /// Made when first needed: most members of a large network never talk to each other.
     machine: Option<(MachineIndex, Box<dyn Machine>)>,
     dialing: Option<Dialing>,
@@ -122,7 +124,7 @@ impl Peer {
             portrait,
             counters,
             candidates,
-            endpoint: None,
+            way: None,
             machine: None,
             dialing: None,
             lanes: LaneSet::default(),
@@ -291,7 +293,7 @@ impl Peer {
             self.lanes.sealing()
         };
         let next = usable
-            .zip(self.endpoint)
+            .zip(self.way)
             .map(|(lane, to)| (Arc::clone(&lane.entry.lane), to));
         let is_same = match (&self.path, &next) {
             (Some(path), Some((lane, to))) => Arc::ptr_eq(&path.lane, lane) && path.to == *to,
@@ -310,23 +312,15 @@ impl Peer {
         self.report_path(before, context);
     }
 
-    fn report_path(&self, before: Option<SocketAddr>, context: &mut Context<'_>) {
+    fn report_path(&self, before: Option<Way>, context: &mut Context<'_>) {
         let network = self.id.parties.network;
         let peer = self.id.identity;
         let after = self.path.as_ref().map(|path| path.to);
         match (before, after) {
-            (None, Some(endpoint)) => context.event(Event::SessionUp {
-                network,
-                peer,
-                endpoint,
-            }),
+            (None, Some(way)) => context.event(Event::SessionUp { network, peer, way }),
             (Some(_), None) => context.event(Event::SessionDown { network, peer }),
-            (Some(before), Some(endpoint)) if before != endpoint => {
-                context.event(Event::EndpointChanged {
-                    network,
-                    peer,
-                    endpoint,
-                });
+            (Some(before), Some(way)) if before != way => {
+                context.event(Event::WayChanged { network, peer, way });
             }
             (Some(_), Some(_)) | (None, None) => {}
         }

@@ -7,6 +7,7 @@ use std::{
 
 use rand::Rng as _;
 use tokio::{net::lookup_host, time::timeout};
+use tombolo_engine::path::way::Way;
 use tombolo_proto::{
     config::{EndpointAnnouncement, MAX_ENDPOINTS},
     control::ToController,
@@ -44,7 +45,7 @@ impl Daemon {
     pub(super) fn ask_reflexive(&mut self, now: Instant) {
         let questions = self.reflexive.questions(|| rand::rng().random(), now);
         for (server, question) in questions {
-            self.send(server, &question);
+            self.send_to(server, &question);
         }
     }
 
@@ -214,8 +215,9 @@ impl Daemon {
     }
 
     /// Remembers where a peer was heard, for the next start.
-    pub(super) fn heard_from(&mut self, id: NetworkId, peer: IdentityKey, endpoint: SocketAddr) {
+    pub(super) fn heard_from(&mut self, id: NetworkId, peer: IdentityKey, way: Way) {
         if let Some(network) = self.networks.get_mut(&id)
+            && let Some(endpoint) = way.endpoint()
             && network.endpoints.heard(peer, endpoint)
         {
             network.unsaved.endpoints = true;

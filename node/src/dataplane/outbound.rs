@@ -78,6 +78,10 @@ impl Outbound<'_> {
         let Some(to) = hop.to() else {
             return self.punt(&hop, segments, send);
         };
+        let Some(to) = to.endpoint() else {
+            // Nothing makes ways by a relay yet.
+            return self.shared.count(DropReason::SocketSend);
+        };
         let Some(socket) = self.shared.udp.toward(to, self.queue) else {
             return self.shared.count(DropReason::SocketSend);
         };

@@ -42,7 +42,7 @@ impl Entry {
             Event::SessionUp { peer, .. } => Some(Self::Met(*peer)),
             Event::SessionDown { peer, .. } => Some(Self::Parted(*peer)),
             Event::FibChanged
-            | Event::EndpointChanged { .. }
+            | Event::WayChanged { .. }
             | Event::Gossip { .. }
             | Event::Seen { .. }
             | Event::RendezvousWanted { .. }

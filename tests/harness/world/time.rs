@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tombolo_engine::{control::Event, forward::Inbound};
+use tombolo_engine::{control::Event, forward::Inbound, path::way::Way};
 
 use super::{Call, Name, World, diary::Entry};
 use crate::{controllers::Controllers, packets::Message, simnet::Delivery};
@@ -186,10 +186,13 @@ impl World {
         let node = self.nodes.get_mut(&name).expect("a node of that name");
         while node.is_up {
             while let Some(transmit) = node.engine.poll_transmit() {
+                let Some(to) = transmit.to.endpoint() else {
+                    continue;
+                };
                 self.net.send(
                     Delivery {
                         from: node.address,
-                        to: transmit.to,
+                        to,
                         payload: transmit.payload,
                     },
                     now,
@@ -238,15 +241,21 @@ impl World {
                 Event::Seen { network, endpoints } => {
                     node.announce(network, endpoints, &self.clock);
                 }
-                Event::SessionUp { peer, endpoint, .. }
-                | Event::EndpointChanged { peer, endpoint, .. }
-                    if self.controllers.is_some() =>
-                {
+                Event::SessionUp {
+                    peer,
+                    way: Way::Direct(endpoint),
+                    ..
+                }
+                | Event::WayChanged {
+                    peer,
+                    way: Way::Direct(endpoint),
+                    ..
+                } if self.controllers.is_some() => {
                     node.heard_from(peer, endpoint);
                 }
                 Event::SessionUp { .. }
                 | Event::SessionDown { .. }
-                | Event::EndpointChanged { .. }
+                | Event::WayChanged { .. }
                 | Event::Gossip { .. } => node.events.push(event),
             }
         }

@@ -2,7 +2,9 @@
 
 use std::net::IpAddr;
 
-use tombolo_engine::{control::PeerStatus, counters::DropReason, forward::Outbound};
+use tombolo_engine::{
+    control::PeerStatus, counters::DropReason, forward::Outbound, path::way::Way,
+};
 use tombolo_proto::{
     frame::{LANE_HEADER, LANE_TAG},
     id::NetworkId,
@@ -54,7 +56,10 @@ impl World {
             return;
         };
         match node.fib.outbound(*slot, &mut frame) {
-            Outbound::Send { to, .. } => self.net.send(
+            Outbound::Send {
+                to: Way::Direct(to),
+                ..
+            } => self.net.send(
                 Delivery {
                     from: node.address,
                     to,
@@ -66,7 +71,11 @@ impl World {
                 node.engine.handle_punt(punt, node.now(&self.clock));
                 self.settle(name);
             }
-            Outbound::Drop(_) => {}
+            Outbound::Send {
+                to: Way::Relay { .. },
+                ..
+            }
+            | Outbound::Drop(_) => {}
         }
     }
 

@@ -19,6 +19,7 @@ use tombolo_engine::{
     fib::{Fib, NetworkSlot},
     forward::{Inbound, Outbound},
     lane::REKEY_AFTER_FRAMES,
+    path::way::Way,
 };
 use tombolo_proto::{
     frame::{LANE_HEADER, LANE_TAG},
@@ -166,7 +167,7 @@ impl Spoke {
                 Event::FibChanged => self.fib = self.engine.fib(),
                 Event::SessionUp { .. } => self.has_session = true,
                 Event::SessionDown { .. } => self.has_session = false,
-                Event::EndpointChanged { .. }
+                Event::WayChanged { .. }
                 | Event::Gossip { .. }
                 | Event::RendezvousWanted { .. }
                 | Event::Called { .. }
@@ -174,8 +175,7 @@ impl Spoke {
             }
         }
         while let Some(transmit) = self.engine.poll_transmit() {
-            // What is lost is repeated.
-            let _ = socket.send_to(&transmit.payload, transmit.to);
+            send(socket, transmit.to, &transmit.payload);
         }
     }
 
@@ -183,9 +183,7 @@ impl Spoke {
         let mut frame = vec![0; LANE_HEADER + self.greeting.len() + LANE_TAG];
         frame[LANE_HEADER..][..self.greeting.len()].copy_from_slice(&self.greeting);
         match self.fib.outbound(self.network, &mut frame) {
-            Outbound::Send { to, .. } => {
-                let _ = socket.send_to(&frame, to);
-            }
+            Outbound::Send { to, .. } => send(socket, to, &frame),
             Outbound::Punt(punt) => self.engine.handle_punt(punt, now),
             Outbound::Drop(_) => {}
         }
@@ -234,6 +232,13 @@ fn serve(mut spokes: Vec<(UdpSocket, Spoke)>, shared: &Shared, greet_every: Dura
                 spoke.receive(socket, Instant::now());
             }
         }
+    }
+}
+
+/// What is lost is repeated.
+fn send(socket: &UdpSocket, to: Way, payload: &[u8]) {
+    if let Way::Direct(to) = to {
+        let _ = socket.send_to(payload, to);
     }
 }
 

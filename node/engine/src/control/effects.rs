@@ -21,6 +21,7 @@ use crate::{
     fib::PeerSlot,
     handshake,
     ownership::Ownership,
+    path::way::Way,
     session::{MachineIndex, Noise},
 };
 
@@ -29,7 +30,7 @@ use crate::{
 #[must_use]
 pub struct Transmit {
     /// Where to.
-    pub to: SocketAddr,
+    pub to: Way,
     /// All of it.
     pub payload: Vec<u8>,
 }
@@ -46,8 +47,8 @@ pub enum Event {
         network: NetworkId,
         /// Which peer.
         peer: IdentityKey,
-        /// Where the peer is, authenticated.
-        endpoint: SocketAddr,
+        /// The way to the peer, authenticated.
+        way: Way,
     },
     /// There is no session with a peer any more.
     SessionDown {
@@ -56,14 +57,14 @@ pub enum Event {
         /// Which peer.
         peer: IdentityKey,
     },
-    /// A peer is reached elsewhere now.
-    EndpointChanged {
+    /// A peer is reached by another way now.
+    WayChanged {
         /// Which network.
         network: NetworkId,
         /// Which peer.
         peer: IdentityKey,
-        /// Where the peer is, authenticated.
-        endpoint: SocketAddr,
+        /// The way to the peer, authenticated.
+        way: Way,
     },
     /// A peer sent documents. Verify them, keep on disk what is new, and only then give the outcome to
     /// [`super::Engine::set_gossiped_directory`] and [`super::Engine::set_announcement`].
@@ -115,7 +116,7 @@ pub(crate) struct Outbox {
     pub(crate) transmits: VecDeque<Transmit>,
     pub(crate) events: VecDeque<Event>,
     /// Messages that peers have sent, and where they came from.
-    pub(crate) gossip: VecDeque<(PeerSlot, GossipMessage, SocketAddr)>,
+    pub(crate) gossip: VecDeque<(PeerSlot, GossipMessage, Way)>,
     /// Peers that want others to call them.
     pub(crate) introductions: VecDeque<Introduction>,
     /// Whether the published snapshot is out of date.
@@ -159,7 +160,8 @@ pub(crate) struct Context<'a> {
 }
 
 impl Context<'_> {
-    pub(crate) fn transmit(&mut self, to: SocketAddr, payload: Vec<u8>) {
+    pub(crate) fn transmit(&mut self, to: impl Into<Way>, payload: Vec<u8>) {
+        let to = to.into();
         self.outbox.transmits.push_back(Transmit { to, payload });
     }
 

@@ -1,6 +1,6 @@
 //! Gossip, carried out: the machine of each network says what to send and whom to keep in touch with, peers do it.
 
-use std::{net::SocketAddr, time::Instant};
+use std::time::Instant;
 
 use tombolo_proto::{
     id::{NetworkId, UnixSeconds},
@@ -12,6 +12,7 @@ use crate::{
     fib::{NetworkSlot, PeerSlot},
     gossip::{Gossip, Output},
     membership::{Announcement, Directory},
+    path::way::Way,
 };
 
 impl Engine {
@@ -148,7 +149,7 @@ impl Engine {
         while let Some((peer, message, from)) = self.outbox.gossip.pop_front() {
             if let Some((network, key)) = self.name_of(peer) {
                 self.with_gossip(network, now, |gossip, rng| {
-                    gossip.handle_message(key, message, from, rng, now);
+                    gossip.handle_message(key, message, from.endpoint(), rng, now);
                 });
             }
         }
@@ -158,15 +159,17 @@ impl Engine {
     pub(super) fn path_changed(
         &mut self,
         peer: (NetworkSlot, IdentityKey),
-        before: Option<SocketAddr>,
-        after: Option<SocketAddr>,
+        before: Option<Way>,
+        after: Option<Way>,
         now: Instant,
     ) {
         let (network, key) = peer;
         self.with_gossip(network, now, |gossip, rng| match (before, after) {
             (None, Some(_)) => gossip.handle_session_up(key, rng, now),
             (Some(_), None) => gossip.handle_session_down(&key, now),
-            (Some(before), Some(after)) if before != after => gossip.handle_peer_moved(key, after),
+            (Some(before), Some(after)) if before != after => {
+                gossip.handle_peer_moved(key, after.endpoint());
+            }
             (Some(_), Some(_)) | (None, None) => {}
         });
     }

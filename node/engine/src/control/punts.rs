@@ -1,6 +1,6 @@
 //! What the fast path hands over: packets without a lane, handshakes, control messages, notes.
 
-use std::{net::SocketAddr, time::Instant};
+use std::time::Instant;
 
 use tombolo_proto::{
     frame::{self, FrameKind, WireGuardKind},
@@ -10,8 +10,8 @@ use tombolo_proto::{
 
 use super::{Context, Engine, Transmit};
 use crate::{
-    counters::DropReason, fib::PeerSlot, forward::Punt, gate::Admission, peer::Peer,
-    session::receiver,
+    counters::DropReason, fib::PeerSlot, forward::Punt, gate::Admission, path::way::Way,
+    peer::Peer, session::receiver,
 };
 
 impl Engine {
@@ -57,7 +57,7 @@ impl Engine {
         }
     }
 
-    fn handle_datagram(&mut self, from: SocketAddr, datagram: &[u8], now: Instant) {
+    fn handle_datagram(&mut self, from: Way, datagram: &[u8], now: Instant) {
         let Some(FrameKind::WireGuard(kind)) = frame::kind(datagram) else {
             return self.counters.count(DropReason::UnknownFrame);
         };
@@ -75,7 +75,7 @@ impl Engine {
 
     /// First MAC, then budget, then cookie if there is load, then one Diffie-Hellman operation to learn the caller's key,
     /// and only if that is a member's, the rest.
-    fn handle_initiation(&mut self, from: SocketAddr, initiation: &[u8], now: Instant) {
+    fn handle_initiation(&mut self, from: Way, initiation: &[u8], now: Instant) {
         let Some(network) = self
             .networks
             .iter()
@@ -84,13 +84,13 @@ impl Engine {
         else {
             return self.counters.count(DropReason::UnknownHandshake);
         };
-        match self.gate.admit(from.ip(), now) {
+        match self.gate.admit(from.source(), now) {
             Admission::Admitted => {}
             Admission::OverBudget => return self.counters.count(DropReason::RateLimited),
             Admission::NeedsCookie => {
                 if let Err(reply) = network
                     .door
-                    .check_cookie(initiation, from.ip().to_canonical())
+                    .check_cookie(initiation, from.source().to_canonical())
                 {
                     self.counters.count(DropReason::RateLimited);
                     if !reply.is_empty() {

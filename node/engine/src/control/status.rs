@@ -61,7 +61,7 @@ impl PeerStatus {
             identity: peer.id.identity,
             name: peer.portrait.name.clone(),
             addresses: peer.portrait.addresses.clone(),
-            endpoint: path.map(|path| path.to),
+            endpoint: path.and_then(|path| path.to.endpoint()),
             latency: path.and_then(|_| peer.round_trip()),
             last_handshake: peer
                 .lane_made_at()

@@ -33,7 +33,7 @@ fn a_packet_passes_from_one_side_to_the_other() {
     assert_eq!(
         sent,
         Outbound::Send {
-            to,
+            to: Way::Direct(to),
             peer: PeerSlot(0)
         }
     );
@@ -126,7 +126,7 @@ fn the_first_frames_of_an_unconfirmed_lane_say_so_until_somebody_listens() {
 
     let note = Some(Punt::Confirmed {
         lane: index,
-        from: place(ME),
+        from: Way::from(place(ME)),
     });
     assert_eq!(note_of(&near, &far, place(ME)), note);
     assert_eq!(note_of(&near, &far, place(ME)), note);
@@ -144,7 +144,7 @@ fn the_newest_frame_from_another_address_is_reported_once_and_now_and_then_again
 
     let roamed = Some(Punt::Roamed {
         lane: index,
-        from: elsewhere,
+        from: Way::from(elsewhere),
     });
     assert_eq!(notes[0], roamed);
     let reported = notes.iter().filter(|note| note.is_some()).count();
@@ -264,7 +264,7 @@ fn a_side(me: u8, peer: u8, (local, remote): (LaneIndex, LaneIndex), keys: &Lane
     };
     let path = SendPath {
         lane,
-        to: place(peer),
+        to: Way::from(place(peer)),
         counters,
     };
     Fib {

@@ -45,7 +45,7 @@ proptest! {
 
         for message in messages {
             let side = &mut pair.sides[0];
-            side.gossip.handle_message(from, message, endpoint(), &mut side.rng, now);
+            side.gossip.handle_message(from, message, Some(endpoint()), &mut side.rng, now);
         }
 
         let sent = pair.sides[0].sent();
@@ -182,7 +182,7 @@ fn members_that_say_they_are_public_are_preferred() {
         };
         let message = GossipMessage::Digest(digest);
         side.gossip
-            .handle_message(*peer, message, endpoint(), &mut side.rng, now);
+            .handle_message(*peer, message, Some(endpoint()), &mut side.rng, now);
     }
 
     side.tick(now);
@@ -307,7 +307,7 @@ impl Side {
     fn sees(&mut self, peer: IdentityKey, seen: SocketAddr, now: Instant) {
         let message = GossipMessage::Digest(a_digest(Some(seen)));
         self.gossip
-            .handle_message(peer, message, endpoint(), &mut self.rng, now);
+            .handle_message(peer, message, Some(endpoint()), &mut self.rng, now);
     }
 
     fn seen(&mut self) -> Vec<Vec<SocketAddr>> {
@@ -391,7 +391,7 @@ impl Pair {
     fn deliver(&mut self, to: usize, from: IdentityKey, message: GossipMessage) {
         let side = &mut self.sides[to];
         side.gossip
-            .handle_message(from, message, endpoint(), &mut side.rng, self.now);
+            .handle_message(from, message, Some(endpoint()), &mut side.rng, self.now);
     }
 
     fn take(&mut self, number: usize, from: IdentityKey, documents: Vec<Gossiped>) {

@@ -1,15 +1,13 @@
 //! One attempt to make a session, from the wish to the lane: when to send what again.
 
-use std::{
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 
 use crate::{
     backoff::{self, Backoff},
     handshake::Offered,
+    path::way::Way,
 };
 
 /// An attempt ends this long after anybody last wanted it. The next packet starts another.
@@ -36,7 +34,7 @@ pub(crate) enum Due {
     /// Send an initiation.
     Initiation,
     /// Send the offer again, to this address.
-    Offer(SocketAddr),
+    Offer(Way),
     /// Nobody wants this any more.
     GiveUp,
 }
@@ -53,7 +51,7 @@ pub(crate) struct Dialing {
     /// Kept over repeated handshakes of one attempt, so that a late answer is as good as an early one.
     pub(crate) offered: Option<Offered>,
     /// Where the peer answered the last initiation from, and how often the offer has gone there.
-    envelope: Option<(SocketAddr, u32)>,
+    envelope: Option<(Way, u32)>,
     /// Whether nobody here wants this: the peer asked to be called.
     is_call: bool,
     /// When to ask others to have the peer call, and how often they were.
@@ -188,7 +186,7 @@ impl Dialing {
     }
 
     /// The offer goes to `to`, for the first time or again.
-    pub(crate) fn offer_sent(&mut self, to: SocketAddr, now: Instant) {
+    pub(crate) fn offer_sent(&mut self, to: Way, now: Instant) {
         let sent = match self.envelope {
             Some((before, sent)) if before == to => sent,
             Some(_) | None => 0,
@@ -200,6 +198,8 @@ impl Dialing {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use rand::SeedableRng as _;
 
     use super::*;
@@ -222,7 +222,7 @@ mod tests {
     #[test]
     fn an_offer_is_repeated_and_then_the_handshake_begun_anew() {
         let (mut dialing, mut rng, start) = an_attempt(None);
-        let peer: SocketAddr = "192.0.2.1:9790".parse().expect("an address");
+        let peer = Way::from(SocketAddr::from(([192, 0, 2, 1], 9790)));
         assert_eq!(dialing.handle_timeout(&mut rng, start), Due::Initiation);
         dialing.offer_sent(peer, start);
 

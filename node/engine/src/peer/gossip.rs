@@ -1,17 +1,17 @@
 //! A peer as a party to gossip: carries messages, and stays in touch although nothing flows.
 
-use std::{net::SocketAddr, time::Instant};
+use std::time::Instant;
 
 use tombolo_proto::gossip::GossipMessage;
 
 use super::Peer;
-use crate::{control::Context, lane_control::LaneMessage};
+use crate::{control::Context, lane_control::LaneMessage, path::way::Way};
 
 impl Peer {
     pub(super) fn handle_gossip(
         &self,
         message: GossipMessage,
-        from: SocketAddr,
+        from: Way,
         context: &mut Context<'_>,
     ) {
         context

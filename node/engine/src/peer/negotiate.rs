@@ -16,6 +16,7 @@ use crate::{
     fib::LaneEntry,
     handshake::{self, Answer, Assembly, KeyExchange, Negotiation, Offer, Offered},
     lane::Lane,
+    path::way::Way,
     session::{Machine, Received, network_psk},
 };
 
@@ -49,7 +50,7 @@ impl Peer {
 
     /// Where the peer may be, best first. What leads into the overlay itself is no way to a peer.
     fn places(&self, context: &Context<'_>) -> Vec<SocketAddr> {
-        let mut places: Vec<SocketAddr> = self.endpoint.into_iter().collect();
+        let mut places: Vec<SocketAddr> = self.way.and_then(Way::endpoint).into_iter().collect();
         for candidate in &self.candidates {
             let is_underlay = context.ownership.next_hop(candidate.ip()).is_none();
             if is_underlay && !places.contains(candidate) {
@@ -76,7 +77,7 @@ impl Peer {
     /// Takes a handshake message addressed to this peer's machine, or an initiation in this peer's name.
     pub(crate) fn handle_handshake(
         &mut self,
-        from: SocketAddr,
+        from: Way,
         message: &[u8],
         context: &mut Context<'_>,
         now: Instant,
@@ -124,7 +125,7 @@ impl Peer {
             .all(|earlier| now.saturating_duration_since(earlier) >= RECREATE_PAUSE)
     }
 
-    fn offer(&mut self, to: SocketAddr, context: &mut Context<'_>, now: Instant) {
+    fn offer(&mut self, to: Way, context: &mut Context<'_>, now: Instant) {
         let slot = self.id.slot;
         // A response to an attempt that has ended: the session it was for is up.
         let Some(dialing) = &mut self.dialing else {
@@ -142,7 +143,7 @@ impl Peer {
         self.send_offer(to, context);
     }
 
-    pub(super) fn send_offer(&mut self, to: SocketAddr, context: &mut Context<'_>) {
+    pub(super) fn send_offer(&mut self, to: Way, context: &mut Context<'_>) {
         let Some(offered) = self
             .dialing
             .as_ref()
@@ -155,24 +156,13 @@ impl Peer {
         }
     }
 
-    fn send_negotiation(
-        &mut self,
-        message: &Negotiation,
-        to: SocketAddr,
-        context: &mut Context<'_>,
-    ) {
+    fn send_negotiation(&mut self, message: &Negotiation, to: Way, context: &mut Context<'_>) {
         if let Some(sealed) = self.machine(context).seal(&message.wrap()) {
             context.transmit(to, sealed);
         }
     }
 
-    fn handle_offer(
-        &mut self,
-        offer: Offer,
-        from: SocketAddr,
-        context: &mut Context<'_>,
-        now: Instant,
-    ) {
+    fn handle_offer(&mut self, offer: Offer, from: Way, context: &mut Context<'_>, now: Instant) {
         let repeated = self.answered.as_ref().filter(|(answered, answer)| {
             *answered == offer && self.lanes.get(answer.lane).is_some()
         });
@@ -204,7 +194,7 @@ impl Peer {
     fn handle_answer(
         &mut self,
         answer: &Answer,
-        from: SocketAddr,
+        from: Way,
         context: &mut Context<'_>,
         now: Instant,
     ) {
@@ -226,7 +216,7 @@ impl Peer {
         // A session that is up knows better where its peer is than a handshake does, unless the peer said that it has lost
         // the session.
         if self.path.is_none() || was_call {
-            self.endpoint = Some(from);
+            self.way = Some(from);
         }
         self.new_lane_in_use(context, now);
     }

@@ -1,24 +1,26 @@
 //! A session that is up: confirming lanes, following the peer to new addresses, watching it, replacing lanes in time.
 
-use std::{net::SocketAddr, time::Instant};
+use std::time::Instant;
 
 use rand::Rng as _;
 use tombolo_proto::{frame::LANE_CONTROL, id::LaneIndex};
 
 use super::{Peer, watch::Verdict};
-use crate::{control::Context, counters::DropReason, lane::framed, lane_control::LaneMessage};
+use crate::{
+    control::Context, counters::DropReason, lane::framed, lane_control::LaneMessage, path::way::Way,
+};
 
 impl Peer {
     /// A first frame came on a lane that we answered.
     pub(crate) fn handle_confirmed(
         &mut self,
         lane: LaneIndex,
-        from: SocketAddr,
+        from: Way,
         context: &mut Context<'_>,
         now: Instant,
     ) {
         if self.lanes.confirm(lane) {
-            self.endpoint = Some(from);
+            self.way = Some(from);
             self.stop_dialing(context);
             self.new_lane_in_use(context, now);
         }
@@ -28,7 +30,7 @@ impl Peer {
     pub(crate) fn handle_control(
         &mut self,
         lane: LaneIndex,
-        from: SocketAddr,
+        from: Way,
         message: &[u8],
         context: &mut Context<'_>,
         now: Instant,
@@ -60,12 +62,7 @@ impl Peer {
     }
 
     /// The peer was heard from an address that is not its endpoint: a candidate, which one round trip proves.
-    pub(crate) fn handle_roamed(
-        &mut self,
-        from: SocketAddr,
-        context: &mut Context<'_>,
-        now: Instant,
-    ) {
+    pub(crate) fn handle_roamed(&mut self, from: Way, context: &mut Context<'_>, now: Instant) {
         let is_news = self.path.as_ref().is_some_and(|path| path.to != from);
         if is_news && !self.watch.is_asking(from, now) {
             self.ping(from, context, now);
@@ -77,19 +74,19 @@ impl Peer {
             return;
         };
         self.watch.measured(returned.after);
-        if self.path.is_some() && self.endpoint != Some(returned.to) {
-            self.endpoint = Some(returned.to);
+        if self.path.is_some() && self.way != Some(returned.to) {
+            self.way = Some(returned.to);
             self.refresh_path(context);
         }
     }
 
     pub(super) fn ping_endpoint(&mut self, context: &mut Context<'_>, now: Instant) {
-        if let Some(endpoint) = self.endpoint {
-            self.ping(endpoint, context, now);
+        if let Some(way) = self.way {
+            self.ping(way, context, now);
         }
     }
 
-    fn ping(&mut self, to: SocketAddr, context: &mut Context<'_>, now: Instant) {
+    fn ping(&mut self, to: Way, context: &mut Context<'_>, now: Instant) {
         let id = context.rng.random();
         self.watch.ping_sent(id, to, now);
         self.send_control(&LaneMessage::Ping { id }, None, to, context);
@@ -100,7 +97,7 @@ impl Peer {
         &self,
         message: &LaneMessage,
         lane: Option<LaneIndex>,
-        to: SocketAddr,
+        to: Way,
         context: &mut Context<'_>,
     ) {
         let held = match lane {

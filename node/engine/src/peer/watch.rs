@@ -6,12 +6,11 @@
 //! and started again is back in little more than a second, and an idle session costs nothing on the wire.
 
 use std::{
-    net::SocketAddr,
     sync::atomic::Ordering::Relaxed,
     time::{Duration, Instant},
 };
 
-use crate::counters::PeerCounters;
+use crate::{counters::PeerCounters, path::way::Way};
 
 /// Silence after sending that makes us ask: longer than most answers take, short enough not to be felt.
 const SILENCE: Duration = Duration::from_millis(500);
@@ -50,14 +49,14 @@ pub(crate) enum Verdict {
 /// A ping that came back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Returned {
-    pub(crate) to: SocketAddr,
+    pub(crate) to: Way,
     pub(crate) after: Duration,
 }
 
 #[derive(Debug)]
 struct Ping {
     id: u64,
-    to: SocketAddr,
+    to: Way,
     sent: Instant,
 }
 
@@ -176,7 +175,7 @@ impl Watch {
     }
 
     /// Takes note of a ping that is about to be sent.
-    pub(crate) fn ping_sent(&mut self, id: u64, to: SocketAddr, now: Instant) {
+    pub(crate) fn ping_sent(&mut self, id: u64, to: Way, now: Instant) {
         if self.outstanding.len() >= MAX_OUTSTANDING {
             self.outstanding.remove(0);
         }
@@ -203,7 +202,7 @@ impl Watch {
     }
 
     /// Whether `to` was pinged so recently that another ping would tell nothing new.
-    pub(crate) fn is_asking(&self, to: SocketAddr, now: Instant) -> bool {
+    pub(crate) fn is_asking(&self, to: Way, now: Instant) -> bool {
         self.outstanding
             .iter()
             .any(|ping| ping.to == to && now.saturating_duration_since(ping.sent) < PING_PAUSE)

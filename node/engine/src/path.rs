@@ -1,0 +1,3 @@
+//! Ways to a peer, and which of them to take.
+
+pub mod way;
