@@ -5,11 +5,13 @@ use std::{net::UdpSocket, sync::Arc, time::Duration};
 use quinn::{Endpoint, EndpointConfig, Incoming, TokioRuntime, TransportConfig, VarInt};
 use tokio::task::JoinSet;
 use tombolo_proto::key::IdentitySecret;
+use tombolo_relay::Relay;
 
 mod address_check;
 mod connection;
 mod framing;
 mod limits;
+mod relaying;
 mod rendezvous;
 mod requests;
 mod tls;
@@ -108,8 +110,10 @@ pub(crate) struct Shared {
     pub(crate) networks: Arc<Networks>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) signer: Arc<Signer>,
-    /// Where STUN is answered.
+    /// Where STUN is answered and frames are relayed.
     pub(crate) relay_port: u16,
+    /// What is relayed.
+    pub(crate) relay: Arc<Relay>,
     addresses: AddressCheck,
     introductions: Introductions,
 }
@@ -121,6 +125,7 @@ impl Shared {
         registry: Arc<Registry>,
         signer: Arc<Signer>,
         relay_port: u16,
+        relay: Arc<Relay>,
     ) -> Self {
         Self {
             store,
@@ -128,6 +133,7 @@ impl Shared {
             registry,
             signer,
             relay_port,
+            relay,
             addresses: AddressCheck::default(),
             introductions: Introductions::default(),
         }

@@ -5,6 +5,8 @@ use std::{net::SocketAddr, sync::Arc, time::Duration, time::Instant};
 use tokio::task::JoinHandle;
 use tombolo_proto::link::HostPort;
 
+use tombolo_relay::Relay;
+
 use crate::{
     api::ApiState,
     auth::{Attempts, Gate, Hosts, Passwords},
@@ -148,12 +150,14 @@ impl Controller {
             started: Instant::now(),
             stop: stop.clone(),
         };
+        let relayed = Arc::new(Relay::default());
         let shared = Arc::new(Shared::new(
             store.clone(),
             Arc::clone(&networks),
             registry,
             signer,
             relay.port(),
+            Arc::clone(&relayed),
         ));
 
         let http_listener =
@@ -169,13 +173,14 @@ impl Controller {
             tokio::spawn(control.serve(shared, stop.clone())),
             tokio::spawn(http::serve(http_listener, tls, state.clone(), stop.clone())),
             tokio::spawn({
-                let stop = stop.clone();
+                let (relayed, stop) = (Arc::clone(&relayed), stop.clone());
                 async move {
-                    if let Err(error) = relay::serve(relay_socket, stop).await {
-                        tracing::error!(%error, "STUN stopped");
+                    if let Err(error) = relay::serve(relay_socket, &relayed, stop).await {
+                        tracing::error!(%error, "STUN and relaying stopped");
                     }
                 }
             }),
+            tokio::spawn(relay::review(relayed, Arc::clone(&networks), stop.clone())),
             tokio::spawn(watch::run(
                 store.clone(),
                 Arc::clone(&networks),

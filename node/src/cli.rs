@@ -131,6 +131,9 @@ pub struct Up {
     /// Address where others reach this node, for hosts behind a port forwarding; may be repeated
     #[arg(long, value_name = "HOST:PORT")]
     pub advertise: Vec<HostPort>,
+    /// Do not forward sealed packets between other members that cannot reach each other
+    #[arg(long)]
+    pub no_relay: bool,
     /// Serve Prometheus metrics on this address
     #[arg(long, value_name = "ADDR")]
     pub metrics: Option<SocketAddr>,

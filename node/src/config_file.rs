@@ -3,6 +3,7 @@
 //! ```toml
 //! port = 9790
 //! advertise = ["node.example.org:9790"]     # besides what controllers see
+//! relay = true            # forward sealed packets between members that cannot reach each other, where this host can be reached
 //! metrics = "127.0.0.1:9794"
 //! controllers = ["ctl.example.org:9791"]    # for `node join <network-id>` without --controller
 //!
@@ -56,6 +57,8 @@ pub struct ConfigFile {
     pub port: Option<u16>,
     /// Where others reach this node.
     pub advertise: Vec<HostPort>,
+    /// Whether to relay for other members; yes if it does not say.
+    pub relay: Option<bool>,
     /// Where to serve metrics.
     pub metrics: Option<SocketAddr>,
     /// For joins that name no controller.

@@ -16,6 +16,7 @@ mod naming;
 mod network;
 mod reachability;
 mod reflexive;
+mod relaying;
 mod rendezvous;
 mod reporting;
 mod requests;
@@ -62,7 +63,11 @@ use crate::{
     },
     names::Names,
     state_dir::StateDir,
-    sync::{AuthorityLink, Connected, SyncEvent, transport::Transport, visits::Visits},
+    sync::{
+        AuthorityLink, Connected, SyncEvent,
+        transport::Transport,
+        visits::{Answered, Visits},
+    },
 };
 
 use host_keeper::HostKeeper;
@@ -104,6 +109,9 @@ impl DaemonConfig {
             .cloned()
             .collect();
         file.metrics = arguments.metrics.or(file.metrics);
+        if arguments.no_relay {
+            file.relay = Some(false);
+        }
         Self {
             state_dir: global.state_dir.clone(),
             socket: global.socket.clone(),
@@ -178,6 +186,7 @@ struct Inputs {
     callers: mpsc::Receiver<Caller>,
     host_changes: watch::Receiver<u64>,
     resolved: mpsc::Receiver<Resolved>,
+    visited: mpsc::Receiver<Answered>,
     questions: mpsc::Receiver<docker::Question>,
 }
 
@@ -227,6 +236,7 @@ impl Daemon {
                 Some(caller) = self.inputs.callers.recv() => self.handle_caller(caller),
                 Some(question) = self.inputs.questions.recv() => self.handle_question(question),
                 Some(resolved) = self.inputs.resolved.recv() => self.handle_resolved(resolved),
+                Some(answered) = self.inputs.visited.recv() => self.visited(answered),
                 Ok(()) = self.inputs.host_changes.changed(), if host_settles.is_none() => {
                     host_settles = Some(Instant::now() + HOST_SETTLES);
                 }
@@ -298,6 +308,12 @@ impl Daemon {
                     announcement,
                 } => self.called(network, peer, &announcement),
                 Event::Seen { network, endpoints } => self.seen_by_peers(network, endpoints),
+                Event::Relays { network, addresses } => self.relays_chosen(network, addresses),
+                Event::RelaySay {
+                    network,
+                    replica,
+                    message,
+                } => self.say_to_relay(network, replica, message),
             }
         }
         // The table first: a peer may answer a datagram faster than the next line runs.

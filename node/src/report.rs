@@ -24,7 +24,7 @@ pub struct IdReport {
 }
 
 /// `node status`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StatusReport {
     /// Node address.
     pub node: NodeId,
@@ -60,7 +60,7 @@ pub struct ForwardingReport {
 }
 
 /// One network of this node.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NetworkReport {
     /// Network id.
     pub id: NetworkId,
@@ -85,12 +85,26 @@ pub struct NetworkReport {
     pub alarms: Vec<String>,
     /// The controller that this node is connected to.
     pub controller: Option<String>,
+    /// Through whom this node can be reached where nothing leads to it directly, nearest first.
+    #[serde(default)]
+    pub relays: Vec<RelayReport>,
     /// What keeps the network from working, and what to do.
     pub problem: Option<String>,
     /// Whether routes to public prefixes may be installed.
     pub allow_global: bool,
     /// Whether default routes may be installed.
     pub allow_default: bool,
+}
+
+/// A relay that is kept warm.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RelayReport {
+    /// The member that relays; none if it is a controller.
+    pub node: Option<NodeId>,
+    /// That member's name, or `controller`.
+    pub name: String,
+    /// Round trip.
+    pub latency_ms: f64,
 }
 
 /// Where this node stands in a network.
@@ -218,7 +232,7 @@ pub enum RouteState {
 }
 
 /// `node join`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct JoinReport {
     /// The network.
     #[serde(flatten)]

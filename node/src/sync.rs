@@ -7,7 +7,7 @@ pub mod transport;
 pub mod trust;
 pub mod visits;
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use rand::Rng as _;
 use tokio::{
@@ -61,6 +61,8 @@ pub struct Connected {
     pub root: IdentityKey,
     /// The newest that is known; checked.
     pub keyring: Signed<Keyring>,
+    /// Where it was reached.
+    pub address: SocketAddr,
 }
 
 /// What happened on the way to an authority.

@@ -33,6 +33,7 @@ use crate::{
     config::{DirectoryEntry, EndpointAnnouncement, Keyring},
     id::{NetworkId, Version},
     key::{IdentityKey, TransportKey},
+    relay::RelayMessage,
     signed::Signed,
     wire::{self, DecodeError},
 };
@@ -133,6 +134,13 @@ pub enum ToController {
         peer: IdentityKey,
         /// Where; signed by the node that asks.
         announcement: Signed<EndpointAnnouncement>,
+    },
+    /// To this controller as a relay. Answered by [`ToNode::RelayAnswer`]. May also be said on a visit.
+    Relay {
+        /// Which network.
+        network: NetworkId,
+        /// What a client says to its relay.
+        message: RelayMessage,
     },
 }
 
@@ -235,13 +243,22 @@ pub enum ToNode {
         /// What became of it.
         outcome: RendezvousOutcome,
     },
-    /// Where this controller tells nodes by STUN at which address they are seen.
+    /// Where this controller tells nodes by STUN at which address they are seen, and relays.
     Relay {
         /// UDP port, at the host where the node reaches the controller.
         port: u16,
     },
     /// A newer keyring than the one in `Welcome`. Where it begins an epoch, the directories of that epoch follow.
     Keyring(Signed<Keyring>),
+    /// Answer to [`ToController::Relay`].
+    RelayAnswer {
+        /// Which network.
+        network: NetworkId,
+        /// UDP port for frames, at the host where the node reaches the controller.
+        port: u16,
+        /// What a relay says to its client.
+        message: RelayMessage,
+    },
 }
 
 /// Where a node stands in a network.
@@ -324,11 +341,11 @@ pub trait Message: Serialize + DeserializeOwned {
 }
 
 impl Message for ToController {
-    const VARIANTS: u32 = 10;
+    const VARIANTS: u32 = 11;
 }
 
 impl Message for ToNode {
-    const VARIANTS: u32 = 12;
+    const VARIANTS: u32 = 13;
 }
 
 /// Length prefix and message, ready to send.

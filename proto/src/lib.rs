@@ -19,6 +19,7 @@
 //! | [`config`] | the documents: keyring, network, member certificate, revocation, endpoints |
 //! | [`control`] | messages between node and controller |
 //! | [`gossip`] | messages between members, about documents |
+//! | [`relay`] | frames that a relay forwards, and how one becomes its client |
 //! | [`api`] | JSON of the web API |
 
 pub mod address;
@@ -31,6 +32,7 @@ pub mod id;
 pub mod ip;
 pub mod key;
 pub mod link;
+pub mod relay;
 pub mod signed;
 pub mod sixplane;
 pub mod stun;

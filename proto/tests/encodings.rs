@@ -2,7 +2,7 @@
 
 mod strategies;
 
-use std::{collections::BTreeSet, fmt::Debug};
+use std::fmt::Debug;
 
 use proptest::{collection, prelude::*};
 use serde::{Serialize, de::DeserializeOwned};
@@ -13,8 +13,8 @@ use tombolo_proto::{
     frame::{self, LaneHeader},
     id::*,
     ip,
-    key::{IdentityKey, Seed},
     link::{HostPort, JoinLink},
+    relay::RelayMessage,
     signed::{Signed, VerifyError},
     sixplane, stun,
     wire::{self, DecodeError},
@@ -201,31 +201,19 @@ fn every_known_variant_is_counted() {
             Err(MessageError::Unknown(number))
         );
     }
-    let last = ToController::Rendezvous {
+    let last = ToController::Relay {
         network: a_fixed_network(),
-        peer: IdentityKey([1; 32]),
-        announcement: Signed::sign(
-            &EndpointAnnouncement {
-                endpoints: Vec::new(),
-                home: None,
-                sequence: 1,
-            },
-            a_fixed_network().into(),
-            &Seed::from_bytes([1; 32]).identity(),
-        ),
+        message: RelayMessage::Ask,
     };
     assert_eq!(
         wire::variant(&wire::encode(&last)),
         Some(ToController::VARIANTS - 1)
     );
-    let keyring = Keyring {
-        version: Version::default(),
-        replicas: BTreeSet::new(),
-        endpoints: Vec::new(),
+    let last = ToNode::RelayAnswer {
+        network: a_fixed_network(),
+        port: 9793,
+        message: RelayMessage::Farewell,
     };
-    let scope = Keyring::scope(a_fixed_network().authority());
-    let key = Seed::from_bytes([1; 32]).identity();
-    let last = ToNode::Keyring(Signed::sign(&keyring, scope, &key));
     assert_eq!(
         wire::variant(&wire::encode(&last)),
         Some(ToNode::VARIANTS - 1)

@@ -9,6 +9,7 @@ use tombolo_proto::{
     frame::{self, FrameKind, LaneHeader, WireGuardKind},
     id::*,
     key::{IdentitySecret, Seed},
+    relay::RelayMessage,
     signed::Signed,
     stun, wire,
 };
@@ -289,6 +290,23 @@ fn the_messages_of_a_rendezvous() {
         assert_eq!(answered(outcome), format!("09{id}{key}{number:02x}"));
     }
     assert_eq!(hex(&wire::encode(&ToNode::Relay { port: 9793 })), "0ac14c");
+}
+
+#[test]
+fn what_a_node_says_to_a_controller_that_relays() {
+    let network: NetworkId = "8056c2e21c000001".parse().expect("a network id");
+    let id = hex(&wire::encode(&network));
+    let asked = ToController::Relay {
+        network,
+        message: RelayMessage::Ask,
+    };
+    assert_eq!(hex(&wire::encode(&asked)), format!("0a{id}00"));
+    let answered = ToNode::RelayAnswer {
+        network,
+        port: 9793,
+        message: RelayMessage::Farewell,
+    };
+    assert_eq!(hex(&wire::encode(&answered)), format!("0c{id}c14c05"));
 }
 
 #[test]

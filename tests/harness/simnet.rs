@@ -96,6 +96,8 @@ pub struct SimNet {
     unreachable: BTreeSet<SocketAddr>,
     /// Addresses of different sides do not reach each other; those not named are on side 0.
     sides: BTreeMap<SocketAddr, u8>,
+    /// Pairs that do not reach each other, both ways round.
+    parted: BTreeSet<[SocketAddr; 2]>,
     /// Datagrams yet to be sent that will get lost, counted from the next.
     doomed: BTreeSet<u64>,
     sent: u64,
@@ -117,6 +119,7 @@ impl SimNet {
             nats: BTreeMap::new(),
             unreachable: BTreeSet::new(),
             sides: BTreeMap::new(),
+            parted: BTreeSet::new(),
             doomed: BTreeSet::new(),
             sent: 0,
             picked: Vec::new(),
@@ -212,9 +215,21 @@ impl SimNet {
         self.sides.insert(address, side);
     }
 
+    /// Cuts the link between two addresses, or joins it again. Others reach both.
+    pub fn set_parted(&mut self, one: SocketAddr, other: SocketAddr, parted: bool) {
+        for pair in [[one, other], [other, one]] {
+            if parted {
+                self.parted.insert(pair);
+            } else {
+                self.parted.remove(&pair);
+            }
+        }
+    }
+
     /// Joins all sides, and plugs every cable in again.
     pub fn mend(&mut self) {
         self.sides.clear();
+        self.parted.clear();
         self.unreachable.clear();
     }
 
@@ -231,6 +246,7 @@ impl SimNet {
             .iter()
             .any(|address| self.unreachable.contains(address))
             || self.side(one) != self.side(other)
+            || self.parted.contains(&[one, other])
     }
 
     /// When the next datagram arrives.

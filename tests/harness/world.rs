@@ -67,6 +67,7 @@ pub struct World {
     timing: Timing,
     aes: bool,
     gossip: bool,
+    relays: bool,
     post_quantum: bool,
     rekey_after_frames: u64,
     authorities: Vec<Authority>,
@@ -94,6 +95,7 @@ impl World {
             timing: Timing::default(),
             aes: true,
             gossip: false,
+            relays: false,
             post_quantum: true,
             rekey_after_frames: REKEY_AFTER_FRAMES,
             authorities: vec![Authority::new(1)],
@@ -127,6 +129,16 @@ impl World {
     pub fn with_gossip(handshake: Handshake, conditions: Conditions, seed: u64, count: u8) -> Self {
         let mut world = Self::new(handshake, conditions, seed);
         world.gossip = true;
+        world.add_members(count);
+        world
+    }
+
+    /// The same, with gossip, and everybody relays for everybody.
+    #[must_use]
+    pub fn with_relays(handshake: Handshake, conditions: Conditions, seed: u64, count: u8) -> Self {
+        let mut world = Self::new(handshake, conditions, seed);
+        world.gossip = true;
+        world.relays = true;
         world.add_members(count);
         world
     }

@@ -19,6 +19,7 @@ mod offload;
 mod outage;
 mod privacy;
 mod rekey;
+mod relays;
 mod rendezvous;
 mod revocation;
 mod scale;

@@ -11,6 +11,7 @@ mod jumps;
 mod negotiation;
 mod random;
 mod rekey;
+mod relays;
 mod rendezvous;
 mod restart;
 mod revocation;

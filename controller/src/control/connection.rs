@@ -104,7 +104,7 @@ async fn serve(connection: &Connection, shared: &Arc<Shared>) -> Result<(), End>
         .await
         .map_err(|_| End::Close(Close::Silent))?
         .ok_or(End::Gone)?;
-    if let Received::Message(ToController::Rendezvous { .. }) = first {
+    if let Received::Message(ToController::Rendezvous { .. } | ToController::Relay { .. }) = first {
         return rendezvous::visit(shared, identity, first, send, receive).await;
     }
     ignore_outage(

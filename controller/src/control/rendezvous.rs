@@ -21,6 +21,7 @@ use super::{
     Close, Shared,
     connection::End,
     framing::{self, Received},
+    relaying,
     requests::verify,
 };
 use crate::{limiter::Limiter, networks::standing};
@@ -92,17 +93,22 @@ pub(super) async fn visit(
                 network,
                 peer,
                 announcement,
-            }) => ToNode::RendezvousAnswer {
+            }) => Some(ToNode::RendezvousAnswer {
                 network,
                 peer,
                 outcome: introduce(shared, identity, network, peer, announcement).await?,
-            },
-            Received::Unknown(variant) => ToNode::Unsupported { variant },
+            }),
+            Received::Message(ToController::Relay { network, message }) => {
+                relaying::answer(shared, identity, network, message).await?
+            }
+            Received::Unknown(variant) => Some(ToNode::Unsupported { variant }),
             Received::Message(_) | Received::Malformed => {
                 return Err(End::Close(Close::Malformed));
             }
         };
-        framing::write(&mut send, &answer).await?;
+        if let Some(answer) = answer {
+            framing::write(&mut send, &answer).await?;
+        }
         next = tokio::time::timeout(VISIT_SILENCE, framing::read(&mut receive))
             .await
             .map_err(|_| End::Close(Close::Silent))?;

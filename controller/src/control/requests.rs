@@ -20,7 +20,7 @@ use tombolo_proto::{
 use super::{
     Close,
     connection::{End, Session, ignore_outage},
-    rendezvous,
+    relaying, rendezvous,
 };
 use crate::{
     networks::{ChangeError, JoinWish, Wish, standing},
@@ -111,6 +111,13 @@ impl Session<'_> {
                     outcome,
                 })
                 .await
+            }
+            ToController::Relay { network, message } => {
+                let answer = relaying::answer(self.shared, self.identity, network, message).await?;
+                match answer {
+                    Some(answer) => self.say(&answer).await,
+                    None => Ok(()),
+                }
             }
             ToController::Clashes { network, clashes } => {
                 let kept: Vec<String> = clashes

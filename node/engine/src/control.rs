@@ -18,6 +18,7 @@ mod effects;
 mod gossip;
 mod network;
 mod punts;
+mod relays;
 mod rendezvous;
 mod settings;
 mod status;
@@ -34,7 +35,10 @@ use tombolo_proto::{
     config::MAX_ENDPOINTS,
     id::{NetworkId, UnixSeconds},
     key::{IdentityKey, TransportKey, TransportSecret},
+    relay::RELAY_HEADER,
 };
+
+use tombolo_relay::Relay;
 
 use crate::{
     budget::Budgets,
@@ -45,7 +49,9 @@ use crate::{
     gossip::Gossip,
     handshake::Parties,
     membership::Directory,
+    path::way::Way,
     peer::{Identity, Peer, Portrait},
+    relay::Relays,
     session::{Noise, WireGuardNoise},
 };
 pub(crate) use effects::{Context, Introduction};
@@ -88,6 +94,15 @@ pub struct Engine {
     fib: Arc<Fib>,
     /// Whether networks that are added gossip.
     gossips: bool,
+    /// Relays that this node uses.
+    relays: Relays,
+    /// Whether networks that are added look for relays.
+    seeks_relays: bool,
+    /// What this node relays for others.
+    relay: Arc<Relay>,
+    /// Whether its owner lets it, and whether others can reach it.
+    offers_relay: bool,
+    is_public: bool,
 }
 
 impl Engine {
@@ -122,6 +137,11 @@ impl Engine {
             outbox: Outbox::default(),
             fib: Arc::default(),
             gossips: false,
+            relays: Relays::default(),
+            seeks_relays: false,
+            relay: Arc::default(),
+            offers_relay: false,
+            is_public: false,
         }
     }
 
@@ -144,6 +164,9 @@ impl Engine {
         entry.gossip = self.gossips.then(|| Gossip::new(identity));
         self.networks.push(Some(entry));
         self.by_id.insert(network, slot);
+        if self.seeks_relays {
+            self.relays.add_network(slot, now);
+        }
         self.outbox.fib_is_stale = true;
         slot
     }
@@ -160,6 +183,8 @@ impl Engine {
         for peer in peers {
             self.remove_peer(peer, now);
         }
+        self.relays.remove_network(slot);
+        self.settle_relays(now);
         if let Some(entry) = self.networks.get_mut(usize::from(slot.0)) {
             *entry = None;
         }
@@ -205,7 +230,10 @@ impl Engine {
         }
         if let Some(network) = self.network_mut(slot) {
             network.rebuild_ownership(directory, wall);
+            let own = directory.member(&network.identity, wall);
+            network.may_relay = own.is_some_and(|cert| cert.relay);
         }
+        self.review_own_relay(now);
         self.outbox.fib_is_stale = true;
         self.with_gossip(slot, now, |gossip, rng| {
             gossip.set_directory(directory, from, wall, rng, now);
@@ -260,6 +288,10 @@ impl Engine {
             return;
         };
         self.reschedule(slot, None);
+        let network = peer.id.parties.network;
+        self.relay.remove(network, &peer.id.identity);
+        self.relays
+            .remove_peer(peer.id.network, slot, peer.id.identity);
         self.free_slots.push_back((now, slot));
         if let Some(network) = self.network_mut(peer.id.network) {
             network.by_identity.remove(&peer.id.identity);
@@ -292,6 +324,7 @@ impl Engine {
                 peer.set_candidates(endpoints, context, now)
             });
         }
+        self.settle_relays(now);
     }
 
     /// Makes a session now if there is none.
@@ -299,6 +332,7 @@ impl Engine {
         if let Some(slot) = self.slot_of(network, &peer) {
             self.with_peer(slot, now, |peer, context| peer.connect(context, now));
         }
+        self.settle_relays(now);
     }
 
     // Time.
@@ -309,7 +343,8 @@ impl Engine {
         let dialing = self.deadlines.first().map(|(at, _)| (*at, "handshake"));
         let tick = self.next_tick.map(|at| (at, "sessions"));
         let gossip = self.gossip_due().map(|at| (at, "gossip"));
-        let due = dialing.into_iter().chain(tick).chain(gossip);
+        let relays = self.relays_due().map(|at| (at, "relays"));
+        let due = dialing.into_iter().chain(tick).chain(gossip).chain(relays);
         due.min_by_key(|(at, _)| *at)
     }
 
@@ -324,6 +359,7 @@ impl Engine {
             self.tick(now);
         }
         self.handle_gossip_timeout(now);
+        self.handle_relays_timeout(now);
     }
 
     fn tick(&mut self, now: Instant) {
@@ -343,9 +379,22 @@ impl Engine {
 
     // What came of it.
 
-    /// The next datagram to send.
+    /// The next datagram to send. Its way is always direct: what goes by a relay goes to the relay.
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
-        self.outbox.transmits.pop_front()
+        while let Some(transmit) = self.outbox.transmits.pop_front() {
+            let Way::Relay { relay, circuit } = transmit.to else {
+                return Some(transmit);
+            };
+            // Without a relay there is no such way any more.
+            if let Some(route) = self.relays.route(relay) {
+                let mut payload = [&[0; RELAY_HEADER], &transmit.payload[..]].concat();
+                let by = route.toward(circuit);
+                by.wrap(&mut payload);
+                let to = by.at.into();
+                return Some(Transmit { to, payload });
+            }
+        }
+        None
     }
 
     /// The next thing to know.
@@ -382,6 +431,8 @@ impl Engine {
                 .collect(),
             machines: self.indices.known_machines(),
             counters: Arc::clone(&self.counters),
+            relays: self.relays.routes(),
+            relay: Arc::clone(&self.relay),
         }
     }
 
@@ -397,7 +448,7 @@ impl Engine {
         self.peers
             .iter()
             .flatten()
-            .map(|peer| PeerStatus::of(peer, now))
+            .map(|peer| PeerStatus::of(peer, &self.relays, now))
             .collect()
     }
 

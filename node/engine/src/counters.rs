@@ -69,6 +69,10 @@ drop_reasons! {
     TunWrite = "tun_write",
     /// Sending on the UDP socket failed.
     SocketSend = "socket_send",
+    /// A frame to be relayed that is not; the relay's own counters say why.
+    NotRelayed = "not_relayed",
+    /// A relayed frame that comes from none of this node's relays.
+    UnknownRelay = "unknown_relay",
 }
 
 /// Drops by reason.

@@ -11,12 +11,14 @@ use std::{
 };
 
 use tombolo_proto::{frame::WireGuardKind, id::LaneIndex};
+use tombolo_relay::Relay;
 
 use crate::{
     counters::{Counters, PeerCounters},
     lane::Lane,
     ownership::Ownership,
     path::way::Way,
+    relay::RelayRoute,
     session::{Door, MachineIndex, receiver},
 };
 
@@ -57,6 +59,10 @@ pub struct Fib {
     pub(crate) doors: Vec<Arc<dyn Door>>,
     pub(crate) machines: Arc<BTreeSet<MachineIndex>>,
     pub(crate) counters: Arc<Counters>,
+    /// Relays that this node is a client of: a handful.
+    pub(crate) relays: Vec<RelayRoute>,
+    /// What this node relays for others.
+    pub(crate) relay: Arc<Relay>,
 }
 
 impl Fib {

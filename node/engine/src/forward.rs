@@ -8,6 +8,8 @@
 //! slow path, but only if they can be meant for this node. A frame may carry a note to the slow path: the first one on a
 //! fresh lane confirms it, and the newest one from an unexpected address says that the peer has moved.
 
+mod relayed;
+
 use std::{
     net::{IpAddr, SocketAddr},
     ops::Range,
@@ -19,13 +21,17 @@ use tombolo_proto::{
     ip,
 };
 
+use tombolo_relay::Outlet;
+
 use crate::{
     counters::DropReason,
     fib::{Fib, LaneEntry, NetworkSlot, PeerSlot, SendPath},
     lane::Opened,
     mss,
-    path::way::Way,
+    path::way::{RelaySlot, Way},
 };
+
+pub use relayed::ByRelay;
 
 /// Longest handshake or STUN message that is looked at: above the 1,200 bytes that a node keeps its own messages below.
 const MAX_PUNTED: usize = 1280;
@@ -62,6 +68,8 @@ pub enum Inbound {
     },
     /// For the slow path.
     Punt(Punt),
+    /// For somebody else: send all of it, as it is now.
+    Relayed(Outlet),
     /// Counted already.
     Drop(DropReason),
 }
@@ -98,6 +106,13 @@ pub enum Punt {
         lane: LaneIndex,
         /// Where it came from.
         from: Way,
+    },
+    /// A relay answered a ping.
+    RelayPong {
+        /// Which relay.
+        relay: RelaySlot,
+        /// From the ping.
+        counter: u64,
     },
     /// A newest data frame from another address than the peer's endpoint.
     Roamed {
@@ -213,6 +228,9 @@ impl Fib {
 
     /// Takes one datagram. Lane frames are opened in place.
     pub fn inbound(&self, from: SocketAddr, datagram: &mut [u8]) -> Inbound {
+        if frame::kind(datagram) == Some(FrameKind::Relay) {
+            return self.relayed_frame(from, datagram);
+        }
         self.inbound_by(Way::Direct(from), datagram)
     }
 

@@ -3,7 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 use tombolo_proto::{
-    config::EndpointAnnouncement, gossip::GossipMessage, key::IdentityKey, signed::Signed, wire,
+    config::EndpointAnnouncement, gossip::GossipMessage, key::IdentityKey, relay::RelayMessage,
+    signed::Signed, wire,
 };
 
 /// A message on a lane.
@@ -35,6 +36,8 @@ pub enum LaneMessage {
         /// Where; signed by that member.
         announcement: Signed<EndpointAnnouncement>,
     },
+    /// About frames that one of the two relays for the other.
+    Relay(RelayMessage),
 }
 
 impl LaneMessage {
@@ -65,6 +68,13 @@ mod tests {
             LaneMessage::decode(&[1, 0xac, 0x02]),
             Some(LaneMessage::Pong { id: 300 })
         );
+    }
+
+    #[test]
+    fn a_message_about_relaying_is_its_encoding_behind_a_number() {
+        let message = LaneMessage::Relay(RelayMessage::Farewell);
+        assert_eq!(message.encode(), [5, 5]);
+        assert_eq!(LaneMessage::decode(&[5, 5]), Some(message));
     }
 
     #[test]
@@ -101,7 +111,8 @@ mod tests {
     #[test]
     fn unknown_kinds_and_junk_are_ignored() {
         for junk in [
-            &[5, 0][..],
+            &[5, 9][..],
+            &[0x70, 0],
             &[3, 0],
             &[2, 9],
             &[0],

@@ -27,6 +27,7 @@
 //! | [`lane_control`] | what peers say to each other on a lane |
 //! | [`membership`] | which documents count |
 //! | `gossip` | how documents spread among members |
+//! | [`relay`] | which relays there are, and channels through them; what a relay does is in `tombolo_relay` |
 //! | [`reconcile`] | what the host is to look like |
 //! | [`backoff`] | when to try again |
 
@@ -51,5 +52,6 @@ mod peer;
 mod pending;
 pub mod prefix_table;
 pub mod reconcile;
+pub mod relay;
 pub mod replay;
 pub mod session;

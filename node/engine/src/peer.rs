@@ -19,6 +19,7 @@ mod dialing;
 mod gossip;
 mod lane_set;
 mod negotiate;
+mod relaying;
 mod rendezvous;
 mod upkeep;
 mod watch;
@@ -68,6 +69,8 @@ pub(crate) struct Portrait {
     pub(crate) node: NodeId,
     pub(crate) name: String,
     pub(crate) addresses: Vec<IpAddr>,
+    /// Whether it may relay for others.
+    pub(crate) relays: bool,
 }
 
 impl From<&MemberCert> for Portrait {
@@ -76,6 +79,7 @@ impl From<&MemberCert> for Portrait {
             node: cert.node,
             name: cert.name.clone(),
             addresses: cert.addresses.iter().copied().collect(),
+            relays: cert.relay,
         }
     }
 }
@@ -87,6 +91,8 @@ pub(crate) struct Peer {
     pub(crate) portrait: Portrait,
     pub(crate) counters: Arc<PeerCounters>,
     candidates: Vec<SocketAddr>,
+    /// Ways by relays on which there is a channel, nearest relay first.
+    relayed: Vec<Way>,
     /// How the peer was last reached.
     way: Option<Way>,
     /// Made when first needed: most members of a large network never talk to each other.
@@ -104,6 +110,7 @@ pub(crate) struct Peer {
     offers: Budget,
     calls: Budget,
     introductions: Budget,
+    relaying: Budget,
     rekey_at: Option<Instant>,
     negotiated_at: Option<Instant>,
     initiation_accepted_at: Option<Instant>,
@@ -124,6 +131,7 @@ impl Peer {
             portrait,
             counters,
             candidates,
+            relayed: Vec::new(),
             way: None,
             machine: None,
             dialing: None,
@@ -136,6 +144,7 @@ impl Peer {
             offers: Budget::default(),
             calls: Budget::default(),
             introductions: Budget::default(),
+            relaying: Budget::default(),
             rekey_at: None,
             negotiated_at: None,
             initiation_accepted_at: None,

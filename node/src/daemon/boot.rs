@@ -67,12 +67,14 @@ impl Daemon {
             rng,
         );
         engine.enable_gossip();
+        engine.enable_relays(config.file.relay.unwrap_or(true));
         let (punt_sender, punts) = mpsc::channel(PUNT_QUEUE);
         let dataplane = Dataplane::start(Arc::clone(&udp), engine.fib(), punt_sender)
             .context("Failed to start the forwarding threads")?;
         let transport = Arc::new(Transport::open(&seed.identity())?);
         let (sync_sender, sync) = mpsc::channel(SYNC_QUEUE);
         let (resolved_sender, resolved) = mpsc::channel(1);
+        let (visited_sender, visited) = mpsc::channel(SYNC_QUEUE);
         let (caller_sender, callers) = mpsc::channel(CALLER_QUEUE);
         if let Some(address) = config.file.metrics {
             metrics::serve(address, config.socket.clone()).await?;
@@ -100,7 +102,7 @@ impl Daemon {
             state,
             networks: BTreeMap::new(),
             authorities: BTreeMap::new(),
-            visits: Visits::new(Arc::clone(&transport)),
+            visits: Visits::new(Arc::clone(&transport), visited_sender),
             transport,
             engine,
             udp,
@@ -124,6 +126,7 @@ impl Daemon {
                 callers,
                 host_changes: Netlink::changes()?,
                 resolved,
+                visited,
                 questions,
             },
             sync_sender,

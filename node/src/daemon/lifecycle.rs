@@ -99,6 +99,7 @@ impl Daemon {
         }
         tracing::info!(network = %id, interface = %network.link, "Member of the network");
         self.hand_over_announcements(id, now);
+        self.home_changed(id.authority());
     }
 
     /// Takes the network off this host: sessions, interface, addresses, routes.

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     time::{Duration, Instant},
 };
 
@@ -56,6 +56,8 @@ pub(super) struct Network {
     pub(super) announcements: BTreeMap<IdentityKey, Announcement>,
     /// Where peers see this node.
     pub(super) seen: Vec<SocketAddr>,
+    /// Members that relay for this node, as their addresses in the overlay, nearest first.
+    pub(super) relays: Vec<IpAddr>,
     /// What peers have brought and nobody has looked at.
     pub(super) waiting: Waiting,
     pub(super) clashes: Vec<String>,
@@ -112,6 +114,7 @@ impl Network {
             endpoints: PeerEndpoints::default(),
             announcements: BTreeMap::new(),
             seen: Vec::new(),
+            relays: Vec::new(),
             waiting: Waiting::default(),
             clashes: Vec::new(),
             clashes_told: Vec::new(),

@@ -184,6 +184,7 @@ impl Daemon {
         }
         let outer = self.outer_endpoints(now);
         self.engine.set_public(self.is_public(&outer));
+        let endpoints = self.with_relays(id, endpoints);
         let Some(announcement) = self.own_announcement(id, endpoints, home) else {
             return;
         };

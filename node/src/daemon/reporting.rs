@@ -106,6 +106,7 @@ impl Daemon {
             clashes: network.clashes.clone(),
             alarms: network.alarms.iter().cloned().collect(),
             controller: connected.map(|connected| connected.controller.to_string()),
+            relays: self.relay_reports(id),
             problem: problem(network, connected.is_some()),
             allow_global: network.settings.allow_global,
             allow_default: network.settings.allow_default,
@@ -125,20 +126,22 @@ impl Daemon {
             .networks
             .get(&peer.network)
             .and_then(|network| network.directory.as_ref()?.doc());
-        let is_up = peer.cipher.is_some() && peer.endpoint.is_some();
+        let is_up = peer.cipher.is_some();
         PeerReport {
             node: peer.node,
             name: peer.name,
             network: peer.network,
             addresses: peer.addresses,
             path: PathReport {
-                kind: if is_up {
-                    PathKind::Direct
-                } else {
-                    PathKind::None
+                kind: match (is_up, peer.relay) {
+                    (false, _) => PathKind::None,
+                    (true, None) => PathKind::Direct,
+                    (true, Some(_)) => PathKind::Relay,
                 },
                 endpoint: peer.endpoint,
-                via: None,
+                via: peer
+                    .relay
+                    .and_then(|relay| self.member_that_relays(peer.network, relay)),
                 mtu: doc.filter(|_| is_up).map(|doc| doc.mtu.0),
             },
             standby: Vec::new(),

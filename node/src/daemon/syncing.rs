@@ -104,6 +104,7 @@ impl Daemon {
         }
         self.take_keyring(authority, &keyring);
         self.link_authority(authority, false);
+        self.home_changed(authority);
         self.reflexive.ask_soon();
         self.ask_reflexive(Instant::now());
     }
@@ -211,6 +212,7 @@ impl Daemon {
                 network.ask_again = None;
             }
         }
+        self.home_changed(authority);
     }
 
     fn sync_failed(&mut self, authority: NodeId, problem: &Problem) {
@@ -257,6 +259,11 @@ impl Daemon {
                 outcome,
             } if network.authority() == authority => self.call_answered(network, peer, outcome),
             ToNode::Relay { port } => self.relay_told(authority, port),
+            ToNode::RelayAnswer {
+                network,
+                port,
+                message,
+            } if network.authority() == authority => self.relay_answered(network, port, &message),
             ToNode::RouteAnswer {
                 network,
                 request,
@@ -277,6 +284,7 @@ impl Daemon {
             | ToNode::Endpoints { .. }
             | ToNode::Rendezvous { .. }
             | ToNode::RendezvousAnswer { .. }
+            | ToNode::RelayAnswer { .. }
             | ToNode::RouteAnswer { .. }
             | ToNode::SubnetAnswer { .. } => {
                 tracing::warn!(%authority, "A controller spoke of a network that is not its own");

@@ -8,7 +8,7 @@ use tombolo_engine::offload::{ecn::Ecn, segment};
 use crate::io::udp::UdpPort;
 
 /// UDP payload of one segmented send: 65,535 less the longest IP and UDP headers.
-const MAX_RUN_BYTES: usize = 65_535 - 48;
+pub(super) const MAX_RUN_BYTES: usize = 65_535 - 48;
 /// A train of datagrams merged by the kernel is at most this long.
 const RECEIVE_BYTES: usize = 64 * 1024;
 /// Buffers per receive call.

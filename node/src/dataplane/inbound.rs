@@ -1,7 +1,7 @@
 //! UDP to TUN, in the order a packet takes: receive, open and check, gather into super-packets, write. One thread per
 //! socket.
 
-use std::io;
+use std::{io, ops::Range};
 
 use tombolo_engine::{
     counters::DropReason,
@@ -9,10 +9,12 @@ use tombolo_engine::{
     forward::Inbound,
     offload::{
         coalesce::{Coalescer, Delivery},
-        ecn,
+        ecn::{self, Ecn},
         spread::spread,
     },
 };
+
+use tombolo_relay::Outlet;
 
 use super::{
     Shared, TunTable,
@@ -61,8 +63,10 @@ struct Batch<'a> {
 impl Batch<'_> {
     fn open(&self, memory: &mut [u8], train: Arrived, coalescer: &mut Coalescer<NetworkSlot>) {
         let Arrived { from, ecn, .. } = train;
+        let mut relayed = RelayedRun::default();
         for at in train.datagrams() {
             let start = at.start;
+            let datagram = at.clone();
             match self.fib.inbound(from, &mut memory[at]) {
                 Inbound::Deliver {
                     network,
@@ -91,9 +95,35 @@ impl Batch<'_> {
                         },
                     );
                 }
+                Inbound::Relayed(to) => {
+                    if !relayed.takes(to, &datagram) {
+                        self.relay(memory, std::mem::take(&mut relayed), ecn);
+                    }
+                    relayed.push(to, datagram);
+                }
                 Inbound::Punt(punt) => self.shared.punt(punt),
                 Inbound::Drop(_) => {}
             }
+        }
+        self.relay(memory, relayed, ecn);
+    }
+
+    /// Sends what is for somebody else, as it lies. Never waits: what the socket does not take is lost, as on any link.
+    fn relay(&self, memory: &[u8], run: RelayedRun, ecn: Ecn) {
+        let Some(Outlet::Udp(to)) = run.to else {
+            return;
+        };
+        let contents = &memory[run.bytes];
+        let sent = self.shared.udp.toward(to, 0).is_some_and(|socket| {
+            let in_one = contents.len() <= run.segment * socket.max_segments()
+                && socket.send(to, ecn, contents, run.segment).is_ok();
+            in_one
+                || contents
+                    .chunks(run.segment)
+                    .all(|datagram| socket.send(to, ecn, datagram, datagram.len()).is_ok())
+        });
+        if !sent {
+            self.shared.count(DropReason::SocketSend);
         }
     }
 
@@ -114,6 +144,35 @@ impl Batch<'_> {
 
     fn tun(&self, network: NetworkSlot) -> Option<&Tun> {
         self.tuns.get(usize::from(network.0))?.as_deref()
+    }
+}
+
+/// Datagrams for one receiver that lie back to back: they leave in one system call.
+#[derive(Debug, Default)]
+struct RelayedRun {
+    to: Option<Outlet>,
+    bytes: Range<usize>,
+    segment: usize,
+}
+
+impl RelayedRun {
+    /// Whether a datagram goes on where the run ends. Only its last may be shorter than the others.
+    fn takes(&self, to: Outlet, datagram: &Range<usize>) -> bool {
+        let is_whole = self.segment != 0 && self.bytes.len().is_multiple_of(self.segment);
+        self.to == Some(to)
+            && is_whole
+            && self.bytes.end == datagram.start
+            && datagram.len() <= self.segment
+    }
+
+    fn push(&mut self, to: Outlet, datagram: Range<usize>) {
+        if self.to.is_none() {
+            self.to = Some(to);
+            self.segment = datagram.len();
+            self.bytes = datagram;
+        } else {
+            self.bytes.end = datagram.end;
+        }
     }
 }
 

@@ -8,14 +8,17 @@ use std::{io, sync::Arc};
 use tombolo_engine::{
     counters::DropReason,
     fib::{Fib, NetworkSlot},
-    forward::Hop,
+    forward::{ByRelay, Hop},
     offload::{ecn, segment::Segmenter, virtio::VirtioHeader},
 };
-use tombolo_proto::frame::{LANE_HEADER, LANE_TAG};
+use tombolo_proto::{
+    frame::{LANE_HEADER, LANE_TAG},
+    relay::RELAY_HEADER,
+};
 
 use super::{
     Shared,
-    batch::{SendBuffer, Toward, Train},
+    batch::{MAX_RUN_BYTES, SendBuffer, Toward, Train},
 };
 use crate::io::{
     stop::{Interest, Stop, Woken},
@@ -79,8 +82,10 @@ impl Outbound<'_> {
             return self.punt(&hop, segments, send);
         };
         let Some(to) = to.endpoint() else {
-            // Nothing makes ways by a relay yet.
-            return self.shared.count(DropReason::SocketSend);
+            return match fib.by_relay(to) {
+                Some(relay) => self.forward_by(&relay, &hop, &header, packet, segments, send),
+                None => self.shared.count(DropReason::NotRelayed),
+            };
         };
         let Some(socket) = self.shared.udp.toward(to, self.queue) else {
             return self.shared.count(DropReason::SocketSend);
@@ -108,6 +113,58 @@ impl Outbound<'_> {
                 for frame in run.frames(send.free()) {
                     self.shared.punt(hop.punt(frame));
                 }
+            }
+        }
+    }
+
+    /// The same by a relay: each sealed frame is copied behind a header for the relay. Only what is relayed pays for that.
+    fn forward_by(
+        &self,
+        relay: &ByRelay,
+        hop: &Hop<'_>,
+        header: &VirtioHeader,
+        packet: &[u8],
+        mut segments: Segmenter<'_>,
+        send: &mut SendBuffer,
+    ) {
+        self.leave(send);
+        let Some(socket) = self.shared.udp.toward(relay.at, self.queue) else {
+            return self.shared.count(DropReason::SocketSend);
+        };
+        let toward = Toward {
+            to: relay.at,
+            ecn: ecn::encapsulated(ecn::mark_of(packet)),
+        };
+        let mut wrapped = Vec::new();
+        while !segments.is_done() {
+            let length = segments.frame_length();
+            let most = (MAX_RUN_BYTES / (length + RELAY_HEADER)).min(socket.max_segments());
+            let Ok(Some(run)) = segments.fill(send.free(), most.max(1)) else {
+                return self.shared.count(DropReason::BadSuperPacket);
+            };
+            if header.gso.is_none() {
+                adapt(hop, send.free(), length);
+            }
+            if !hop.seal(run.frames(send.free())) {
+                for frame in run.frames(send.free()) {
+                    self.shared.punt(hop.punt(frame));
+                }
+                continue;
+            }
+            wrapped.clear();
+            for frame in run.frames(send.free()) {
+                let start = wrapped.len();
+                wrapped.extend_from_slice(&[0; RELAY_HEADER]);
+                wrapped.extend_from_slice(frame);
+                relay.wrap(&mut wrapped[start..]);
+            }
+            let train = Train {
+                toward,
+                segment: run.frame + RELAY_HEADER,
+                contents: &wrapped,
+            };
+            for _ in 0..self.send(socket, &train) {
+                self.shared.count(DropReason::SocketSend);
             }
         }
     }

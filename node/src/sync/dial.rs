@@ -127,9 +127,10 @@ async fn greet(
         }
         Err(_) => return Err(None),
     };
-    let (trust, replica) = (trust.clone(), channel.peer);
+    let (trust, replica, address) = (trust.clone(), channel.peer, channel.address);
     let judged =
-        tokio::task::spawn_blocking(move || judge(welcome, controller, replica, &trust)).await;
+        tokio::task::spawn_blocking(move || judge(welcome, (controller, address), replica, &trust))
+            .await;
     let connected = judged.unwrap_or(Err(None))?;
     Ok((connected, channel))
 }
@@ -137,7 +138,7 @@ async fn greet(
 /// What to think of a controller's first message. Takes as long as [`Trust::check`].
 fn judge(
     welcome: ToNode,
-    controller: HostPort,
+    (controller, address): (HostPort, SocketAddr),
     replica: IdentityKey,
     trust: &Trust,
 ) -> Result<Connected, Option<Problem>> {
@@ -151,6 +152,7 @@ fn judge(
                 replica,
                 root,
                 keyring,
+                address,
             }),
             Err(distrust) => Err(Some(Problem::Distrusted(controller, distrust))),
         },
@@ -164,6 +166,7 @@ fn judge(
         | ToNode::Rendezvous { .. }
         | ToNode::RendezvousAnswer { .. }
         | ToNode::Relay { .. }
+        | ToNode::RelayAnswer { .. }
         | ToNode::Keyring(_) => Err(None),
     }
 }
@@ -227,7 +230,8 @@ mod tests {
             keyring: None,
         };
         let controller = "192.0.2.1:9791".parse().expect("host and port");
-        judge(answer, controller, key(2), &trust)
+        let address = "192.0.2.1:9791".parse().expect("an address");
+        judge(answer, (controller, address), key(2), &trust)
     }
 
     fn a_welcome(protocol: u16) -> ToNode {

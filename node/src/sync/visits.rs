@@ -1,17 +1,22 @@
 //! Short connections to controllers other than the one this node is connected to: to ask for a peer that is connected
-//! there to call.
+//! there to call, or to reach it by that controller as a relay.
 //!
 //! The keyring says which keys replicas have and where replicas are, but not which is where. So a visitor shakes hands at
 //! one place after the other until it has found the key, and remembers the place.
 
 use std::{
     collections::BTreeMap,
+    net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use tokio::{sync::mpsc, time::timeout};
-use tombolo_proto::{control::ToController, key::IdentityKey, link::HostPort};
+use tombolo_proto::{
+    control::{ToController, ToNode},
+    key::IdentityKey,
+    link::HostPort,
+};
 
 use super::{
     Wanted, dial,
@@ -25,6 +30,17 @@ const QUEUE: usize = 32;
 /// A visitor with nothing more to say goes: long enough to ask a second and third time.
 const STAY: Duration = Duration::from_secs(15);
 
+/// What a visited replica says.
+#[derive(Debug)]
+pub struct Answered {
+    /// Which replica.
+    pub replica: IdentityKey,
+    /// Where it is.
+    pub address: SocketAddr,
+    /// What it says.
+    pub message: ToNode,
+}
+
 /// Where replicas were found.
 type Places = Arc<Mutex<BTreeMap<IdentityKey, HostPort>>>;
 
@@ -32,6 +48,7 @@ type Places = Arc<Mutex<BTreeMap<IdentityKey, HostPort>>>;
 #[derive(Debug)]
 pub struct Visits {
     transport: Arc<Transport>,
+    answers: mpsc::Sender<Answered>,
     open: BTreeMap<IdentityKey, mpsc::Sender<ToController>>,
     places: Places,
 }
@@ -39,9 +56,10 @@ pub struct Visits {
 impl Visits {
     /// None yet.
     #[must_use]
-    pub fn new(transport: Arc<Transport>) -> Self {
+    pub fn new(transport: Arc<Transport>, answers: mpsc::Sender<Answered>) -> Self {
         Self {
             transport,
+            answers,
             open: BTreeMap::new(),
             places: Places::default(),
         }
@@ -70,6 +88,7 @@ impl Visits {
             replica,
             wanted,
             messages,
+            answers: self.answers.clone(),
             places: Arc::clone(&self.places),
         };
         tokio::spawn(visit.run());
@@ -87,6 +106,7 @@ struct Visit {
     replica: IdentityKey,
     wanted: Wanted,
     messages: mpsc::Receiver<ToController>,
+    answers: mpsc::Sender<Answered>,
     places: Places,
 }
 
@@ -103,7 +123,7 @@ impl Visit {
         tracing::debug!(controller = %connected.controller, "Visiting a controller");
         remember(&self.places, self.replica, connected.controller);
         let ended = tokio::select! {
-            ended = listen(&mut channel.receiver) => ended,
+            ended = listen(&mut channel.receiver, self.replica, channel.address, &self.answers) => ended,
             ended = speak(&mut channel.sender, &mut self.messages) => ended,
         };
         if let Err(error) = ended {
@@ -112,10 +132,23 @@ impl Visit {
     }
 }
 
-async fn listen(receiver: &mut Receiver) -> anyhow::Result<()> {
+async fn listen(
+    receiver: &mut Receiver,
+    replica: IdentityKey,
+    address: SocketAddr,
+    answers: &mpsc::Sender<Answered>,
+) -> anyhow::Result<()> {
     loop {
         let answer = receiver.receive().await?;
         tracing::debug!(?answer, "A visited controller answers");
+        if let Ok(message) = answer {
+            let answered = Answered {
+                replica,
+                address,
+                message,
+            };
+            answers.send(answered).await?;
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use tombolo_proto::{
     id::*,
     key::{IdentityKey, IdentitySecret, Seed, TransportKey},
     link::{HostPort, JoinLink},
+    relay::{RelayIndex, RelayKey, RelayMessage, RelayRefusal},
     signed::Signed,
 };
 
@@ -294,6 +295,8 @@ pub(crate) fn to_controller() -> impl Strategy<Value = ToController> {
                 announcement,
             }
         ),
+        (a_network_id(), a_relay_message())
+            .prop_map(|(network, message)| ToController::Relay { network, message }),
     ]
 }
 
@@ -389,5 +392,35 @@ pub(crate) fn to_node() -> impl Strategy<Value = ToNode> {
         (a_keyring(), a_secret(), a_node_id()).prop_map(|(keyring, key, authority)| {
             ToNode::Keyring(Signed::sign(&keyring, Keyring::scope(authority), &key))
         }),
+        (a_network_id(), any::<u16>(), a_relay_message()).prop_map(|(network, port, message)| {
+            ToNode::RelayAnswer {
+                network,
+                port,
+                message,
+            }
+        }),
+    ]
+}
+
+fn a_relay_message() -> impl Strategy<Value = RelayMessage> {
+    let index = || any::<u32>().prop_map(RelayIndex);
+    let reason = prop_oneof![
+        Just(RelayRefusal::NotRelaying),
+        Just(RelayRefusal::Full),
+        Just(RelayRefusal::NotAClient),
+        Just(RelayRefusal::NotHere),
+        Just(RelayRefusal::NotAMember),
+    ];
+    prop_oneof![
+        Just(RelayMessage::Ask),
+        (index(), any::<[u8; 16]>()).prop_map(|(index, key)| RelayMessage::Grant {
+            index,
+            key: RelayKey(key),
+        }),
+        an_identity().prop_map(|peer| RelayMessage::Open { peer }),
+        (an_identity(), index()).prop_map(|(peer, channel)| RelayMessage::Opened { peer, channel }),
+        (option::of(an_identity()), reason)
+            .prop_map(|(peer, reason)| RelayMessage::Refused { peer, reason }),
+        Just(RelayMessage::Farewell),
     ]
 }

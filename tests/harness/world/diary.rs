@@ -46,7 +46,9 @@ impl Entry {
             | Event::Gossip { .. }
             | Event::Seen { .. }
             | Event::RendezvousWanted { .. }
-            | Event::Called { .. } => None,
+            | Event::Called { .. }
+            | Event::Relays { .. }
+            | Event::RelaySay { .. } => None,
         }
     }
 

@@ -32,6 +32,10 @@ impl World {
         if self.gossip {
             engine.enable_gossip();
         }
+        if self.relays {
+            engine.enable_relays(true);
+            engine.set_public(true);
+        }
         let mut node = match before {
             Some(before) => before.reborn(engine),
             None => {

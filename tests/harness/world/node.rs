@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -71,6 +71,8 @@ pub struct Node {
     pub(super) incoming: Option<Directory>,
     /// The replica it is connected to.
     pub(super) home: Option<IdentityKey>,
+    /// Through which members it can be reached, as their addresses in the overlay.
+    pub(super) relays: BTreeMap<NetworkId, Vec<IpAddr>>,
     /// What it says to that replica.
     pub(super) outgoing: VecDeque<ToController>,
     pub(super) diary: Vec<Entry>,
@@ -107,6 +109,7 @@ impl Node {
             is_denied: false,
             incoming: None,
             home: None,
+            relays: BTreeMap::new(),
             outgoing: VecDeque::new(),
             diary: Vec::new(),
             wakes_at: None,
@@ -350,9 +353,11 @@ impl Node {
     pub(super) fn announce(
         &mut self,
         network: NetworkId,
-        endpoints: Vec<SocketAddr>,
+        mut endpoints: Vec<SocketAddr>,
         clock: &Clock,
     ) {
+        let relays = self.relays.get(&network).into_iter().flatten();
+        endpoints.extend(relays.map(|relay| SocketAddr::new(*relay, 9790)));
         let identity = self.identity;
         let last = self.announcements.get(&(network, identity));
         let is_said = last.is_some_and(|(said, _)| {
@@ -376,5 +381,16 @@ impl Node {
                 announcement: signed.clone(),
             });
         }
+    }
+
+    /// Tells everybody through which members it can be reached from now on.
+    pub(super) fn announce_relays(
+        &mut self,
+        network: NetworkId,
+        relays: Vec<IpAddr>,
+        clock: &Clock,
+    ) {
+        self.relays.insert(network, relays);
+        self.announce(network, vec![self.address], clock);
     }
 }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use tombolo_engine::{control::Event, forward::Inbound, path::way::Way};
+use tombolo_relay::Outlet;
 
 use super::{Call, Name, World, diary::Entry};
 use crate::{controllers::Controllers, packets::Message, simnet::Delivery};
@@ -160,7 +161,16 @@ impl World {
                 }
             }
             Inbound::Punt(punt) => node.engine.handle_punt(punt, now),
-            Inbound::Drop(_) => {}
+            Inbound::Relayed(Outlet::Udp(to)) => {
+                let delivery = Delivery {
+                    from: node.address,
+                    to,
+                    payload: datagram,
+                };
+                self.net.send(delivery, self.clock.now());
+            }
+            // Simulated relays have no streams.
+            Inbound::Relayed(Outlet::Stream(_)) | Inbound::Drop(_) => {}
         }
         self.settle(name);
     }
@@ -241,6 +251,9 @@ impl World {
                 Event::Seen { network, endpoints } => {
                     node.announce(network, endpoints, &self.clock);
                 }
+                Event::Relays { network, addresses } => {
+                    node.announce_relays(network, addresses, &self.clock);
+                }
                 Event::SessionUp {
                     peer,
                     way: Way::Direct(endpoint),
@@ -253,7 +266,8 @@ impl World {
                 } if self.controllers.is_some() => {
                     node.heard_from(peer, endpoint);
                 }
-                Event::SessionUp { .. }
+                Event::RelaySay { .. }
+                | Event::SessionUp { .. }
                 | Event::SessionDown { .. }
                 | Event::WayChanged { .. }
                 | Event::Gossip { .. } => node.events.push(event),

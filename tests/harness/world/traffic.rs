@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use tombolo_engine::{
     control::PeerStatus, counters::DropReason, forward::Outbound, path::way::Way,
 };
+use tombolo_proto::relay::RELAY_HEADER;
 use tombolo_proto::{
     frame::{LANE_HEADER, LANE_TAG},
     id::NetworkId,
@@ -72,10 +73,22 @@ impl World {
                 self.settle(name);
             }
             Outbound::Send {
-                to: Way::Relay { .. },
+                to: way @ Way::Relay { .. },
                 ..
+            } => {
+                let Some(relay) = node.fib.by_relay(way) else {
+                    return;
+                };
+                let mut payload = [&[0; RELAY_HEADER], &frame[..]].concat();
+                relay.wrap(&mut payload);
+                let delivery = Delivery {
+                    from: node.address,
+                    to: relay.at,
+                    payload,
+                };
+                self.net.send(delivery, now);
             }
-            | Outbound::Drop(_) => {}
+            Outbound::Drop(_) => {}
         }
     }
 

@@ -152,7 +152,7 @@ impl Spoke {
             let punt = match self.fib.inbound(from, &mut buffer[..length]) {
                 Inbound::Deliver { note, .. } => note,
                 Inbound::Punt(punt) => Some(punt),
-                Inbound::Drop(_) => None,
+                Inbound::Relayed(_) | Inbound::Drop(_) => None,
             };
             if let Some(punt) = punt {
                 self.engine.handle_punt(punt, now);

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque, btree_map::Entry},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::Arc,
 };
 
@@ -12,6 +12,7 @@ use tombolo_proto::{
     gossip::{GossipMessage, Gossiped},
     id::{LaneIndex, NetworkId},
     key::IdentityKey,
+    relay::RelayMessage,
     signed::Signed,
 };
 
@@ -93,6 +94,22 @@ pub enum Event {
         /// Unverified.
         announcement: Signed<EndpointAnnouncement>,
     },
+    /// Other relays are kept warm than before: this node can be reached through them, and announces that.
+    Relays {
+        /// Which network.
+        network: NetworkId,
+        /// One overlay address of each member that relays, nearest first.
+        addresses: Vec<IpAddr>,
+    },
+    /// Something to be said to a replica that relays. What it answers goes to [`super::Engine::handle_relay_message`].
+    RelaySay {
+        /// Which network.
+        network: NetworkId,
+        /// Which replica.
+        replica: IdentityKey,
+        /// The message.
+        message: RelayMessage,
+    },
     /// Peers see this node at other addresses than before.
     Seen {
         /// Which network.
@@ -119,6 +136,10 @@ pub(crate) struct Outbox {
     pub(crate) gossip: VecDeque<(PeerSlot, GossipMessage, Way)>,
     /// Peers that want others to call them.
     pub(crate) introductions: VecDeque<Introduction>,
+    /// What peers have said about relaying, and by which way.
+    pub(crate) relaying: VecDeque<(PeerSlot, RelayMessage, Way)>,
+    /// Peers that do not answer, and may do so by a relay.
+    pub(crate) relay_wanted: BTreeSet<PeerSlot>,
     /// Whether the published snapshot is out of date.
     pub(crate) fib_is_stale: bool,
 }

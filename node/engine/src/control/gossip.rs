@@ -44,6 +44,11 @@ impl Engine {
         now: Instant,
     ) {
         let (document, signed) = announcement;
+        if let Some(&slot) = self.by_id.get(&network)
+            && let Some(network) = self.network_mut(slot)
+        {
+            network.set_home(identity, document.home);
+        }
         self.with_gossip_of(network, now, |gossip, rng| {
             gossip.set_announcement(identity, document.sequence, signed, from, rng, now);
         });
@@ -51,6 +56,7 @@ impl Engine {
 
     /// Whether this node can be reached at an address that no translation hides: others prefer such neighbours.
     pub fn set_public(&mut self, public: bool) {
+        self.is_public = public;
         for network in self.networks.iter_mut().flatten() {
             if let Some(gossip) = &mut network.gossip {
                 gossip.set_public(public);
@@ -60,6 +66,8 @@ impl Engine {
 
     /// The addresses of this host have changed: peers are told, and tell where they see this node.
     pub fn host_moved(&mut self, now: Instant) {
+        self.relays.check(now);
+        self.settle_relays(now);
         let networks: Vec<NetworkId> = self.by_id.keys().copied().collect();
         for network in networks {
             self.with_gossip_of(network, now, |gossip, _| gossip.handle_host_moved(now));

@@ -36,6 +36,12 @@ pub(crate) struct Network {
     pub(crate) by_identity: BTreeMap<IdentityKey, PeerSlot>,
     pub(crate) by_transport: BTreeMap<TransportKey, PeerSlot>,
     announced: BTreeMap<IdentityKey, Vec<SocketAddr>>,
+    /// To which replica each member says it is connected: a relay that has it.
+    pub(crate) homes: BTreeMap<IdentityKey, IdentityKey>,
+    /// The replica this node is connected to, if it relays.
+    pub(crate) controller: Option<IdentityKey>,
+    /// Whether this node's own certificate says that it may relay.
+    pub(crate) may_relay: bool,
     /// While gossip is on.
     pub(crate) gossip: Option<Gossip>,
 }
@@ -73,6 +79,9 @@ impl Network {
             by_identity: BTreeMap::new(),
             by_transport: BTreeMap::new(),
             announced: BTreeMap::new(),
+            homes: BTreeMap::new(),
+            controller: None,
+            may_relay: false,
             gossip: None,
         }
     }
@@ -132,6 +141,21 @@ impl Network {
     pub(crate) fn announce(&mut self, identity: IdentityKey, endpoints: Vec<SocketAddr>) {
         if self.announced.len() < MAX_ANNOUNCED || self.announced.contains_key(&identity) {
             self.announced.insert(identity, endpoints);
+        }
+    }
+
+    /// Remembers at which replica a member can be found.
+    pub(crate) fn set_home(&mut self, identity: IdentityKey, home: Option<IdentityKey>) {
+        match home {
+            Some(home)
+                if self.homes.len() < MAX_ANNOUNCED || self.homes.contains_key(&identity) =>
+            {
+                self.homes.insert(identity, home);
+            }
+            Some(_) => {}
+            None => {
+                self.homes.remove(&identity);
+            }
         }
     }
 

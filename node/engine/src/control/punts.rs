@@ -34,10 +34,12 @@ impl Engine {
             Punt::Confirmed { lane, from } => self.with_lane_owner(lane, now, |peer, context| {
                 peer.handle_confirmed(lane, from, context, now);
             }),
+            Punt::RelayPong { relay, counter } => self.relays.handle_pong(relay, counter, now),
             Punt::Roamed { lane, from } => self.with_lane_owner(lane, now, |peer, context| {
                 peer.handle_roamed(from, context, now);
             }),
         }
+        self.settle_relays(now);
     }
 
     /// Routes the packet once more: while it was under way, its destination may have moved to another member.

@@ -12,7 +12,11 @@ use tombolo_proto::{
     key::IdentityKey,
 };
 
-use crate::{handshake::KeyExchange, peer::Peer};
+use crate::{
+    handshake::KeyExchange,
+    peer::Peer,
+    relay::{RelayName, Relays},
+};
 
 /// One peer, for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +33,8 @@ pub struct PeerStatus {
     pub addresses: Vec<IpAddr>,
     /// Where it is reached, while there is a session.
     pub endpoint: Option<SocketAddr>,
+    /// Who relays, if the peer is not reached directly.
+    pub relay: Option<RelayName>,
     /// Smoothed round-trip time.
     pub latency: Option<Duration>,
     /// How long ago the lane in use was agreed.
@@ -52,7 +58,7 @@ pub struct PeerStatus {
 }
 
 impl PeerStatus {
-    pub(crate) fn of(peer: &Peer, now: Instant) -> Self {
+    pub(crate) fn of(peer: &Peer, relays: &Relays, now: Instant) -> Self {
         let path = peer.path();
         let counters = &peer.counters;
         Self {
@@ -62,6 +68,7 @@ impl PeerStatus {
             name: peer.portrait.name.clone(),
             addresses: peer.portrait.addresses.clone(),
             endpoint: path.and_then(|path| path.to.endpoint()),
+            relay: path.and_then(|path| relays.behind(path.to)),
             latency: path.and_then(|_| peer.round_trip()),
             last_handshake: peer
                 .lane_made_at()

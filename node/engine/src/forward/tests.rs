@@ -225,7 +225,9 @@ fn note_of(near: &Fib, far: &Fib, from: SocketAddr) -> Option<Punt> {
     let _ = near.outbound(NetworkSlot(0), &mut frame);
     match far.inbound(from, &mut frame) {
         Inbound::Deliver { note, .. } => note,
-        verdict @ (Inbound::Punt(_) | Inbound::Drop(_)) => panic!("not delivered: {verdict:?}"),
+        verdict @ (Inbound::Punt(_) | Inbound::Relayed(_) | Inbound::Drop(_)) => {
+            panic!("not delivered: {verdict:?}")
+        }
     }
 }
 

@@ -37,7 +37,8 @@ impl Peer {
         let mut places = self.places(context);
         self.ask_for_call(!places.is_empty(), context, now);
         self.spare_strangers(&mut places, context, now);
-        if places.is_empty() {
+        let relayed = self.relayed_ways();
+        if places.is_empty() && relayed.is_empty() {
             return;
         }
         let Some(initiation) = self.machine(context).initiate() else {
@@ -46,10 +47,13 @@ impl Peer {
         for place in places {
             context.transmit(place, initiation.clone());
         }
+        for way in relayed {
+            context.transmit(way, initiation.clone());
+        }
     }
 
     /// Where the peer may be, best first. What leads into the overlay itself is no way to a peer.
-    fn places(&self, context: &Context<'_>) -> Vec<SocketAddr> {
+    pub(super) fn places(&self, context: &Context<'_>) -> Vec<SocketAddr> {
         let mut places: Vec<SocketAddr> = self.way.and_then(Way::endpoint).into_iter().collect();
         for candidate in &self.candidates {
             let is_underlay = context.ownership.next_hop(candidate.ip()).is_none();

@@ -122,6 +122,7 @@ impl Peer {
             .as_mut()
             .is_some_and(|dialing| dialing.asks_for_call(has_places, context.rng, now));
         if is_due {
+            context.outbox.relay_wanted.insert(self.id.slot);
             context.event(Event::RendezvousWanted {
                 network: self.id.parties.network,
                 peer: self.id.identity,

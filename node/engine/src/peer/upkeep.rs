@@ -57,6 +57,10 @@ impl Peer {
                 self.handle_passed_call(caller, announcement, context, now);
                 self.handle_roamed(from, context, now);
             }
+            Some(LaneMessage::Relay(message)) => {
+                self.handle_relaying(message, from, context, now);
+                self.handle_roamed(from, context, now);
+            }
             None => self.counters.dropped.count(DropReason::UnknownMessage),
         }
     }
@@ -86,7 +90,7 @@ impl Peer {
         }
     }
 
-    fn ping(&mut self, to: Way, context: &mut Context<'_>, now: Instant) {
+    pub(super) fn ping(&mut self, to: Way, context: &mut Context<'_>, now: Instant) {
         let id = context.rng.random();
         self.watch.ping_sent(id, to, now);
         self.send_control(&LaneMessage::Ping { id }, None, to, context);
@@ -133,7 +137,10 @@ impl Peer {
             .look(&self.counters, unproven_since, previous, now);
         match observed.verdict {
             Verdict::Fine => {}
-            Verdict::Ask => self.ping_endpoint(context, now),
+            Verdict::Ask => {
+                self.ping_endpoint(context, now);
+                self.seek_other_ways(context, now);
+            }
             Verdict::Back => {
                 self.refresh_path(context);
                 self.flush(context, now);

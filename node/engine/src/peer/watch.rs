@@ -212,6 +212,11 @@ impl Watch {
         self.round_trip
     }
 
+    /// Whether the peer owes an answer to what was sent to it.
+    pub(crate) const fn is_silent(&self) -> bool {
+        self.asked > 0 || self.lost
+    }
+
     /// Whether the peer is held to be unreachable on the lane in use.
     pub(crate) const fn is_lost(&self) -> bool {
         self.lost

@@ -1,0 +1,290 @@
+//! Relays, carried out: the machine says what to say and whom to keep warm, peers and the shell do it. And this node as a
+//! relay for others.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tombolo_proto::{
+    id::NetworkId,
+    key::IdentityKey,
+    relay::{RelayMessage, RelayRefusal},
+};
+use tombolo_relay::Relay;
+
+use super::{Engine, Event, Transmit};
+use crate::{
+    fib::{NetworkSlot, PeerSlot},
+    lane_control::LaneMessage,
+    path::way::Way,
+    relay::{Candidate, Output, RelayName},
+};
+
+impl Engine {
+    /// Turns relays on, for networks that are added from now on. `offers` says whether this node relays for other members,
+    /// where its certificate lets it and it can be reached.
+    pub const fn enable_relays(&mut self, offers: bool) {
+        self.seeks_relays = true;
+        self.offers_relay = offers;
+    }
+
+    /// What this node relays for others.
+    #[must_use]
+    pub fn relay(&self) -> Arc<Relay> {
+        Arc::clone(&self.relay)
+    }
+
+    /// The replica of a network that relays and that this node can ask: the one it is connected to.
+    pub fn set_controller_relay(
+        &mut self,
+        network: NetworkId,
+        replica: Option<IdentityKey>,
+        now: Instant,
+    ) {
+        let slot = self.by_id.get(&network).copied();
+        if let Some(network) = slot.and_then(|slot| self.network_mut(slot)) {
+            network.controller = replica;
+            self.handle_relays_timeout(now);
+        }
+    }
+
+    /// Takes what a replica answered to [`Event::RelaySay`]. `at` is where it relays.
+    pub fn handle_relay_message(
+        &mut self,
+        network: NetworkId,
+        replica: IdentityKey,
+        message: &RelayMessage,
+        at: SocketAddr,
+        now: Instant,
+    ) {
+        if let Some(&slot) = self.by_id.get(&network) {
+            let relay = RelayName::Controller(replica);
+            self.relays
+                .handle_message(slot, relay, message, Some(at), now);
+            self.settle_relays(now);
+        }
+    }
+
+    /// The relays of a network that this node keeps warm, nearest first, and their round trips.
+    #[must_use]
+    pub fn warm_relays(&self, network: NetworkId) -> Vec<(RelayName, Duration)> {
+        let slot = self.by_id.get(&network);
+        slot.map(|slot| self.relays.warm(*slot)).unwrap_or_default()
+    }
+
+    pub(super) fn relays_due(&self) -> Option<Instant> {
+        let served = self.relay.poll_timeout();
+        self.relays.poll_timeout().into_iter().chain(served).min()
+    }
+
+    pub(super) fn handle_relays_timeout(&mut self, now: Instant) {
+        if self.relay.poll_timeout().is_some_and(|at| at <= now) {
+            self.relay.handle_timeout(now);
+        }
+        for network in self.relays.to_choose(now) {
+            let candidates = self.relay_candidates(network);
+            self.relays.choose(network, &candidates, now);
+        }
+        self.relays.handle_timeout(now);
+        self.settle_relays(now);
+    }
+
+    /// Members that may relay and that this node talks with directly, and the replica it is connected to.
+    fn relay_candidates(&self, network: NetworkSlot) -> Vec<Candidate> {
+        let Some(of) = self.network(network) else {
+            return Vec::new();
+        };
+        let members = self
+            .with_lanes
+            .iter()
+            .filter_map(|slot| self.peer(*slot))
+            .filter(|peer| peer.id.network == network && peer.portrait.relays)
+            .filter(|peer| peer.path().is_some_and(|path| path.to.endpoint().is_some()))
+            .map(|peer| Candidate {
+                relay: RelayName::Member(peer.id.identity),
+                round_trip: peer.round_trip(),
+            });
+        let controller = of.controller.map(|replica| Candidate {
+            relay: RelayName::Controller(replica),
+            round_trip: None,
+        });
+        members.chain(controller).collect()
+    }
+
+    /// Where this node may not relay, nobody is its client.
+    pub(super) fn review_own_relay(&mut self, now: Instant) {
+        for (&id, &slot) in &self.by_id {
+            if !self.relays_for(slot) {
+                self.relay.retain(|network, _| network != id);
+            }
+        }
+        self.settle_relays(now);
+    }
+
+    fn relays_for(&self, network: NetworkSlot) -> bool {
+        self.offers_relay
+            && self.is_public
+            && self
+                .network(network)
+                .is_some_and(|network| network.may_relay)
+    }
+
+    /// Passes on what peers, relays and the machine have to say to each other, until nobody has.
+    pub(super) fn settle_relays(&mut self, now: Instant) {
+        loop {
+            let wanted = std::mem::take(&mut self.outbox.relay_wanted);
+            for slot in wanted {
+                self.want_relays(slot, now);
+            }
+            if let Some((slot, message, from)) = self.outbox.relaying.pop_front() {
+                self.peer_says(slot, &message, from, now);
+            } else if let Some(output) = self.relays.poll_output() {
+                self.carry_out_relaying(output, now);
+            } else if self.outbox.relay_wanted.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// A peer does not answer: it may do so by a relay.
+    fn want_relays(&mut self, slot: PeerSlot, now: Instant) {
+        if !self.seeks_relays {
+            return;
+        }
+        let Some((network, key)) = self.name_of(slot) else {
+            return;
+        };
+        let Some(of) = self.network(network) else {
+            return;
+        };
+        // Where the peer says that it is inside the overlay, a member relays for it.
+        let announced = of.announced(&key);
+        let members = announced
+            .iter()
+            .filter_map(|endpoint| of.ownership.next_hop(endpoint.ip()))
+            .filter_map(|relay| self.peer(relay))
+            .filter(|relay| relay.portrait.relays)
+            .map(|relay| RelayName::Member(relay.id.identity));
+        let home = of.homes.get(&key).copied().map(RelayName::Controller);
+        let at: Vec<RelayName> = members.chain(home).collect();
+        self.relays.want_channels(network, (slot, key), at, now);
+    }
+
+    fn peer_says(&mut self, slot: PeerSlot, message: &RelayMessage, from: Way, now: Instant) {
+        let Some((network, key)) = self.name_of(slot) else {
+            return;
+        };
+        match message {
+            RelayMessage::Ask | RelayMessage::Open { .. } => {
+                let answer = self.serve(network, key, message, now);
+                self.tell_about_relaying(slot, answer, now);
+            }
+            RelayMessage::Farewell if self.relay_has(network, &key) => {
+                let _ = self.serve(network, key, message, now);
+            }
+            RelayMessage::Grant { .. }
+            | RelayMessage::Opened { .. }
+            | RelayMessage::Refused { .. }
+            | RelayMessage::Farewell => {
+                let relay = RelayName::Member(key);
+                self.relays
+                    .handle_message(network, relay, message, from.endpoint(), now);
+            }
+        }
+    }
+
+    fn relay_has(&self, network: NetworkSlot, key: &IdentityKey) -> bool {
+        self.network(network)
+            .is_some_and(|network| self.relay.has_client(network.id, key))
+    }
+
+    /// What this node, as a relay, answers.
+    fn serve(
+        &mut self,
+        network: NetworkSlot,
+        member: IdentityKey,
+        message: &RelayMessage,
+        now: Instant,
+    ) -> Option<RelayMessage> {
+        let id = self.network(network)?.id;
+        if !self.relays_for(network) {
+            return Some(RelayMessage::Refused {
+                peer: None,
+                reason: RelayRefusal::NotRelaying,
+            });
+        }
+        self.relay
+            .handle_message(id, member, message, &mut self.rng, now)
+    }
+
+    fn tell_about_relaying(&mut self, slot: PeerSlot, message: Option<RelayMessage>, now: Instant) {
+        if let Some(message) = message {
+            let message = LaneMessage::Relay(message);
+            self.with_peer(slot, now, |peer, context| peer.tell(&message, context));
+        }
+    }
+
+    fn carry_out_relaying(&mut self, output: Output, now: Instant) {
+        match output {
+            Output::Say {
+                network,
+                relay: RelayName::Member(key),
+                message,
+            } => {
+                let of = self.network(network);
+                let Some(&slot) = of.and_then(|of| of.by_identity.get(&key)) else {
+                    return;
+                };
+                // Without a session there is nobody to ask yet; the question is repeated.
+                self.with_peer(slot, now, |peer, context| peer.connect(context, now));
+                self.tell_about_relaying(slot, Some(message), now);
+            }
+            Output::Say {
+                network,
+                relay: RelayName::Controller(replica),
+                message,
+            } => {
+                if let Some(network) = self.network(network).map(|of| of.id) {
+                    self.outbox.events.push_back(Event::RelaySay {
+                        network,
+                        replica,
+                        message,
+                    });
+                }
+            }
+            Output::Frame { to, frame } => self.outbox.transmits.push_back(Transmit {
+                to: to.into(),
+                payload: frame,
+            }),
+            Output::Ways(slot) => {
+                let ways = self.relays.ways(slot);
+                self.with_peer(slot, now, |peer, context| {
+                    peer.set_relayed(ways, context, now)
+                });
+            }
+            Output::Warm(network) => self.tell_of_relays(network),
+            Output::Routes => self.outbox.fib_is_stale = true,
+        }
+    }
+
+    fn tell_of_relays(&mut self, network: NetworkSlot) {
+        let Some(of) = self.network(network) else {
+            return;
+        };
+        let address_of = |(relay, _)| -> Option<IpAddr> {
+            let RelayName::Member(key) = relay else {
+                return None;
+            };
+            let peer = self.peer(*of.by_identity.get(&key)?)?;
+            peer.portrait.addresses.first().copied()
+        };
+        let addresses = self.relays.warm(network).into_iter().filter_map(address_of);
+        let event = Event::Relays {
+            network: of.id,
+            addresses: addresses.collect(),
+        };
+        self.outbox.events.push_back(event);
+    }
+}

@@ -1,0 +1,468 @@
+//! Relays, as those see them who need one: which there are, which two are kept warm, and the channels through them.
+//!
+//! A relay is a member, spoken to on a lane, or a controller, spoken to on its connection. This node asks to be its
+//! client, is given an index and a key, and pings it from then on ([`session`]). Two relays are kept warm, the nearest
+//! that work, so that others can reach this node through them; which ones it tells in its endpoint announcements, where a
+//! member that relays stands as one of its addresses in the overlay. No datagram goes there: older nodes leave it out.
+//!
+//! A channel to a peer is asked for when the peer does not answer: at the relays that it announced, at the replica that it
+//! is connected to, and at this node's own. Once there is a channel, [`crate::path::way::Way::Relay`] is a way to the peer
+//! like any other. What comes in by a relay says on which channel, and is answered there.
+//!
+//! This machine sends nothing itself: [`Output`] says what is to be said.
+
+mod session;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use tombolo_proto::{
+    key::IdentityKey,
+    relay::{RelayIndex, RelayKey, RelayMessage},
+};
+
+use crate::{
+    fib::{NetworkSlot, PeerSlot},
+    path::way::{Circuit, RelaySlot, Way},
+};
+use session::{Session, Step};
+
+/// Relays that are kept warm in each network: the second takes over when the first dies.
+pub(crate) const WARM: usize = 2;
+/// Most relays of one network at once, warm ones included: those of peers that are wanted now.
+const MAX_SESSIONS: usize = 32;
+/// A relay that is not warm is left when nobody has wanted a peer through it for this long.
+const LEAVE_AFTER: Duration = Duration::from_secs(180);
+/// Until the first look at the choice, and the next after a relay came or went.
+const CHOOSE_SOON: Duration = Duration::from_secs(1);
+/// Between looks while there are too few relays, and otherwise.
+const CHOOSE_AGAIN: Duration = Duration::from_secs(5);
+const CHOOSE_EVERY: Duration = Duration::from_secs(30);
+/// A warm relay is given up for one whose round trip is below this part of its own.
+const CLEARLY_NEARER: f64 = 0.7;
+
+/// Who a relay is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum RelayName {
+    /// A member of the network.
+    Member(IdentityKey),
+    /// A replica of the network's authority, by its key.
+    Controller(IdentityKey),
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Output {
+    /// Say this to a relay on the authenticated channel to it.
+    Say {
+        network: NetworkSlot,
+        relay: RelayName,
+        message: RelayMessage,
+    },
+    /// Send this frame to a relay.
+    Frame { to: SocketAddr, frame: Vec<u8> },
+    /// The ways to a peer by relays have changed.
+    Ways(PeerSlot),
+    /// Other relays are warm than before.
+    Warm(NetworkSlot),
+    /// The fast path is to know other relays.
+    Routes,
+}
+
+/// What the fast path needs to send by a relay and to take what comes from it.
+#[derive(Debug, Clone)]
+pub(crate) struct RelayRoute {
+    pub(crate) slot: RelaySlot,
+    pub(crate) at: SocketAddr,
+    pub(crate) index: RelayIndex,
+    pub(crate) key: RelayKey,
+}
+
+/// A relay that could be asked, and how far it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Candidate {
+    pub(crate) relay: RelayName,
+    pub(crate) round_trip: Option<Duration>,
+}
+
+/// All relays of a node.
+#[derive(Debug, Default)]
+pub(crate) struct Relays {
+    /// By slot. Slots are given out again.
+    sessions: Vec<Option<Session>>,
+    by_name: BTreeMap<(NetworkSlot, RelayName), RelaySlot>,
+    choose_at: BTreeMap<NetworkSlot, Instant>,
+    outputs: VecDeque<Output>,
+}
+
+impl Relays {
+    /// Begins to look for relays in a network.
+    pub(crate) fn add_network(&mut self, network: NetworkSlot, now: Instant) {
+        self.choose_at.insert(network, now + CHOOSE_SOON);
+    }
+
+    pub(crate) fn remove_network(&mut self, network: NetworkSlot) {
+        self.choose_at.remove(&network);
+        for slot in self.slots_of(network) {
+            self.drop_session(slot);
+        }
+    }
+
+    /// A peer is no member any more: neither a relay nor at the other end of a channel.
+    pub(crate) fn remove_peer(&mut self, network: NetworkSlot, peer: PeerSlot, key: IdentityKey) {
+        if let Some(&slot) = self.by_name.get(&(network, RelayName::Member(key))) {
+            self.drop_session(slot);
+        }
+        for session in self.sessions.iter_mut().flatten() {
+            session.channels.remove(&peer);
+        }
+    }
+
+    // What is wanted.
+
+    /// Which networks are to be given candidates now ([`Self::choose`]).
+    pub(crate) fn to_choose(&self, now: Instant) -> Vec<NetworkSlot> {
+        let due = |at: &Instant| *at <= now;
+        let due = self.choose_at.iter().filter(|(_, at)| due(at));
+        due.map(|(network, _)| *network).collect()
+    }
+
+    /// Keeps the nearest relays warm. `candidates` are those that can be asked now.
+    pub(crate) fn choose(&mut self, network: NetworkSlot, candidates: &[Candidate], now: Instant) {
+        let mut ranked: Vec<(Duration, RelayName)> = candidates
+            .iter()
+            .filter(|candidate| !self.is_refusing(network, candidate.relay, now))
+            .map(|candidate| (self.distance(network, candidate), candidate.relay))
+            .collect();
+        // What is warm has a head start, so that two at the same distance do not take turns.
+        let before = self.wanted(network);
+        for (distance, relay) in &mut ranked {
+            if before.contains(relay) {
+                *distance = distance.mul_f64(CLEARLY_NEARER);
+            }
+        }
+        ranked.sort_unstable();
+        let mut wanted: BTreeSet<RelayName> =
+            ranked.iter().take(WARM).map(|(_, relay)| *relay).collect();
+        // A relay that works stays although it cannot be asked anything just now.
+        for relay in before.iter().filter(|relay| self.is_up(network, **relay)) {
+            if wanted.len() < WARM {
+                wanted.insert(*relay);
+            }
+        }
+        for relay in before.difference(&wanted) {
+            if let Some(session) = self.session_mut(network, *relay) {
+                session.is_warm = false;
+                session.wanted_until = now + LEAVE_AFTER;
+            }
+        }
+        for relay in &wanted {
+            if let Some(session) = self.ensure(network, *relay, now) {
+                session.is_warm = true;
+            }
+        }
+        if before != wanted {
+            self.outputs.push_back(Output::Warm(network));
+        }
+        let is_enough = self.up(network).count() >= WARM;
+        let pause = if is_enough {
+            CHOOSE_EVERY
+        } else {
+            CHOOSE_AGAIN
+        };
+        self.choose_at.insert(network, now + pause);
+    }
+
+    /// A peer does not answer: have channels to it at these relays and at the warm ones.
+    pub(crate) fn want_channels(
+        &mut self,
+        network: NetworkSlot,
+        peer: (PeerSlot, IdentityKey),
+        at: impl IntoIterator<Item = RelayName>,
+        now: Instant,
+    ) {
+        let mut relays: BTreeSet<RelayName> = self.up(network).collect();
+        relays.extend(at);
+        // Whoever is to be reached is no relay on the way there.
+        relays.remove(&RelayName::Member(peer.1));
+        for relay in relays {
+            if self.is_refusing(network, relay, now) {
+                continue;
+            }
+            if let Some(session) = self.ensure(network, relay, now) {
+                session.want_channel(peer.0, peer.1, now);
+            }
+        }
+        self.handle_timeout(now);
+    }
+
+    /// Asks all relays whether they are there: this host is elsewhere, or a way by them has fallen silent.
+    pub(crate) fn check(&mut self, now: Instant) {
+        for session in self.sessions.iter_mut().flatten() {
+            session.check(now);
+        }
+        self.handle_timeout(now);
+    }
+
+    // What relays say.
+
+    /// A relay spoke on the authenticated channel. `at` is where its frames go.
+    pub(crate) fn handle_message(
+        &mut self,
+        network: NetworkSlot,
+        relay: RelayName,
+        message: &RelayMessage,
+        at: Option<SocketAddr>,
+        now: Instant,
+    ) {
+        let Some(&slot) = self.by_name.get(&(network, relay)) else {
+            return;
+        };
+        let Some(session) = self.session_at(slot) else {
+            return;
+        };
+        let step = session.handle_message(message, at, now);
+        self.note(slot, step, now);
+        self.handle_timeout(now);
+    }
+
+    /// A pong whose tag was verified.
+    pub(crate) fn handle_pong(&mut self, slot: RelaySlot, counter: u64, now: Instant) {
+        let Some(session) = self.session_at(slot) else {
+            return;
+        };
+        let step = session.handle_pong(counter, now);
+        self.note(slot, step, now);
+    }
+
+    // Time.
+
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        let sessions = self.sessions.iter().flatten().filter_map(Session::deadline);
+        sessions.chain(self.choose_at.values().copied()).min()
+    }
+
+    /// Asks, pings and gives up what is due. Choosing is the caller's, who knows the candidates: [`Self::to_choose`].
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        for index in 0..self.sessions.len() {
+            let slot = RelaySlot(u16::try_from(index).unwrap_or(u16::MAX));
+            let Some(session) = self.session_at(slot) else {
+                continue;
+            };
+            if session.is_over(now) {
+                self.drop_session(slot);
+                continue;
+            }
+            let step = session.handle_timeout(now);
+            self.note(slot, step, now);
+        }
+    }
+
+    pub(crate) fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    fn note(&mut self, slot: RelaySlot, step: Step, now: Instant) {
+        let Some(session) = self.session_at(slot) else {
+            return;
+        };
+        let (network, relay) = (session.network, session.name);
+        let peers: Vec<PeerSlot> = session.channels.keys().copied().collect();
+        if step.routes_changed {
+            self.outputs.push_back(Output::Routes);
+        }
+        for message in step.say {
+            self.outputs.push_back(Output::Say {
+                network,
+                relay,
+                message,
+            });
+        }
+        if let Some((to, frame)) = step.frame {
+            self.outputs.push_back(Output::Frame { to, frame });
+        }
+        if step.came_or_went {
+            let soon = now + CHOOSE_SOON;
+            self.choose_at
+                .entry(network)
+                .and_modify(|at| *at = (*at).min(soon));
+            self.outputs.push_back(Output::Warm(network));
+            self.outputs.extend(peers.into_iter().map(Output::Ways));
+        } else if let Some(peer) = step.channel_changed {
+            self.outputs.push_back(Output::Ways(peer));
+        }
+    }
+
+    // What there is.
+
+    /// The ways to a peer that are open, nearest relay first.
+    pub(crate) fn ways(&self, peer: PeerSlot) -> Vec<Way> {
+        let mut ways: Vec<(Option<Duration>, Way)> = self
+            .sessions
+            .iter()
+            .zip(0..)
+            .filter_map(|(session, slot)| Some((session.as_ref()?, RelaySlot(slot))))
+            .filter(|(session, _)| session.is_up())
+            .filter_map(|(session, relay)| {
+                let circuit = Circuit(session.channel(peer)?.0);
+                Some((session.round_trip(), Way::Relay { relay, circuit }))
+            })
+            .collect();
+        ways.sort_unstable_by_key(|(round_trip, way)| (round_trip.unwrap_or(Duration::MAX), *way));
+        ways.into_iter().map(|(_, way)| way).collect()
+    }
+
+    /// The relays of a network that are kept warm and work, nearest first.
+    pub(crate) fn warm(&self, network: NetworkSlot) -> Vec<(RelayName, Duration)> {
+        let mut warm: Vec<(Duration, RelayName)> = self
+            .of(network)
+            .filter(|session| session.is_warm && session.is_up())
+            .map(|session| (session.round_trip().unwrap_or(Duration::MAX), session.name))
+            .collect();
+        warm.sort_unstable();
+        let warm = warm.into_iter().map(|(distance, name)| (name, distance));
+        warm.collect()
+    }
+
+    /// Who the relay in a slot is, and how far.
+    pub(crate) fn describe(&self, slot: RelaySlot) -> Option<(RelayName, Option<Duration>)> {
+        let session = self.sessions.get(usize::from(slot.0))?.as_ref()?;
+        Some((session.name, session.round_trip()))
+    }
+
+    /// Who relays on this way.
+    pub(crate) fn behind(&self, way: Way) -> Option<RelayName> {
+        let Way::Relay { relay, .. } = way else {
+            return None;
+        };
+        self.describe(relay).map(|(name, _)| name)
+    }
+
+    /// For the fast path.
+    pub(crate) fn routes(&self) -> Vec<RelayRoute> {
+        self.sessions
+            .iter()
+            .zip(0..)
+            .filter_map(|(session, slot)| session.as_ref()?.route(RelaySlot(slot)))
+            .collect()
+    }
+
+    /// Where frames for a relay go, and with which key.
+    pub(crate) fn route(&self, slot: RelaySlot) -> Option<RelayRoute> {
+        let session = self.sessions.get(usize::from(slot.0))?.as_ref()?;
+        session.route(slot)
+    }
+
+    // Access.
+
+    fn of(&self, network: NetworkSlot) -> impl Iterator<Item = &Session> {
+        self.sessions
+            .iter()
+            .flatten()
+            .filter(move |session| session.network == network)
+    }
+
+    fn up(&self, network: NetworkSlot) -> impl Iterator<Item = RelayName> {
+        self.of(network)
+            .filter(|session| session.is_up())
+            .map(|session| session.name)
+    }
+
+    fn wanted(&self, network: NetworkSlot) -> BTreeSet<RelayName> {
+        self.of(network)
+            .filter(|session| session.is_warm)
+            .map(|session| session.name)
+            .collect()
+    }
+
+    fn session(&self, network: NetworkSlot, relay: RelayName) -> Option<&Session> {
+        let slot = self.by_name.get(&(network, relay))?;
+        self.sessions.get(usize::from(slot.0))?.as_ref()
+    }
+
+    fn session_mut(&mut self, network: NetworkSlot, relay: RelayName) -> Option<&mut Session> {
+        let slot = *self.by_name.get(&(network, relay))?;
+        self.session_at(slot)
+    }
+
+    fn session_at(&mut self, slot: RelaySlot) -> Option<&mut Session> {
+        self.sessions.get_mut(usize::from(slot.0))?.as_mut()
+    }
+
+    fn is_up(&self, network: NetworkSlot, relay: RelayName) -> bool {
+        self.session(network, relay).is_some_and(Session::is_up)
+    }
+
+    fn is_refusing(&self, network: NetworkSlot, relay: RelayName, now: Instant) -> bool {
+        self.session(network, relay)
+            .is_some_and(|session| session.is_refusing(now))
+    }
+
+    fn distance(&self, network: NetworkSlot, candidate: &Candidate) -> Duration {
+        self.session(network, candidate.relay)
+            .and_then(Session::round_trip)
+            .or(candidate.round_trip)
+            .unwrap_or(Duration::from_secs(10))
+    }
+
+    fn slots_of(&self, network: NetworkSlot) -> Vec<RelaySlot> {
+        let of = self.by_name.iter().filter(|((of, _), _)| *of == network);
+        of.map(|(_, slot)| *slot).collect()
+    }
+
+    /// The session with a relay; begun if there is none. `None` if there are too many.
+    fn ensure(
+        &mut self,
+        network: NetworkSlot,
+        relay: RelayName,
+        now: Instant,
+    ) -> Option<&mut Session> {
+        if !self.by_name.contains_key(&(network, relay)) {
+            if self.slots_of(network).len() >= MAX_SESSIONS {
+                return None;
+            }
+            let free = self.sessions.iter().position(Option::is_none);
+            let index = free.unwrap_or(self.sessions.len());
+            let slot = RelaySlot(u16::try_from(index).ok()?);
+            let session = Session::new(network, relay, now, now + LEAVE_AFTER);
+            match self.sessions.get_mut(index) {
+                Some(entry) => *entry = Some(session),
+                None => self.sessions.push(Some(session)),
+            }
+            self.by_name.insert((network, relay), slot);
+        }
+        let session = self.session_mut(network, relay)?;
+        session.wanted_until = session.wanted_until.max(now + LEAVE_AFTER);
+        Some(session)
+    }
+
+    fn drop_session(&mut self, slot: RelaySlot) {
+        let Some(session) = self
+            .sessions
+            .get_mut(usize::from(slot.0))
+            .and_then(Option::take)
+        else {
+            return;
+        };
+        self.by_name.remove(&(session.network, session.name));
+        if session.is_up() {
+            self.outputs.push_back(Output::Say {
+                network: session.network,
+                relay: session.name,
+                message: RelayMessage::Farewell,
+            });
+        }
+        self.outputs
+            .extend(session.channels.keys().copied().map(Output::Ways));
+        if session.is_warm {
+            self.outputs.push_back(Output::Warm(session.network));
+            self.choose_at.entry(session.network).and_modify(|at| {
+                *at = (*at).min(session.wanted_until);
+            });
+        }
+        self.outputs.push_back(Output::Routes);
+    }
+}

@@ -1,0 +1,387 @@
+//! One relay: asked to forward, pinged while it does, and the channels through it.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use tombolo_proto::{
+    key::IdentityKey,
+    relay::{RelayHeader, RelayIndex, RelayKey, RelayMessage, RelayOp, RelayRefusal},
+};
+
+use super::{RelayName, RelayRoute};
+use crate::{
+    fib::{NetworkSlot, PeerSlot},
+    path::way::RelaySlot,
+};
+
+/// Before a question is repeated; doubles.
+const ASK_PAUSE: Duration = Duration::from_millis(250);
+/// Questions without an answer after which the relay counts as one that does not answer.
+const ASKS: u32 = 5;
+/// A relay that refuses, or does not answer, is left in peace for this long.
+const REFUSED_FOR: Duration = Duration::from_secs(60);
+/// A peer that is not there is asked for again after this: it may have chosen this relay meanwhile.
+const NOT_HERE_FOR: Duration = Duration::from_secs(2);
+/// Between pings of a relay that answers: below the shortest common NAT timeout, 30 s.
+const PING_EVERY: Duration = Duration::from_secs(25);
+/// Before a ping is repeated, and how many unanswered ones are enough.
+const PING_AGAIN: Duration = Duration::from_millis(500);
+const MISSES: u32 = 4;
+/// A channel that is wanted once more is asked for once more, if it was not in this time: the relay may have lost it.
+const CHANNEL_IS_FRESH: Duration = Duration::from_secs(1);
+/// Channels through one relay.
+const MAX_CHANNELS: usize = 128;
+
+/// What became of an input.
+#[derive(Debug, Default)]
+pub(super) struct Step {
+    pub(super) say: Vec<RelayMessage>,
+    pub(super) frame: Option<(SocketAddr, Vec<u8>)>,
+    /// The relay works from now on, or no longer.
+    pub(super) came_or_went: bool,
+    pub(super) channel_changed: Option<PeerSlot>,
+    pub(super) routes_changed: bool,
+}
+
+/// A question under way.
+#[derive(Debug, Clone, Copy)]
+struct Asking {
+    next_at: Instant,
+    asked: u32,
+}
+
+impl Asking {
+    const fn now(now: Instant) -> Self {
+        Self {
+            next_at: now,
+            asked: 0,
+        }
+    }
+
+    fn is_due(&self, now: Instant) -> bool {
+        self.next_at <= now
+    }
+
+    fn asked(&mut self, now: Instant) {
+        self.next_at = now + ASK_PAUSE * 2u32.saturating_pow(self.asked);
+        self.asked += 1;
+    }
+
+    const fn is_in_vain(&self) -> bool {
+        self.asked >= ASKS
+    }
+}
+
+#[derive(Debug)]
+enum Stage {
+    Asking(Asking),
+    Client(Client),
+    Refused { until: Instant },
+}
+
+#[derive(Debug)]
+struct Client {
+    index: RelayIndex,
+    key: RelayKey,
+    at: SocketAddr,
+    counter: u64,
+    /// Pings under way: counter and when.
+    sent: Vec<(u64, Instant)>,
+    next_ping: Instant,
+    is_up: bool,
+    round_trip: Option<Duration>,
+}
+
+#[derive(Debug)]
+pub(super) struct Channel {
+    peer: IdentityKey,
+    circuit: Option<RelayIndex>,
+    asking: Option<Asking>,
+    asked_at: Instant,
+}
+
+/// What there is between this node and one relay.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) network: NetworkSlot,
+    pub(super) name: RelayName,
+    pub(super) is_warm: bool,
+    /// If not warm: when it is left.
+    pub(super) wanted_until: Instant,
+    pub(super) channels: BTreeMap<PeerSlot, Channel>,
+    stage: Stage,
+}
+
+impl Session {
+    pub(super) const fn new(
+        network: NetworkSlot,
+        name: RelayName,
+        now: Instant,
+        wanted_until: Instant,
+    ) -> Self {
+        Self {
+            network,
+            name,
+            is_warm: false,
+            wanted_until,
+            channels: BTreeMap::new(),
+            stage: Stage::Asking(Asking::now(now)),
+        }
+    }
+
+    pub(super) const fn is_up(&self) -> bool {
+        matches!(&self.stage, Stage::Client(client) if client.is_up)
+    }
+
+    pub(super) fn is_refusing(&self, now: Instant) -> bool {
+        matches!(self.stage, Stage::Refused { until } if now < until)
+    }
+
+    pub(super) const fn round_trip(&self) -> Option<Duration> {
+        match &self.stage {
+            Stage::Client(client) => client.round_trip,
+            Stage::Asking(_) | Stage::Refused { .. } => None,
+        }
+    }
+
+    pub(super) fn channel(&self, peer: PeerSlot) -> Option<RelayIndex> {
+        self.channels.get(&peer)?.circuit
+    }
+
+    pub(super) fn route(&self, slot: RelaySlot) -> Option<RelayRoute> {
+        match &self.stage {
+            Stage::Client(client) => Some(RelayRoute {
+                slot,
+                at: client.at,
+                index: client.index,
+                key: client.key.clone(),
+            }),
+            Stage::Asking(_) | Stage::Refused { .. } => None,
+        }
+    }
+
+    /// Whether nobody wants it any more, and nothing needs to be remembered of it.
+    pub(super) fn is_over(&self, now: Instant) -> bool {
+        match self.stage {
+            Stage::Refused { until } => now >= until,
+            Stage::Asking(_) | Stage::Client(_) => !self.is_warm && now >= self.wanted_until,
+        }
+    }
+
+    pub(super) fn want_channel(&mut self, peer: PeerSlot, key: IdentityKey, now: Instant) {
+        if self.channels.len() >= MAX_CHANNELS && !self.channels.contains_key(&peer) {
+            // Whoever was asked for longest ago can be asked for again.
+            let oldest = self.channels.iter().min_by_key(|(_, held)| held.asked_at);
+            if let Some(oldest) = oldest.map(|(peer, _)| *peer) {
+                self.channels.remove(&oldest);
+            }
+        }
+        let channel = self.channels.entry(peer).or_insert(Channel {
+            peer: key,
+            circuit: None,
+            asking: Some(Asking::now(now)),
+            asked_at: now,
+        });
+        let pause = match channel.circuit {
+            Some(_) => CHANNEL_IS_FRESH,
+            None => NOT_HERE_FOR,
+        };
+        if channel.asking.is_none() && now.saturating_duration_since(channel.asked_at) >= pause {
+            channel.asking = Some(Asking::now(now));
+        }
+    }
+
+    /// Pings now, whatever the last ping said.
+    pub(super) fn check(&mut self, now: Instant) {
+        if let Stage::Client(client) = &mut self.stage
+            && client
+                .sent
+                .last()
+                .is_none_or(|(_, sent)| now.saturating_duration_since(*sent) >= PING_AGAIN)
+        {
+            client.next_ping = now;
+        }
+    }
+
+    pub(super) fn handle_message(
+        &mut self,
+        message: &RelayMessage,
+        at: Option<SocketAddr>,
+        now: Instant,
+    ) -> Step {
+        let mut step = Step::default();
+        match message {
+            RelayMessage::Grant { index, key } => {
+                if let (Stage::Asking(_), Some(at)) = (&self.stage, at) {
+                    self.stage = Stage::Client(Client {
+                        index: *index,
+                        key: key.clone(),
+                        at,
+                        counter: 0,
+                        sent: Vec::new(),
+                        next_ping: now,
+                        is_up: false,
+                        round_trip: None,
+                    });
+                    step.routes_changed = true;
+                }
+            }
+            RelayMessage::Opened { peer, channel } => {
+                if let Some((slot, held)) = self.channel_to(peer) {
+                    held.asking = None;
+                    if held.circuit.replace(*channel) != Some(*channel) {
+                        step.channel_changed = Some(slot);
+                    }
+                }
+            }
+            RelayMessage::Refused {
+                reason: RelayRefusal::NotAClient,
+                ..
+            } => self.begin_anew(&mut step, now),
+            RelayMessage::Refused {
+                peer: Some(peer), ..
+            } => {
+                if let Some((slot, held)) = self.channel_to(peer) {
+                    held.asking = None;
+                    if held.circuit.take().is_some() {
+                        step.channel_changed = Some(slot);
+                    }
+                }
+            }
+            RelayMessage::Refused { peer: None, .. } | RelayMessage::Farewell => {
+                self.refuse(&mut step, now);
+            }
+            RelayMessage::Ask | RelayMessage::Open { .. } => {}
+        }
+        step
+    }
+
+    pub(super) fn handle_pong(&mut self, counter: u64, now: Instant) -> Step {
+        let mut step = Step::default();
+        let Stage::Client(client) = &mut self.stage else {
+            return step;
+        };
+        let Some(&(_, sent)) = client.sent.iter().find(|(number, _)| *number == counter) else {
+            return step;
+        };
+        let sample = now.saturating_duration_since(sent);
+        // As TCP does (RFC 6298).
+        client.round_trip = Some(match client.round_trip {
+            Some(smoothed) => (smoothed * 7 + sample) / 8,
+            None => sample,
+        });
+        client.sent.clear();
+        client.next_ping = now + PING_EVERY;
+        if !std::mem::replace(&mut client.is_up, true) {
+            step.came_or_went = true;
+            self.ask_for_channels(&mut step, now);
+        }
+        step
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let leave = (!self.is_warm).then_some(self.wanted_until);
+        let stage = match &self.stage {
+            Stage::Asking(asking) => asking.next_at,
+            Stage::Client(client) => client.next_ping,
+            Stage::Refused { until } => return Some(*until),
+        };
+        let channels = self.channels.values().filter_map(|channel| {
+            // Nothing is asked of a relay that does not answer.
+            channel
+                .asking
+                .filter(|_| self.is_up())
+                .map(|asking| asking.next_at)
+        });
+        channels.chain([stage]).chain(leave).min()
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Instant) -> Step {
+        let mut step = Step::default();
+        match &mut self.stage {
+            Stage::Asking(asking) if asking.is_due(now) => {
+                if asking.is_in_vain() {
+                    self.refuse(&mut step, now);
+                } else {
+                    asking.asked(now);
+                    step.say.push(RelayMessage::Ask);
+                }
+            }
+            Stage::Client(client) if client.next_ping <= now => {
+                if client.sent.len() >= MISSES as usize {
+                    self.begin_anew(&mut step, now);
+                } else {
+                    step.frame = Some(client.ping(now));
+                }
+            }
+            Stage::Asking(_) | Stage::Client(_) | Stage::Refused { .. } => {}
+        }
+        if self.is_up() {
+            self.ask_for_channels(&mut step, now);
+        }
+        step
+    }
+
+    fn ask_for_channels(&mut self, step: &mut Step, now: Instant) {
+        for channel in self.channels.values_mut() {
+            let Some(asking) = channel.asking.as_mut().filter(|asking| asking.is_due(now)) else {
+                continue;
+            };
+            if asking.is_in_vain() {
+                channel.asking = None;
+                continue;
+            }
+            asking.asked(now);
+            channel.asked_at = now;
+            step.say.push(RelayMessage::Open { peer: channel.peer });
+        }
+    }
+
+    fn channel_to(&mut self, peer: &IdentityKey) -> Option<(PeerSlot, &mut Channel)> {
+        let found = self
+            .channels
+            .iter_mut()
+            .find(|(_, held)| held.peer == *peer);
+        found.map(|(slot, held)| (*slot, held))
+    }
+
+    /// The relay has forgotten this node, or is gone: ask again, for what is wanted of it too.
+    fn begin_anew(&mut self, step: &mut Step, now: Instant) {
+        step.came_or_went = self.is_up();
+        step.routes_changed = true;
+        self.stage = Stage::Asking(Asking::now(now));
+        for channel in self.channels.values_mut() {
+            channel.circuit = None;
+            channel.asking = Some(Asking::now(now));
+        }
+    }
+
+    fn refuse(&mut self, step: &mut Step, now: Instant) {
+        step.came_or_went = self.is_up();
+        step.routes_changed = true;
+        self.is_warm = false;
+        self.stage = Stage::Refused {
+            until: now + REFUSED_FOR,
+        };
+        for channel in self.channels.values_mut() {
+            channel.circuit = None;
+        }
+    }
+}
+
+impl Client {
+    fn ping(&mut self, now: Instant) -> (SocketAddr, Vec<u8>) {
+        let counter = self.counter;
+        self.counter += 1;
+        self.sent.push((counter, now));
+        self.next_ping = now + PING_AGAIN;
+        let header = RelayHeader {
+            op: RelayOp::Ping,
+            index: self.index,
+        };
+        (self.at, header.frame(&self.key, &counter.to_le_bytes()))
+    }
+}

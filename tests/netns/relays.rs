@@ -1,0 +1,216 @@
+//! Members that cannot reach each other, and those that carry their packets.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use serde_json::Value;
+use tombolo_tests::{
+    netns::{Claim, Host, Lab},
+    overlay::{Node, Overlay, Pings, SOON, repetitions, text, wait_for_mesh, wait_for_ping},
+    process::{figure, median, wait_for},
+};
+
+/// From the cut to the next packet that arrives.
+const PROMISE: Duration = Duration::from_secs(3);
+/// How soon a member has found relays.
+const WARM: Duration = Duration::from_secs(60);
+
+#[test]
+fn when_the_link_between_two_hosts_is_cut_a_third_carries_their_packets() {
+    let Some(lab) = Lab::new(Claim::Alone) else {
+        return;
+    };
+    let overlay = Overlay::new(lab, &["a", "b", "carrier"]);
+    wait_for_mesh(&overlay.nodes);
+    let [a, b, carrier] = &overlay.nodes[..] else {
+        panic!("three nodes");
+    };
+    for node in [a, b] {
+        wait_for_relay(node, &carrier.id());
+    }
+    let log = overlay.lab.dir().join("pings.log");
+    let pings = Pings::start(&a.host.namespace, b.v4(), &log);
+
+    let mut figures = Vec::new();
+    for _ in 0..repetitions(3, 20) {
+        wait_for_path(a, b, "direct");
+        wait_for_path(b, a, "direct");
+        let cut = now();
+        part(&a.host, &b.host);
+        let answered = wait_for("an answer by the carrier", PROMISE * 5, || {
+            pings.times().into_iter().find(|time| *time > cut + 0.1)
+        });
+        figures.push(Duration::from_secs_f64(answered - cut));
+        let path = wait_for_path(a, b, "relay");
+        assert_eq!(text(&path, "/via"), carrier.id());
+        a.host.let_through();
+    }
+    wait_for_path(a, b, "direct");
+    drop(pings);
+    figure(
+        "link cut to the next answer, carried by a third member",
+        median(figures),
+        PROMISE,
+    );
+}
+
+#[test]
+fn where_there_is_no_third_member_the_controller_carries() {
+    let Some(lab) = Lab::new(Claim::Alone) else {
+        return;
+    };
+    let overlay = Overlay::new(lab, &["a", "b"]);
+    wait_for_mesh(&overlay.nodes);
+    let [a, b] = &overlay.nodes[..] else {
+        panic!("two nodes");
+    };
+    for node in [a, b] {
+        wait_for("the controller to relay", WARM, || {
+            names_of_relays(node)
+                .contains(&"controller".to_owned())
+                .then_some(())
+        });
+    }
+    let log = overlay.lab.dir().join("pings.log");
+    let pings = Pings::start(&a.host.namespace, b.v4(), &log);
+
+    let mut figures = Vec::new();
+    for _ in 0..repetitions(2, 20) {
+        wait_for_path(a, b, "direct");
+        wait_for_path(b, a, "direct");
+        let cut = now();
+        part(&a.host, &b.host);
+        let answered = wait_for("an answer by the controller", PROMISE * 5, || {
+            pings.times().into_iter().find(|time| *time > cut + 0.1)
+        });
+        figures.push(Duration::from_secs_f64(answered - cut));
+        let path = wait_for_path(a, b, "relay");
+        assert_eq!(path["via"], Value::Null);
+        a.host.let_through();
+    }
+    drop(pings);
+    figure(
+        "link cut to the next answer, carried by the controller",
+        median(figures),
+        PROMISE,
+    );
+}
+
+#[test]
+fn two_who_have_never_met_do_so_by_a_relay_and_large_packets_pass() {
+    let Some(lab) = Lab::new(Claim::Alone) else {
+        return;
+    };
+    let hosts = ["a", "b", "carrier"].map(|name| lab.host(name));
+    part(&hosts[0], &hosts[1]);
+    let overlay = Overlay::on_hosts(lab, hosts.into(), "");
+    let [a, b, carrier] = &overlay.nodes[..] else {
+        panic!("three nodes");
+    };
+    for node in [a, b] {
+        wait_for_relay(node, &carrier.id());
+    }
+
+    let start = Instant::now();
+    let answered = wait_for_ping(&a.host.namespace, b.v4());
+    figure(
+        "first packet to first answer between two that only a relay joins",
+        answered.duration_since(start),
+        PROMISE,
+    );
+
+    wait_for_path(a, b, "relay");
+    // As large as the network allows: 1,400 bytes, with headers.
+    let whole = format!("ping -c 3 -i 0.2 -W 2 -M do -s 1372 {}", b.v4());
+    assert!(
+        a.host
+            .namespace
+            .try_run(&whole)
+            .ok()
+            .contains(" 0% packet loss")
+    );
+}
+
+#[test]
+fn a_member_that_must_not_relay_does_not() {
+    let Some(lab) = Lab::new(Claim::Shared) else {
+        return;
+    };
+    let mut overlay = Overlay::new(lab, &["a", "b", "unwilling", "barred"]);
+    wait_for_mesh(&overlay.nodes);
+    let network = overlay.network.clone();
+    let barred = overlay.nodes[3].id();
+    overlay
+        .controller
+        .verb(&["member", "set", &network, &barred, "--relay", "false"])
+        .ok();
+    overlay.nodes[2].stop();
+    overlay.nodes[2].up_with(&["--no-relay"]);
+    let unwilling = overlay.nodes[2].id();
+    let (a, b) = (&overlay.nodes[0], &overlay.nodes[1]);
+
+    wait_for_relay(a, &b.id());
+    wait_for("nobody else to relay", WARM, || {
+        let relays = relays_of(a);
+        let is_gone = |id: &String| !relays.contains(id);
+        (is_gone(&barred) && is_gone(&unwilling)).then_some(())
+    });
+}
+
+/// Nothing passes between two hosts any more.
+fn part(one: &Host, other: &Host) {
+    one.namespace.shell(&format!(
+        "nft add table inet cut
+         nft add chain inet cut in '{{ type filter hook input priority 0; }}'
+         nft add chain inet cut out '{{ type filter hook output priority 0; }}'
+         nft add rule inet cut in ip saddr {v4} drop
+         nft add rule inet cut out ip daddr {v4} drop
+         nft add rule inet cut in ip6 saddr {v6} drop
+         nft add rule inet cut out ip6 daddr {v6} drop",
+        v4 = other.v4,
+        v6 = other.v6,
+    ));
+}
+
+fn wait_for_relay(node: &Node, relay: &str) {
+    wait_for("a relay", WARM, || {
+        relays_of(node).iter().any(|id| id == relay).then_some(())
+    });
+}
+
+fn relays_of(node: &Node) -> Vec<String> {
+    relays_by(node, "node")
+}
+
+fn names_of_relays(node: &Node) -> Vec<String> {
+    relays_by(node, "name")
+}
+
+fn relays_by(node: &Node, field: &str) -> Vec<String> {
+    let status = node.json(&["status"]);
+    let relays = status
+        .pointer("/networks/0/relays")
+        .and_then(Value::as_array);
+    relays
+        .into_iter()
+        .flatten()
+        .filter_map(|relay| Some(relay.get(field)?.as_str()?.to_owned()))
+        .collect()
+}
+
+fn wait_for_path(node: &Node, to: &Node, kind: &str) -> Value {
+    let to = to.id();
+    wait_for(&format!("a path that is {kind}"), SOON * 2, || {
+        let peers = node.json(&["peers"]);
+        let peer = peers
+            .as_array()?
+            .iter()
+            .find(|peer| peer["node"].as_str() == Some(to.as_str()))?;
+        (peer["path"]["kind"].as_str() == Some(kind)).then(|| peer["path"].clone())
+    })
+}
+
+fn now() -> f64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0.0, |since| since.as_secs_f64())
+}

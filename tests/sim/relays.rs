@@ -1,0 +1,165 @@
+//! Members that cannot reach each other, and those that carry for them.
+
+use std::time::Duration;
+
+use rand::{Rng as _, SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
+use tombolo_tests::{
+    overlay::repetitions,
+    process::{figure, median},
+    simnet::Conditions,
+    world::{Handshake, Name, World},
+};
+
+const A: Name = Name(1);
+const B: Name = Name(2);
+const CARRIER: Name = Name(3);
+const SECOND: Duration = Duration::from_secs(1);
+/// From the cut to the next packet that arrives.
+const PROMISE: Duration = Duration::from_secs(3);
+
+#[test]
+fn when_a_link_is_cut_a_third_member_carries_and_when_it_is_back_nobody_does() {
+    let mut gaps = Vec::new();
+    for seed in 0..repetitions(50, 2_000) as u64 {
+        let mut world = two_and_a_carrier(Conditions::CLEAN, seed);
+        part(&mut world, A, B, true);
+        let gap = until_arrival(&mut world, A, B);
+        assert!(gap <= PROMISE, "{gap:?} with seed {seed}");
+        gaps.push(gap);
+        let status = world.status(A, B).expect("a peer");
+        assert!(status.endpoint.is_none() && status.relay.is_some());
+
+        part(&mut world, A, B, false);
+        let direct = (0..300).any(|_| {
+            world.send(A, B);
+            world.send(B, A);
+            world.run_for(SECOND / 10);
+            world.status(A, B).expect("a peer").endpoint.is_some()
+        });
+        assert!(direct, "carried for ever with seed {seed}");
+    }
+    figure(
+        "simulated: link cut to the next packet, carried by a third member",
+        median(gaps),
+        PROMISE,
+    );
+}
+
+#[test]
+fn two_who_never_reached_each_other_shake_hands_by_a_relay() {
+    for seed in 0..repetitions(50, 2_000) as u64 {
+        let mut world = World::with_relays(Handshake::Fake, Conditions::CLEAN, seed, 3);
+        part(&mut world, A, B, true);
+        world.run_for(SECOND * 20);
+
+        let gap = until_arrival(&mut world, A, B);
+
+        assert!(gap <= PROMISE, "{gap:?} with seed {seed}");
+    }
+}
+
+#[test]
+fn a_relay_that_dies_is_replaced_by_another() {
+    for seed in 0..repetitions(20, 1_000) as u64 {
+        let mut world = World::with_relays(Handshake::Fake, Conditions::CLEAN, seed, 4);
+        world.run_for(SECOND * 20);
+        part(&mut world, A, B, true);
+        until_arrival(&mut world, A, B);
+
+        world.kill(CARRIER);
+        let gap = until_arrival(&mut world, A, B);
+        assert!(gap <= PROMISE, "{gap:?} with seed {seed}");
+
+        world.start(CARRIER);
+        world.publish();
+        world.run_for(SECOND * 60);
+        world.kill(Name(4));
+        let gap = until_arrival(&mut world, A, B);
+        assert!(
+            gap <= PROMISE * 5,
+            "{gap:?} with seed {seed}, the other way"
+        );
+    }
+}
+
+#[test]
+fn whoever_is_removed_is_carried_no_more() {
+    let mut world = two_and_a_carrier(Conditions::CLEAN, 1);
+    part(&mut world, A, B, true);
+    until_arrival(&mut world, A, B);
+
+    world.revoke(B);
+    // Only the carrier hears of it.
+    world.publish_to(CARRIER);
+    let before = world.node(CARRIER).engine.relay().totals();
+    let packets: Vec<u64> = (0..20)
+        .map(|_| {
+            let packet = world.send(A, B);
+            world.run_for(SECOND / 10);
+            packet
+        })
+        .collect();
+
+    assert!(packets.iter().all(|packet| !world.has_received(B, *packet)));
+    let after = world.node(CARRIER).engine.relay().totals();
+    assert_eq!(after.frames, before.frames, "forwarded for a stranger");
+}
+
+#[test]
+fn as_long_as_somebody_reaches_both_everybody_reaches_everybody() {
+    const MEMBERS: u8 = 7;
+    for seed in 0..repetitions(10, 300) as u64 {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let mut world = World::with_relays(Handshake::Fake, Conditions::CLEAN, seed, MEMBERS);
+        world.run_for(SECOND * 20);
+        // Two carriers reach everybody; of all other links, two in three are cut.
+        let mut names: Vec<Name> = (1..=MEMBERS).map(Name).collect();
+        names.shuffle(&mut rng);
+        let others = names.split_off(2);
+        for (at, one) in others.iter().enumerate() {
+            for other in &others[..at] {
+                if rng.random_range(0..3) > 0 {
+                    part(&mut world, *one, *other, true);
+                }
+            }
+        }
+        for one in &others {
+            for other in &others {
+                if one != other {
+                    let gap = until_arrival(&mut world, *one, *other);
+                    assert!(
+                        gap <= PROMISE * 2,
+                        "{gap:?}: {one:?} to {other:?}, seed {seed}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// A and B talk directly, and all have found relays.
+fn two_and_a_carrier(conditions: Conditions, seed: u64) -> World {
+    let mut world = World::with_relays(Handshake::Fake, conditions, seed, 3);
+    world.run_for(SECOND * 20);
+    until_arrival(&mut world, A, B);
+    assert!(world.status(A, B).expect("a peer").endpoint.is_some());
+    world
+}
+
+fn part(world: &mut World, one: Name, other: Name, parted: bool) {
+    let [one, other] = [one, other].map(|name| world.node(name).address);
+    world.net.set_parted(one, other, parted);
+}
+
+/// Sends twenty packets a second until one arrives; how long that takes.
+fn until_arrival(world: &mut World, from: Name, to: Name) -> Duration {
+    let start = world.clock.now();
+    let limit = PROMISE * 10;
+    while world.clock.now() - start < limit {
+        let packet = world.send(from, to);
+        if world.run_until(SECOND / 20, |world| world.has_received(to, packet)) {
+            break;
+        }
+    }
+    world.clock.now() - start
+}
