@@ -108,9 +108,13 @@ docker-tools: lab-tools
 	$(call need,dockerd:docker.io docker:docker.io docker-compose:docker-compose iptables:iptables busybox:busybox-static tini:tini strip:binutils \
 		mariadbd:mariadb-server-core mariadb:mariadb-client-core)
 
-# A browser for the test of the panel, with a font that has Chinese.
+# A browser for the test of the panel, with a font that has Chinese, and axe-core (MPL 2.0) to judge accessibility: a Python
+# package brings it along.
+AXE_VERSION := 0.1.8
 browser-tools:
-	$(call need,chromium:chromium chromedriver:chromium-driver)
+	$(call need,chromium:chromium chromedriver:chromium-driver python3:python3 pip3:python3-pip)
+	@[ -f $(TOOLS)/axe/axe_playwright_python/axe.min.js ] || python3 -m pip install --quiet --disable-pip-version-check --root-user-action ignore \
+		--no-deps --upgrade --target $(TOOLS)/axe axe-playwright-python==$(AXE_VERSION) || echo "MISSING: axe-core cannot be had"
 	@fc-list :lang=zh 2>/dev/null | grep -q . || { echo "installing: fonts-noto-cjk"; $(SUDO) env DEBIAN_FRONTEND=noninteractive \
 		apt-get install -yqq --no-install-recommends fonts-noto-cjk >/dev/null || echo "no font for Chinese: pictures will lack it"; }
 

@@ -28,6 +28,7 @@ mod extract;
 mod health;
 mod join_tokens;
 mod keyring;
+mod links;
 mod members;
 mod metrics;
 mod networks;
@@ -106,6 +107,8 @@ pub fn router(state: ApiState) -> Router {
         .routes(routes!(members::list))
         .routes(routes!(members::show, members::update, members::remove))
         .routes(routes!(members::allocate_subnet))
+        .routes(routes!(links::list))
+        .routes(routes!(links::show))
         .routes(routes!(routes::list, routes::add))
         .routes(routes!(routes::show, routes::update, routes::remove))
         .routes(routes!(join_tokens::list, join_tokens::create))

@@ -24,10 +24,12 @@ use crate::{
 mod attempts;
 mod hosts;
 mod password;
+mod totp;
 
-pub(crate) use attempts::Attempts;
+pub(crate) use attempts::{Attempter, Attempts};
 pub(crate) use hosts::Hosts;
 pub(crate) use password::{PasswordError, Passwords};
+pub(crate) use totp::{TotpSecret, recovery_codes, recovery_hash};
 
 /// May do everything.
 const SCOPE_ADMIN: &str = "admin";
@@ -88,7 +90,8 @@ pub(crate) async fn require_credential(
         return next.run(request).await;
     }
     let source = source(request.extensions().get(), request.headers());
-    if let Err(wait) = state.gate.attempts.check(source) {
+    let source = Attempter::source(source);
+    if let Err(wait) = state.gate.attempts.check(&source) {
         return Problem::too_many_attempts(wait).into_response();
     }
     let claim = claim(request.headers());
@@ -100,7 +103,7 @@ pub(crate) async fn require_credential(
         Ok(None) => {
             // Who shows nothing guesses nothing.
             if request.headers().contains_key(header::AUTHORIZATION) {
-                state.gate.attempts.failed(source);
+                state.gate.attempts.failed(&source);
             }
             Problem::unauthorized().into_response()
         }

@@ -16,7 +16,7 @@ mod rendezvous;
 mod requests;
 mod tls;
 
-use crate::{networks::Networks, publish::Registry, signer::Signer, store::Store};
+use crate::{links::Links, networks::Networks, publish::Registry, signer::Signer, store::Store};
 use address_check::AddressCheck;
 pub(crate) use limits::block;
 use limits::{Admission, Limits};
@@ -114,6 +114,7 @@ pub(crate) struct Shared {
     pub(crate) relay_port: u16,
     /// What is relayed.
     pub(crate) relay: Arc<Relay>,
+    pub(crate) links: Arc<Links>,
     addresses: AddressCheck,
     introductions: Introductions,
 }
@@ -126,6 +127,7 @@ impl Shared {
         signer: Arc<Signer>,
         relay_port: u16,
         relay: Arc<Relay>,
+        links: Arc<Links>,
     ) -> Self {
         Self {
             store,
@@ -134,6 +136,7 @@ impl Shared {
             signer,
             relay_port,
             relay,
+            links,
             addresses: AddressCheck::default(),
             introductions: Introductions::default(),
         }

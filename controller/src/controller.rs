@@ -15,6 +15,7 @@ use crate::{
     control::{Control, ControlError, Shared},
     http::{self, Tls, TlsError},
     interfaces,
+    links::Links,
     listen::{self, ListenError},
     networks::Networks,
     publish::Registry,
@@ -151,13 +152,15 @@ impl Controller {
             stop: stop.clone(),
         };
         let relayed = Arc::new(Relay::default());
+        let links = Arc::new(Links::default());
         let shared = Arc::new(Shared::new(
             store.clone(),
             Arc::clone(&networks),
-            registry,
+            Arc::clone(&registry),
             signer,
             relay.port(),
             Arc::clone(&relayed),
+            Arc::clone(&links),
         ));
 
         let http_listener =
@@ -189,6 +192,10 @@ impl Controller {
             tokio::spawn({
                 let (networks, stop) = (Arc::clone(&networks), stop.clone());
                 async move { networks.telling.run(stop).await }
+            }),
+            tokio::spawn({
+                let (store, stop) = (store.clone(), stop.clone());
+                async move { links.run(&store, &registry, stop).await }
             }),
             tokio::spawn(upkeep(networks, store.clone(), stop)),
         ];

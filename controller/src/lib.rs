@@ -17,6 +17,7 @@
 //! | `auth` | who may do what |
 //! | `control` | QUIC connections of nodes |
 //! | `relay` | STUN |
+//! | `links` | what members tell of their links |
 //! | `limiter` | how often a source may ask |
 //! | [`cli`], [`commands`] | the verbs |
 
@@ -33,6 +34,7 @@ pub mod controller;
 mod http;
 mod interfaces;
 mod limiter;
+mod links;
 mod listen;
 pub mod networks;
 mod panel;

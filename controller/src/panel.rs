@@ -8,7 +8,10 @@
 //! | [`client`] | the web API, asked in the name of the user |
 //! | [`layout`] | what every page has |
 //! | [`texts`] | every text, in every language |
-//! | [`networks`], [`network`], [`members`], [`routes`], [`join_tokens`] | the pages |
+//! | [`networks`], [`network`], [`members`], [`routes`], [`join_tokens`], [`settings`], [`map`] | pages of networks |
+//! | [`users`], [`tokens`], [`system`] | pages of the controller |
+//! | [`account`] | one's own password and two-step sign-in |
+//! | [`ranges`], [`figures`], [`qr`] | what pages are made of |
 //! | [`live`] | changes, as they happen |
 //! | [`assets`] | style sheet and script |
 
@@ -21,19 +24,27 @@ use axum::{
     routing::get,
 };
 
+mod account;
 mod assets;
 mod client;
 mod cookies;
 mod entrance;
+mod figures;
 mod join_tokens;
 mod layout;
 mod live;
+mod map;
 mod members;
 mod network;
 mod networks;
 mod qr;
+mod ranges;
 mod routes;
+mod settings;
+mod system;
 mod texts;
+mod tokens;
+mod users;
 mod visit;
 
 use crate::api::{ApiState, Problem};
@@ -55,7 +66,7 @@ pub(crate) fn router(state: ApiState, api: Router) -> Router<ApiState> {
         .route("/networks/{id}", get(network::show))
         .route(
             "/networks/{id}/settings",
-            get(elsewhere).post(network::configure),
+            get(elsewhere).post(settings::configure),
         )
         .route(
             "/networks/{id}/remove",
@@ -63,19 +74,19 @@ pub(crate) fn router(state: ApiState, api: Router) -> Router<ApiState> {
         )
         .route(
             "/networks/{id}/members",
-            get(elsewhere).post(members::decide_many),
+            get(elsewhere).post(members::deciding::decide_many),
         )
         .route(
             "/networks/{id}/members/{node}",
-            get(members::show).post(members::update),
+            get(members::one::show).post(members::one::update),
         )
         .route(
             "/networks/{id}/members/{node}/authorized",
-            get(elsewhere).post(members::decide),
+            get(elsewhere).post(members::deciding::decide),
         )
         .route(
             "/networks/{id}/members/{node}/remove",
-            get(elsewhere).post(members::remove),
+            get(elsewhere).post(members::deciding::remove),
         )
         .route("/networks/{id}/routes", get(elsewhere).post(routes::add))
         .route(
@@ -94,6 +105,34 @@ pub(crate) fn router(state: ApiState, api: Router) -> Router<ApiState> {
             "/networks/{id}/join-tokens/{token}/remove",
             get(elsewhere).post(join_tokens::remove),
         )
+        .route("/networks/{id}/map", get(map::show))
+        .route("/users", get(users::list).post(users::create))
+        .route("/users/{user}", get(users::show).post(users::update))
+        .route("/users/{user}/password", get(elsewhere).post(users::reset))
+        .route("/users/{user}/remove", get(elsewhere).post(users::remove))
+        .route("/tokens", get(tokens::list).post(tokens::create))
+        .route(
+            "/tokens/{token}/remove",
+            get(elsewhere).post(tokens::remove),
+        )
+        .route("/system", get(system::show))
+        .route("/account", get(account::show))
+        .route(
+            "/account/password",
+            get(elsewhere).post(account::change_password),
+        )
+        .route(
+            "/account/two-step",
+            get(elsewhere).post(account::begin_two_step),
+        )
+        .route(
+            "/account/two-step/confirm",
+            get(elsewhere).post(account::confirm_two_step),
+        )
+        .route(
+            "/account/two-step/off",
+            get(elsewhere).post(account::end_two_step),
+        )
         .route("/live", get(live::stream))
         .route("/setup", get(entrance::setup_form).post(entrance::set_up))
         .route(
@@ -102,6 +141,7 @@ pub(crate) fn router(state: ApiState, api: Router) -> Router<ApiState> {
         )
         .route("/sign-out", get(elsewhere).post(entrance::sign_out))
         .route("/language/{language}", get(visit::choose_language))
+        .route("/theme/{theme}", get(visit::choose_theme))
         .layer(middleware::from_fn_with_state(panel.clone(), protect))
         .route(assets::STYLE, get(assets::style))
         .route(assets::SCRIPT, get(assets::script))
@@ -117,6 +157,8 @@ async fn elsewhere(uri: Uri) -> Redirect {
             format!("/networks/{id}/members/{node}")
         }
         (Some("networks"), Some(id), ..) => format!("/networks/{id}"),
+        (Some("users"), Some(id), ..) => format!("/users/{id}"),
+        (Some(page @ ("account" | "tokens")), ..) => format!("/{page}"),
         _ => "/".to_owned(),
     };
     std::future::ready(Redirect::to(&page)).await

@@ -11,6 +11,7 @@ mod host_keeper;
 mod joining;
 mod keyrings;
 mod lifecycle;
+mod links;
 mod measuring;
 mod naming;
 mod network;
@@ -72,6 +73,7 @@ use crate::{
 
 use host_keeper::HostKeeper;
 use joining::JoinWaiter;
+use links::Links;
 use network::Network;
 use reflexive::Reflexive;
 
@@ -168,6 +170,7 @@ struct Daemon {
     /// Why the state directory could not be written, until it can be again.
     storage_problem: Option<String>,
     last_full_reconcile: Instant,
+    links: Links,
     inputs: Inputs,
     sync_sender: mpsc::Sender<(NodeId, SyncEvent)>,
     resolved_sender: mpsc::Sender<Resolved>,
@@ -365,6 +368,7 @@ impl Daemon {
         self.end_rollovers(now);
         self.seek_second_opinions(now);
         self.expire_routes(now);
+        self.tell_links(now);
         self.write_caches();
         if now.duration_since(self.last_full_reconcile) >= RECONCILE_EVERY {
             self.last_full_reconcile = now;

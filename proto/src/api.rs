@@ -79,6 +79,12 @@ json! {
         pub online: u64,
         /// Nodes that wait for authorisation.
         pub waiting: u64,
+        /// Inner bytes per second that members sent, as they told of late.
+        #[serde(default)]
+        pub sent: u64,
+        /// Inner bytes per second that members received, as they told of late.
+        #[serde(default)]
+        pub received: u64,
     }
 
     /// Creates a network.
@@ -178,6 +184,52 @@ json! {
         pub expires_at: Option<u64>,
         /// Routes and pools that clash with networks of its host, a sentence each.
         pub clashes: Vec<String>,
+        /// How it reaches its peers; null if it told nothing of late.
+        #[serde(default)]
+        pub links: Option<LinkCounts>,
+    }
+
+    /// How a member reaches its peers, in short.
+    pub struct LinkCounts {
+        /// Peers that it reaches straight.
+        pub direct: u64,
+        /// Peers that it reaches by a relay.
+        pub relayed: u64,
+        /// The median of its round-trip times in microseconds.
+        pub latency_us: Option<u32>,
+        /// Inner bytes per second that it sent.
+        pub sent: u64,
+        /// Inner bytes per second that it received.
+        pub received: u64,
+    }
+
+    /// How a member reaches its peers.
+    pub struct MemberLinks {
+        /// The member.
+        #[cfg_attr(feature = "openapi", schema(value_type = String))]
+        pub node: NodeId,
+        /// When it told this.
+        pub told_at: u64,
+        /// Inner bytes per second that it sent.
+        pub sent: u64,
+        /// Inner bytes per second that it received.
+        pub received: u64,
+        /// The peers it has a session with: at most 256, those with the most traffic.
+        pub links: Vec<PeerLink>,
+    }
+
+    /// The way to a peer.
+    pub struct PeerLink {
+        /// The peer.
+        #[cfg_attr(feature = "openapi", schema(value_type = String))]
+        pub node: NodeId,
+        /// `direct` or `relay`.
+        pub path: LinkPath,
+        /// The member that relays; null if it is a controller, or if the path is direct.
+        #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+        pub via: Option<NodeId>,
+        /// Round-trip time in microseconds, once it was measured.
+        pub latency_us: Option<u32>,
     }
 
     /// Changes a member, or authorises a request.
@@ -504,6 +556,12 @@ json! {
         pub status: u16,
         /// What is wrong and what to do.
         pub detail: String,
+        /// A stable name of the refusal, where `type` names only its sort.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub code: Option<String>,
+        /// What `detail` speaks of, by name.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        pub values: BTreeMap<String, String>,
     }
 
     /// A change, as the event stream tells it.
@@ -513,7 +571,8 @@ json! {
         pub network: NetworkId,
         /// The network's revision after the change, if it has one.
         pub revision: Option<u64>,
-        /// `changed`, `requests` (waiting nodes), `deleted`, or `online` (a node came or went).
+        /// `changed`, `requests` (waiting nodes), `deleted`, `online` (a node came or went), or `links` (members told
+        /// how they reach each other).
         pub kind: String,
     }
 }
@@ -547,6 +606,17 @@ pub enum MemberRoutes {
     Auto,
     /// They are refused.
     Off,
+}
+
+/// How a peer is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum LinkPath {
+    /// Straight.
+    Direct,
+    /// By a relay.
+    Relay,
 }
 
 /// Whether a replica may sign.

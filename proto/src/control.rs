@@ -33,6 +33,7 @@ use crate::{
     config::{DirectoryEntry, EndpointAnnouncement, Keyring},
     id::{NetworkId, Version},
     key::{IdentityKey, TransportKey},
+    links::LinkReport,
     relay::RelayMessage,
     signed::Signed,
     wire::{self, DecodeError},
@@ -141,6 +142,13 @@ pub enum ToController {
         network: NetworkId,
         /// What a client says to its relay.
         message: RelayMessage,
+    },
+    /// How this member reaches its peers: every half minute, and a little after that has changed.
+    Links {
+        /// Which network.
+        network: NetworkId,
+        /// At most [`crate::links::MAX_LINKS`].
+        report: LinkReport,
     },
 }
 
@@ -341,7 +349,7 @@ pub trait Message: Serialize + DeserializeOwned {
 }
 
 impl Message for ToController {
-    const VARIANTS: u32 = 11;
+    const VARIANTS: u32 = 12;
 }
 
 impl Message for ToNode {

@@ -18,6 +18,7 @@
 //! | [`signed`] | signatures over documents: the only way to a trusted document |
 //! | [`config`] | the documents: keyring, network, member certificate, revocation, endpoints |
 //! | [`control`] | messages between node and controller |
+//! | [`links`] | what members tell of their links |
 //! | [`gossip`] | messages between members, about documents |
 //! | [`relay`] | frames that a relay forwards, and how one becomes its client |
 //! | [`api`] | JSON of the web API |
@@ -32,6 +33,7 @@ pub mod id;
 pub mod ip;
 pub mod key;
 pub mod link;
+pub mod links;
 pub mod relay;
 pub mod signed;
 pub mod sixplane;

@@ -14,6 +14,7 @@ use tombolo_proto::{
     id::*,
     ip,
     link::{HostPort, JoinLink},
+    links::LinkReport,
     relay::RelayMessage,
     signed::{Signed, VerifyError},
     sixplane, stun,
@@ -201,9 +202,9 @@ fn every_known_variant_is_counted() {
             Err(MessageError::Unknown(number))
         );
     }
-    let last = ToController::Relay {
+    let last = ToController::Links {
         network: a_fixed_network(),
-        message: RelayMessage::Ask,
+        report: LinkReport::default(),
     };
     assert_eq!(
         wire::variant(&wire::encode(&last)),

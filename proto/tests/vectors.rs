@@ -9,6 +9,7 @@ use tombolo_proto::{
     frame::{self, FrameKind, LaneHeader, WireGuardKind},
     id::*,
     key::{IdentitySecret, Seed},
+    links::{Link, LinkReport, LinkWay},
     relay::RelayMessage,
     signed::Signed,
     stun, wire,
@@ -307,6 +308,29 @@ fn what_a_node_says_to_a_controller_that_relays() {
         message: RelayMessage::Farewell,
     };
     assert_eq!(hex(&wire::encode(&answered)), format!("0c{id}c14c05"));
+}
+
+#[test]
+fn the_report_of_links() {
+    let peer = NodeId::new(0x89_e92c_eee5).expect("a node address");
+    let link = |way, latency| Link { peer, way, latency };
+    let report = LinkReport {
+        links: vec![
+            link(LinkWay::Direct, Some(300)),
+            link(LinkWay::Relayed(Some(peer)), None),
+            link(LinkWay::Relayed(None), None),
+        ],
+        sent: 128,
+        received: 1,
+    };
+    let said = ToController::Links {
+        network: network(),
+        report,
+    };
+
+    let (id, node) = (hex(&wire::encode(&network())), hex(&wire::encode(&peer)));
+    let links = format!("{node}0001ac02{node}0101{node}00{node}010000");
+    assert_eq!(hex(&wire::encode(&said)), format!("0b{id}03{links}800101"));
 }
 
 #[test]

@@ -15,6 +15,10 @@ use crate::{
     prefix::PrefixError,
 };
 
+mod code;
+
+pub use code::Coded;
+
 /// A command refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "each message says what its variant means")]

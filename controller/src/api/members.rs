@@ -18,7 +18,7 @@ use tombolo_domain::{
     refusal::Refusal,
 };
 use tombolo_proto::{
-    api::{Member, MemberPatch, NewSubnet, Page, Route},
+    api::{LinkCounts, Member, MemberPatch, NewSubnet, Page, Route},
     id::{NetworkId, NodeId, UnixSeconds},
     key::IdentityKey,
 };
@@ -34,6 +34,9 @@ use crate::{
     networks::{ChangeError, Wish},
     store::{Actor, Presence, StoreError},
 };
+
+/// Reports of links for one page: the longest there is.
+const MAX_REPORTS: u32 = 1001;
 
 /// Which members a list shall hold.
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
@@ -251,7 +254,7 @@ fn wish<'a>(actor: &'a Actor, action: &'static str, subject: &str) -> Wish<'a> {
     Wish::new(actor, action, subject.to_owned())
 }
 
-fn check_node(text: &str) -> Result<NodeId, Problem> {
+pub(super) fn check_node(text: &str) -> Result<NodeId, Problem> {
     text.parse()
         .map_err(|error| Problem::bad_request(format!("{text:?} is not a node address: {error}")))
 }
@@ -285,7 +288,7 @@ async fn with_reports(
         return Ok(members);
     };
     let nodes = first.node..=last.node;
-    let Some((presence, mut clashes, now)) = reports(state, network, nodes).await? else {
+    let Some((presence, mut clashes, links, now)) = reports(state, network, nodes).await? else {
         for member in &mut members {
             member.online = state.registry.is_online(&member.identity);
         }
@@ -304,6 +307,10 @@ async fn with_reports(
             });
         }
         member.clashes = clashes.remove(&member.identity).unwrap_or_default();
+        member.links = links
+            .get(&member.identity)
+            .filter(|_| member.online)
+            .cloned();
     }
     Ok(members)
 }
@@ -311,6 +318,7 @@ async fn with_reports(
 type Reports = (
     BTreeMap<IdentityKey, Presence>,
     BTreeMap<IdentityKey, Vec<String>>,
+    BTreeMap<IdentityKey, LinkCounts>,
     UnixSeconds,
 );
 
@@ -323,9 +331,20 @@ async fn reports(
     let store = &state.store;
     let here = state.signer.replica().public();
     let read = async {
+        let links = store
+            .links(
+                network,
+                (Some(*nodes.start()), Some(*nodes.end())),
+                MAX_REPORTS,
+            )
+            .await?;
+        let counts = links
+            .iter()
+            .map(|told| (told.identity, views::link_counts(&told.report)));
         Ok((
             store.presence(network, &nodes, &here).await?,
             store.clashes(network).await?,
+            counts.collect(),
             store.now().await?,
         ))
     };

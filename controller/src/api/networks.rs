@@ -105,11 +105,17 @@ pub(super) async fn summary(
     let loaded = state.networks.get(views::network_id(&id)?).await?;
     let network = &loaded.network;
     let online = members::online(&state, network).await?;
+    let (sent, received) = match state.store.traffic(network.id()).await {
+        Err(error) if error.is_outage() => (0, 0),
+        told => told?,
+    };
     let count = |number: usize| number as u64;
     Ok(axum::Json(NetworkSummary {
         members: count(network.members().count()),
         online: count(online),
         waiting: count(network.requests().count()),
+        sent,
+        received,
     }))
 }
 

@@ -1,6 +1,6 @@
 //! Errors as problem documents (RFC 9457).
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 
 use axum::{
     http::{HeaderValue, StatusCode, header},
@@ -24,6 +24,9 @@ pub(crate) struct Problem {
     status: StatusCode,
     kind: Cow<'static, str>,
     detail: String,
+    /// The name of a refusal, and what it is about.
+    code: Option<Cow<'static, str>>,
+    values: BTreeMap<String, String>,
 }
 
 /// What the names of problems begin with.
@@ -35,6 +38,8 @@ impl Problem {
             status,
             kind: kind.into(),
             detail: detail.into(),
+            code: None,
+            values: BTreeMap::new(),
         }
     }
 
@@ -45,7 +50,25 @@ impl Problem {
             status,
             kind: kind.into(),
             detail: problem.detail,
+            code: problem.code.map(Cow::Owned),
+            values: problem.values,
         }
+    }
+
+    /// With a name of its own.
+    pub(crate) fn coded(mut self, code: &'static str) -> Self {
+        self.code = Some(code.into());
+        self
+    }
+
+    /// The most precise name it has.
+    pub(crate) fn code(&self) -> &str {
+        self.code.as_deref().unwrap_or(&self.kind)
+    }
+
+    /// What it is about.
+    pub(crate) const fn values(&self) -> &BTreeMap<String, String> {
+        &self.values
     }
 
     pub(crate) const fn status(&self) -> StatusCode {
@@ -138,6 +161,8 @@ impl IntoResponse for Problem {
             title: self.status.canonical_reason().unwrap_or("Error").to_owned(),
             status: self.status.as_u16(),
             detail: self.detail,
+            code: self.code.map(Cow::into_owned),
+            values: self.values,
         };
         let mut response = (self.status, axum::Json(body)).into_response();
         response.headers_mut().insert(
@@ -162,7 +187,13 @@ impl From<Refusal> for Problem {
             RefusalKind::Forbidden => (StatusCode::FORBIDDEN, "forbidden"),
             RefusalKind::Busy => (StatusCode::TOO_MANY_REQUESTS, "busy"),
         };
-        Self::new(status, kind, refusal.to_string())
+        let coded = refusal.coded();
+        let named = |(name, value): (&str, String)| (name.to_owned(), value);
+        Self {
+            code: Some(coded.code.into()),
+            values: coded.values.into_iter().map(named).collect(),
+            ..Self::new(status, kind, refusal.to_string())
+        }
     }
 }
 
@@ -193,7 +224,8 @@ impl From<ChangeError> for Problem {
             ChangeError::Stale => {
                 Self::new(StatusCode::PRECONDITION_FAILED, "stale", error.to_string())
             }
-            ChangeError::NameTaken | ChangeError::Token => Self::conflict(error.to_string()),
+            ChangeError::NameTaken => Self::conflict(error.to_string()).coded("network-name-taken"),
+            ChangeError::Token => Self::conflict(error.to_string()),
             ChangeError::NotAdmitted => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "not-admitted",

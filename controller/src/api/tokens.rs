@@ -67,7 +67,7 @@ pub(super) async fn create(
         Ok(()) => {}
         Err(CommitError::NameTaken) => {
             let detail = format!("the name {name} belongs to another token: choose another");
-            return Err(Problem::conflict(detail));
+            return Err(Problem::conflict(detail).coded("taken"));
         }
         Err(error) => return Err(error.into()),
     }

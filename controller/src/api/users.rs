@@ -56,7 +56,7 @@ pub(super) async fn create(
         Ok(()) => {}
         Err(CommitError::NameTaken) => {
             let detail = format!("the name {name} belongs to another user: choose another");
-            return Err(Problem::conflict(detail));
+            return Err(Problem::conflict(detail).coded("taken"));
         }
         Err(error) => return Err(error.into()),
     }
@@ -118,7 +118,8 @@ fn done(changed: Changed) -> Result<(), Problem> {
         Changed::Unknown => Err(unknown()),
         Changed::LastAdmin => Err(Problem::conflict(
             "this is the last user who may do everything: give another one the role admin first",
-        )),
+        )
+        .coded("last-admin")),
     }
 }
 
@@ -128,6 +129,10 @@ fn unknown() -> Problem {
 
 impl From<PasswordError> for Problem {
     fn from(error: PasswordError) -> Self {
-        Self::invalid(error.to_string())
+        let code = match error {
+            PasswordError::Length => "password-length",
+            PasswordError::IsName => "password-is-name",
+        };
+        Self::invalid(error.to_string()).coded(code)
     }
 }

@@ -15,6 +15,7 @@ use tombolo_proto::{
     api,
     id::{Mtu, NetworkId},
     key::IdentityKey,
+    links::{Link, LinkReport, LinkWay},
 };
 
 use super::Problem;
@@ -89,6 +90,7 @@ pub(super) fn member(network: &Network, found: Found<'_>) -> api::Member {
             last_seen: None,
             expires_at: None,
             clashes: Vec::new(),
+            links: None,
         },
     }
 }
@@ -109,6 +111,26 @@ fn known_member(network: &Network, member: &Member) -> api::Member {
         last_seen: None,
         expires_at: member.is_authorized().then_some(member.not_after.0),
         clashes: Vec::new(),
+        links: None,
+    }
+}
+
+/// A report of links in short.
+pub(super) fn link_counts(report: &LinkReport) -> api::LinkCounts {
+    let is_direct = |link: &&Link| link.way == LinkWay::Direct;
+    let direct = report.links.iter().filter(is_direct).count();
+    let mut latencies: Vec<u32> = report
+        .links
+        .iter()
+        .filter_map(|link| link.latency)
+        .collect();
+    latencies.sort_unstable();
+    api::LinkCounts {
+        direct: direct as u64,
+        relayed: (report.links.len() - direct) as u64,
+        latency_us: latencies.get(latencies.len() / 2).copied(),
+        sent: report.sent,
+        received: report.received,
     }
 }
 

@@ -1,4 +1,4 @@
-//! How often one source may show a wrong credential: a bucket per source that leaks.
+//! How often one source, or one user, may show a wrong credential: a bucket for each that leaks.
 
 use std::{
     collections::HashMap,
@@ -16,32 +16,48 @@ const LEAK: Duration = Duration::from_secs(5);
 /// Sources that are remembered; beyond that, the ones that have waited longest are forgotten.
 const MAX_SOURCES: usize = 16_384;
 
-/// Failed attempts by source.
+/// Who is counted.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Attempter {
+    /// Whoever comes from a network.
+    Network(IpAddr),
+    /// Whoever has a user's password, or their open browser: the user's id.
+    User(String),
+}
+
+impl Attempter {
+    /// Addresses of one IPv6 network are one.
+    pub(crate) fn source(source: IpAddr) -> Self {
+        Self::Network(block(source))
+    }
+}
+
+/// Failed attempts.
 #[derive(Debug, Default)]
-pub(crate) struct Attempts(Mutex<HashMap<IpAddr, Instant>>);
+pub(crate) struct Attempts(Mutex<HashMap<Attempter, Instant>>);
 
 impl Attempts {
     /// Whether the source may try; if not, how long it has to wait.
-    pub(crate) fn check(&self, source: IpAddr) -> Result<(), Duration> {
-        self.check_at(source, Instant::now())
+    pub(crate) fn check(&self, who: &Attempter) -> Result<(), Duration> {
+        self.check_at(who, Instant::now())
     }
 
     /// The source showed a wrong credential.
-    pub(crate) fn failed(&self, source: IpAddr) {
-        self.failed_at(source, Instant::now());
+    pub(crate) fn failed(&self, who: &Attempter) {
+        self.failed_at(who, Instant::now());
     }
 
     /// The source showed the right credential after all: what it tried before is forgiven by one.
-    pub(crate) fn succeeded(&self, source: IpAddr) {
+    pub(crate) fn succeeded(&self, who: &Attempter) {
         let mut sources = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(empty_at) = sources.get_mut(&block(source)) {
+        if let Some(empty_at) = sources.get_mut(who) {
             *empty_at -= LEAK;
         }
     }
 
-    fn check_at(&self, source: IpAddr, now: Instant) -> Result<(), Duration> {
+    fn check_at(&self, who: &Attempter, now: Instant) -> Result<(), Duration> {
         let sources = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(empty_at) = sources.get(&block(source)) else {
+        let Some(empty_at) = sources.get(who) else {
             return Ok(());
         };
         let full = LEAK * (BURST - 1);
@@ -51,7 +67,7 @@ impl Attempts {
         }
     }
 
-    fn failed_at(&self, source: IpAddr, now: Instant) {
+    fn failed_at(&self, who: &Attempter, now: Instant) {
         let mut sources = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if sources.len() >= MAX_SOURCES {
             sources.retain(|_, empty_at| *empty_at > now);
@@ -64,7 +80,7 @@ impl Attempts {
             }
         }
         // A bucket is the moment at which it will be empty.
-        let empty_at = sources.entry(block(source)).or_insert(now);
+        let empty_at = sources.entry(who.clone()).or_insert(now);
         *empty_at = (*empty_at).max(now) + LEAK;
     }
 }
@@ -76,20 +92,24 @@ mod tests {
     #[test]
     fn a_source_that_guesses_has_to_wait_and_others_do_not() {
         let attempts = Attempts::default();
-        let [guesser, other] = ["192.0.2.1", "192.0.2.2"].map(|text| text.parse().expect("an ip"));
+        let [guesser, other] = ["192.0.2.1", "192.0.2.2"].map(from);
         let now = Instant::now();
 
         for _ in 0..BURST {
-            assert!(attempts.check_at(guesser, now).is_ok());
-            attempts.failed_at(guesser, now);
+            assert!(attempts.check_at(&guesser, now).is_ok());
+            attempts.failed_at(&guesser, now);
         }
 
-        assert_eq!(attempts.check_at(guesser, now), Err(LEAK));
-        assert!(attempts.check_at(other, now).is_ok());
-        assert!(attempts.check_at(guesser, now + LEAK).is_ok());
-        attempts.failed_at(guesser, now + LEAK);
-        assert!(attempts.check_at(guesser, now + LEAK).is_err());
-        assert!(attempts.check_at(guesser, now + LEAK * (BURST + 2)).is_ok());
+        assert_eq!(attempts.check_at(&guesser, now), Err(LEAK));
+        assert!(attempts.check_at(&other, now).is_ok());
+        assert!(attempts.check_at(&guesser, now + LEAK).is_ok());
+        attempts.failed_at(&guesser, now + LEAK);
+        assert!(attempts.check_at(&guesser, now + LEAK).is_err());
+        assert!(
+            attempts
+                .check_at(&guesser, now + LEAK * (BURST + 2))
+                .is_ok()
+        );
     }
 
     #[test]
@@ -97,12 +117,14 @@ mod tests {
         let attempts = Attempts::default();
         let now = Instant::now();
         for last in 0..BURST {
-            let source = format!("2001:db8::{last:x}").parse().expect("an ip");
-            attempts.failed_at(source, now);
+            let source = from(&format!("2001:db8::{last:x}"));
+            attempts.failed_at(&source, now);
         }
 
-        let another = "2001:db8::ffff".parse().expect("an ip");
-        assert!(attempts.check_at(another, now).is_err());
+        let another = from("2001:db8::ffff");
+        assert!(attempts.check_at(&another, now).is_err());
+        let user = Attempter::User("0123456789ab".to_owned());
+        assert!(attempts.check_at(&user, now).is_ok());
     }
 
     #[test]
@@ -110,9 +132,14 @@ mod tests {
         let attempts = Attempts::default();
         let now = Instant::now();
         for number in 0..u32::try_from(MAX_SOURCES).expect("it fits") + 10 {
-            attempts.failed_at(std::net::Ipv4Addr::from_bits(number).into(), now);
+            let source = std::net::Ipv4Addr::from_bits(number).into();
+            attempts.failed_at(&Attempter::source(source), now);
         }
 
         assert!(attempts.0.lock().expect("not poisoned").len() <= MAX_SOURCES);
+    }
+
+    fn from(text: &str) -> Attempter {
+        Attempter::source(text.parse().expect("an ip"))
     }
 }

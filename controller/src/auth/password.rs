@@ -6,6 +6,8 @@ use argon2::{
 };
 use tokio::sync::Semaphore;
 
+use super::TotpSecret;
+
 /// Hashes at once: each takes 19 MiB and some 30 ms.
 const AT_ONCE: usize = 2;
 /// Shortest password, in characters.
@@ -61,6 +63,18 @@ impl Passwords {
             }
         })
         .await
+    }
+
+    /// Seals the secret of one-time codes under a password.
+    pub(crate) async fn seal(&self, secret: TotpSecret, password: &str) -> Vec<u8> {
+        let password = password.to_owned();
+        self.run(move || secret.seal(&password)).await
+    }
+
+    /// The secret of one-time codes, if the password is right.
+    pub(crate) async fn open(&self, sealed: Vec<u8>, password: &str) -> Option<TotpSecret> {
+        let password = password.to_owned();
+        self.run(move || TotpSecret::open(&sealed, &password)).await
     }
 
     async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {

@@ -129,6 +129,16 @@ impl Session<'_> {
                 let put = store.put_clashes(network, &self.identity, &kept).await;
                 Ok(ignore_outage(put)?)
             }
+            ToController::Links { network, report } => {
+                let known = self.shared.networks.load(network).await?;
+                let is_member = known.is_some_and(|known| {
+                    standing(&known.network, &self.identity) == Standing::Member
+                });
+                if is_member {
+                    self.shared.links.take(network, self.identity, report);
+                }
+                Ok(())
+            }
         }
     }
 

@@ -13,6 +13,8 @@ pub(super) enum Cookie {
     Form,
     /// The chosen language.
     Language,
+    /// Light or dark, if chosen.
+    Theme,
     /// What to say on the next page.
     Notice,
 }
@@ -26,6 +28,7 @@ impl Cookie {
             (Self::Form, false) => "tombolo_form",
             (Self::Form, true) => "__Host-tombolo_form",
             (Self::Language, _) => "tombolo_language",
+            (Self::Theme, _) => "tombolo_theme",
             (Self::Notice, _) => "tombolo_notice",
         }
     }

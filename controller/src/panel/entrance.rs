@@ -8,16 +8,17 @@ use axum::{
 use maud::{Markup, html};
 use serde::Deserialize;
 use tombolo_domain::name::Name;
-use tombolo_proto::api::Role;
+use tombolo_proto::api::{Role, User};
 
 use super::{
     Panel,
     cookies::Cookie,
     layout::{self, Notice},
-    visit::{self, Action, Application, Visitor},
+    visit::{self, Action, Application, Fields, Visitor},
 };
 use crate::{
     api::Problem,
+    auth::{Attempter, recovery_hash},
     store::{CommitError, FreshUser, SESSION_SECONDS, StoredUser},
     token,
 };
@@ -53,16 +54,17 @@ pub(super) async fn setup_form(
 pub(super) async fn set_up(State(panel): State<Panel>, form: Application) -> Response {
     let (visitor, fields) = (&form.visitor, &form.fields);
     let attempts = &panel.state.gate.attempts;
-    if let Err(wait) = attempts.check(form.source) {
+    let source = Attempter::source(form.source);
+    if let Err(wait) = attempts.check(&source) {
         return layout::failure(visitor, &Problem::too_many_attempts(wait));
     }
     let (code, name) = (fields.get("code"), fields.get("name").trim());
     let again = |problem: &Problem| {
-        let notice = Notice::from(problem);
+        let notice = Notice::of(visitor, problem);
         setup_page(visitor, problem.status(), code, name, Some(&notice))
     };
     let Some(claim) = token::claim(code) else {
-        attempts.failed(form.source);
+        attempts.failed(&source);
         return spent(visitor);
     };
     if fields.get("password") != fields.get("again") {
@@ -92,7 +94,7 @@ pub(super) async fn set_up(State(panel): State<Panel>, form: Application) -> Res
     match panel.state.store.set_up(&claim.hash, &fresh).await {
         Ok(true) => begin(&panel, visitor, &id).await,
         Ok(false) => {
-            attempts.failed(form.source);
+            attempts.failed(&source);
             spent(visitor)
         }
         Err(CommitError::Store(error)) => layout::failure(visitor, &error.into()),
@@ -166,12 +168,13 @@ pub(super) async fn sign_in_form(
 pub(super) async fn sign_in(State(panel): State<Panel>, form: Application) -> Response {
     let (visitor, fields) = (&form.visitor, &form.fields);
     let gate = &panel.state.gate;
+    let source = Attempter::source(form.source);
     let name = fields.get("name").trim();
     let again = |problem: &Problem| {
-        let notice = Notice::from(problem);
+        let notice = Notice::of(visitor, problem);
         sign_in_page(visitor, problem.status(), name, Some(&notice))
     };
-    if let Err(wait) = gate.attempts.check(form.source) {
+    if let Err(wait) = gate.attempts.check(&source) {
         return again(&Problem::too_many_attempts(wait));
     }
     let found: Option<StoredUser> = match name.parse() {
@@ -182,20 +185,63 @@ pub(super) async fn sign_in(State(panel): State<Panel>, form: Application) -> Re
         Err(_) => None,
     };
     // Counted before the result is known: many at once are as many as one after another.
-    gate.attempts.failed(form.source);
+    gate.attempts.failed(&source);
     let (hash, user) = found.map(|found| (found.password, found.user)).unzip();
     let is_right = gate.passwords.verify(fields.get("password"), hash).await;
-    match user {
-        Some(user) if is_right => {
-            gate.attempts.succeeded(form.source);
+    let known = match user {
+        Some(user) if is_right => match second_step(&panel, &user, fields).await {
+            Ok(is_right) => is_right.then_some(user),
+            Err(problem) => return again(&problem),
+        },
+        _ => None,
+    };
+    match known {
+        Some(user) => {
+            gate.attempts.succeeded(&source);
             begin(&panel, visitor, &user.id).await
         }
-        _ => again(&Problem::new(
+        // Which of them is wrong is nobody's business.
+        None => again(&Problem::new(
             StatusCode::UNAUTHORIZED,
             "unauthorized",
-            visitor.texts().sign_in_failed,
+            visitor.texts().account.sign_in_failed,
         )),
     }
+}
+
+/// Whether the second step is done, by a user whose password was right: there is none, or the code is one that the app
+/// shows, or a recovery code. Each counts once.
+async fn second_step(panel: &Panel, user: &User, fields: &Fields) -> Result<bool, Problem> {
+    let (store, gate) = (&panel.state.store, &panel.state.gate);
+    let Some(factor) = store.second_factor(&user.id).await? else {
+        return Ok(true);
+    };
+    let code = fields.get("code");
+    if code.is_empty() {
+        return Ok(false);
+    }
+    // Whoever has the password has a million codes to guess, from any address.
+    let who = Attempter::User(user.id.clone());
+    gate.attempts
+        .check(&who)
+        .map_err(Problem::too_many_attempts)?;
+    gate.attempts.failed(&who);
+    let secret = gate
+        .passwords
+        .open(factor.secret, fields.get("password"))
+        .await;
+    let now = store.now().await?.0;
+    let is_right = match secret.and_then(|secret| secret.step_of(code, now)) {
+        Some(step) => store.use_step(&user.id, step).await?,
+        None => {
+            let hash = recovery_hash(code);
+            store.use_recovery_code(&user.id, &hash).await?
+        }
+    };
+    if is_right {
+        gate.attempts.succeeded(&who);
+    }
+    Ok(is_right)
 }
 
 fn sign_in_page(
@@ -214,6 +260,9 @@ fn sign_in_page(
                     (name_field(visitor, name))
                     label for="password" { (texts.password) }
                     input #password type="password" name="password" autocomplete="current-password" required;
+                    label for="code" { (texts.account.code) }
+                    input #code name="code" autocomplete="one-time-code" autocapitalize="none" spellcheck="false" maxlength="40" aria-describedby="code-hint";
+                    small #code-hint { (texts.account.code_hint) }
                     button type="submit" { (texts.sign_in) }
                 }
                 p { small { (texts.no_user_yet) } }

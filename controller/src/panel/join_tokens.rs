@@ -43,10 +43,7 @@ pub(super) fn section(by: &SignedIn, id: NetworkId, tokens: &[JoinToken]) -> Mar
                                     td data-label=(texts.expires) { (layout::moment(token.expires_at)) }
                                     @if may_decide {
                                         td {
-                                            form method="post" action={ (at) "/" (token.id) "/remove" } {
-                                                (layout::csrf(by))
-                                                button.quiet.small type="submit" aria-label=((texts.remove_token)(&token.id)) { (texts.remove) }
-                                            }
+                                            (layout::ask(by, &format!("{at}/{}/remove", token.id), texts.remove, &(texts.remove_token)(&token.id)))
                                         }
                                     }
                                 }

@@ -11,7 +11,7 @@ use tombolo_proto::api::Role;
 use super::{
     assets,
     cookies::Cookie,
-    visit::{SignedIn, Visitor},
+    visit::{SignedIn, Theme, Visitor},
 };
 use crate::api::Problem;
 
@@ -39,6 +39,12 @@ impl Notice {
         String::from_utf8(bytes).ok().map(Self::Done)
     }
 
+    /// What went wrong, in the language of the visitor.
+    pub(super) fn of(visitor: &Visitor, problem: &Problem) -> Self {
+        let told = visitor.language.problem(problem.code(), problem.values());
+        Self::Failed(told.unwrap_or_else(|| problem.detail().to_owned()))
+    }
+
     fn markup(&self, visitor: &Visitor) -> Markup {
         match self {
             Self::Done(text) => html! { p.notice.done { (text) } },
@@ -49,12 +55,6 @@ impl Notice {
                 html! { div.notice.done { (text) (copyable(visitor, "secret", secret)) } }
             }
         }
-    }
-}
-
-impl From<&Problem> for Notice {
-    fn from(problem: &Problem) -> Self {
-        Self::Failed(problem.detail().to_owned())
     }
 }
 
@@ -88,7 +88,7 @@ pub(super) fn failure(visitor: &Visitor, problem: &Problem) -> Response {
         h1 { (texts.problem) }
         p { a href="/" { (texts.back) } }
     };
-    let notice = Notice::from(problem);
+    let notice = Notice::of(visitor, problem);
     open_page(
         visitor,
         problem.status(),
@@ -115,13 +115,11 @@ fn frame(
     content: &Markup,
 ) -> Response {
     let texts = visitor.texts();
-    let other = visitor.language.other();
     // Who sees nothing has nothing to watch.
     let watches = by.is_some_and(|by| by.api.caller().rights.anywhere() > Role::None);
-    let language_address = format!("/language/{}?back={}", other.tag(), encoded(&visitor.path));
     let markup = html! {
         (DOCTYPE)
-        html lang=(visitor.language.tag()) {
+        html lang=(visitor.language.tag()) data-theme=(visitor.theme.tag()) {
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
@@ -135,16 +133,8 @@ fn frame(
                 a.skip href="#main" { (texts.skip) }
                 header.bar {
                     a.brand href="/" { (PreEscaped(assets::LOGO)) span { "Tombolo" } }
-                    nav {
-                        @if let Some(by) = by {
-                            span.who { span.hidden { (texts.signed_in_as) " " } (by.user.name) }
-                            form method="post" action="/sign-out" {
-                                (csrf(by))
-                                button.quiet type="submit" { (texts.sign_out) }
-                            }
-                        }
-                        a.quiet href=(language_address) lang=(other.tag()) hreflang=(other.tag()) { (texts.switch_language) }
-                    }
+                    @if let Some(by) = by { (menu(by)) }
+                    (preferences(visitor, by))
                 }
                 div #notice role="status" aria-live="polite" {
                     @if by.is_some_and(|by| by.stale) {
@@ -164,6 +154,80 @@ fn frame(
     let vary = HeaderValue::from_static("Accept-Language, Cookie");
     response.headers_mut().insert(header::VARY, vary);
     response
+}
+
+/// The pages that the user may see.
+fn menu(by: &SignedIn) -> Markup {
+    let texts = by.visitor.texts();
+    let rights = &by.api.caller().rights;
+    let path = by.visitor.path.split('?').next().unwrap_or_default();
+    let pages = [
+        ("/", texts.networks, Role::None),
+        ("/users", texts.access.users, Role::Admin),
+        ("/tokens", texts.access.tokens, Role::Admin),
+        ("/system", texts.system.system, Role::Viewer),
+    ];
+    let is_here = |page: &str| match page {
+        "/" => path == "/" || path.starts_with("/networks"),
+        page => path.starts_with(page),
+    };
+    html! {
+        nav.menu aria-label=(texts.account.menu) {
+            @for (page, text, least) in pages {
+                @if rights.everywhere >= least {
+                    a.quiet href=(page) aria-current=[is_here(page).then_some("page")] { (text) }
+                }
+            }
+        }
+    }
+}
+
+/// Who it is, and how they want to see it.
+fn preferences(visitor: &Visitor, by: Option<&SignedIn>) -> Markup {
+    let texts = visitor.texts();
+    let other = visitor.language.other();
+    // After a form, the page that it is on.
+    let back = encoded(&visitor.path);
+    let theme = match visitor.theme {
+        Theme::Auto => texts.account.theme_auto,
+        Theme::Light => texts.account.theme_light,
+        Theme::Dark => texts.account.theme_dark,
+    };
+    html! {
+        nav.preferences aria-label=(texts.account.preferences) {
+            @if let Some(by) = by {
+                a.quiet href="/account" { span.hidden { (texts.signed_in_as) " " } (by.user.name) }
+                form method="post" action="/sign-out" {
+                    (csrf(by))
+                    button.quiet type="submit" { (texts.sign_out) }
+                }
+            }
+            a.quiet #theme href={ "/theme/" (visitor.theme.next().tag()) "?back=" (back) } { ((texts.account.theme)(theme)) }
+            a.quiet href={ "/language/" (other.tag()) "?back=" (back) } lang=(other.tag()) hreflang=(other.tag()) { (texts.switch_language) }
+        }
+    }
+}
+
+/// A button that asks once before it does something that cannot be undone. `label` says what exactly.
+pub(super) fn ask(by: &SignedIn, action: &str, word: &str, label: &str) -> Markup {
+    html! {
+        details.ask {
+            summary { span aria-hidden="true" { (word) "…" } span.hidden { (label) } }
+            form method="post" action=(action) {
+                (csrf(by))
+                button.danger.small type="submit" { (word) span.hidden { ": " (label) } }
+            }
+        }
+    }
+}
+
+/// The way to the next page of a list, if there is one.
+pub(super) fn next_page(by: &SignedIn, path: &str, next: Option<&str>) -> Markup {
+    html! {
+        @if let Some(next) = next {
+            p { a.button.quiet href={ (path) "?after=" (encoded(next)) } rel="next" { (by.visitor.texts().next_page) } }
+        }
+    }
 }
 
 /// What every form of a user holds.

@@ -6,7 +6,9 @@ use serde::Deserialize;
 use tombolo_proto::api::{Network, NetworkSettings, NetworkSummary, NewNetwork, Page, Role};
 
 use super::{
+    figures,
     layout::{self, Notice},
+    ranges,
     visit::{Action, Fields, SignedIn},
 };
 use crate::api::Problem;
@@ -21,6 +23,21 @@ const SUGGESTED_RANGE: &str = "172.27.0.0/16";
 pub(super) struct Place {
     #[serde(default)]
     after: String,
+}
+
+impl Place {
+    /// What the page comes after.
+    pub(super) fn after(&self) -> &str {
+        &self.after
+    }
+
+    /// The same as a part of a query of the API.
+    pub(super) fn query(&self) -> String {
+        match self.after.as_str() {
+            "" => String::new(),
+            after => format!("&after={}", layout::encoded(after)),
+        }
+    }
 }
 
 /// The list.
@@ -42,7 +59,7 @@ pub(super) async fn create(Action { by, fields }: Action) -> Result<Response, Re
             Ok(layout::go(&by, &format!("/networks/{}", network.id), done))
         }
         Err(problem) => {
-            let notice = Notice::from(&problem);
+            let notice = Notice::of(&by.visitor, &problem);
             shown(
                 &by,
                 problem.status(),
@@ -69,7 +86,7 @@ async fn shown(
     let may_create = by.api.caller().rights.everywhere >= Role::Admin;
     let content = html! {
         div.head { h1 { (texts.networks) } }
-        section data-part="networks" {
+        section data-part="networks" data-links="10" {
             @if cards.is_empty() && may_create {
                 div.card {
                     h2 { (texts.no_networks) }
@@ -101,11 +118,12 @@ async fn shown(
                     }
                     div.field {
                         label for="v4" { (texts.v4_range) }
-                        input #v4 name="v4" value=(fields.filled("v4").as_deref().unwrap_or(SUGGESTED_RANGE)) autocomplete="off" aria-describedby="v4-hint";
+                        input #v4 name="v4" list="ranges" value=(fields.filled("v4").as_deref().unwrap_or(SUGGESTED_RANGE)) autocomplete="off" aria-describedby="v4-hint";
                     }
                     button type="submit" { (texts.create_network) }
                 }
                 small #v4-hint { (texts.v4_range_hint) }
+                datalist #ranges { @for range in ranges::SUGGESTED { option value=(range) {} } }
             }
         }
     };
@@ -120,13 +138,9 @@ async fn cards(
     if by.api.caller().rights.anywhere() == Role::None {
         return Ok((Vec::new(), None));
     }
-    let after = match place.after.as_str() {
-        "" => String::new(),
-        after => format!("&after={}", layout::encoded(after)),
-    };
     let page: Page<Network> = by
         .api
-        .get(&format!("/networks?limit={PAGE}{after}"))
+        .get(&format!("/networks?limit={PAGE}{}", place.query()))
         .await?;
     let mut cards = Vec::new();
     for network in page.items {
@@ -147,6 +161,7 @@ fn card(by: &SignedIn, network: &Network, summary: &NetworkSummary) -> Markup {
             p { code { (network.id) } }
             (counts(by, summary))
             @if summary.waiting > 0 { " " span.state.wait { ((texts.waiting_count)(summary.waiting)) } }
+            p.soft { ((texts.map.traffic)(&figures::rate(summary.sent))) }
         }
     }
 }

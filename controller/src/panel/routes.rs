@@ -48,7 +48,8 @@ pub(super) fn section(by: &SignedIn, network: &Network) -> Markup {
                     (layout::csrf(by))
                     div.field {
                         label for="target" { (texts.target) }
-                        input #target name="target" placeholder="172.28.233.0/24" autocomplete="off" required;
+                        input #target name="target" placeholder="172.28.233.0/24" autocomplete="off" aria-describedby="target-becomes" required;
+                        output #target-becomes for="target" data-normalized=(texts.map.normalized) {}
                     }
                     div.field {
                         label for="via" { (texts.via) }
@@ -83,10 +84,7 @@ fn row(by: &SignedIn, at: &str, route: &Route, may_decide: bool) -> Markup {
                             button.small type="submit" aria-label=((texts.approve_route)(&target)) { (texts.approve) }
                         } " "
                     }
-                    form method="post" action={ (at) "/" (route.id) "/remove" } {
-                        (layout::csrf(by))
-                        button.quiet.small type="submit" aria-label=((texts.remove_route)(&target)) { (texts.remove) }
-                    }
+                    (layout::ask(by, &format!("{at}/{}/remove", route.id), texts.remove, &(texts.remove_route)(&target)))
                 }
             }
         }

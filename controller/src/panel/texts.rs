@@ -1,7 +1,13 @@
 //! Every text of the panel, in every language. A text that lacks a translation is a compile error.
 
+use std::collections::BTreeMap;
+
 mod en;
+mod refusals;
+mod topics;
 mod zh;
+
+pub(super) use topics::{Access, Account, Map, System};
 
 /// A language of the panel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +24,14 @@ impl Language {
         match self {
             Self::English => &en::TEXTS,
             Self::Chinese => &zh::TEXTS,
+        }
+    }
+
+    /// A problem in this language, by its code; none if there is nothing better than what the API says.
+    pub(super) fn problem(self, code: &str, values: &BTreeMap<String, String>) -> Option<String> {
+        match self {
+            Self::English => None,
+            Self::Chinese => refusals::chinese(code, values),
         }
     }
 
@@ -61,6 +75,10 @@ impl Language {
 /// The texts of one language.
 #[derive(Debug)]
 pub(super) struct Texts {
+    pub(super) access: Access,
+    pub(super) account: Account,
+    pub(super) map: Map,
+    pub(super) system: System,
     pub(super) switch_language: &'static str,
     pub(super) skip: &'static str,
     pub(super) networks: &'static str,
@@ -71,7 +89,6 @@ pub(super) struct Texts {
     pub(super) password: &'static str,
     pub(super) password_again: &'static str,
     pub(super) password_rule: &'static str,
-    pub(super) sign_in_failed: &'static str,
     pub(super) passwords_differ: &'static str,
     pub(super) set_up: &'static str,
     pub(super) set_up_lead: &'static str,

@@ -27,14 +27,50 @@ use crate::{
 };
 
 /// A year.
-const LANGUAGE_SECONDS: u64 = 365 * 24 * 3600;
+const CHOICE_SECONDS: u64 = 365 * 24 * 3600;
 /// Longest form: more than any page has.
 const MAX_FORM: usize = 256 * 1024;
+
+/// Light or dark.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Theme {
+    /// As the browser wants it.
+    #[default]
+    Auto,
+    Light,
+    Dark,
+}
+
+impl Theme {
+    /// Its name in HTML, CSS and cookies.
+    pub(super) const fn tag(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Light => "light",
+            Self::Dark => "dark",
+        }
+    }
+
+    fn from_tag(tag: &str) -> Option<Self> {
+        let all = [Self::Auto, Self::Light, Self::Dark];
+        all.into_iter().find(|theme| theme.tag() == tag)
+    }
+
+    /// The one to switch to.
+    pub(super) const fn next(self) -> Self {
+        match self {
+            Self::Auto => Self::Light,
+            Self::Light => Self::Dark,
+            Self::Dark => Self::Auto,
+        }
+    }
+}
 
 /// Somebody who looks at a page, known or not.
 #[derive(Debug, Clone)]
 pub(super) struct Visitor {
     pub(super) language: Language,
+    pub(super) theme: Theme,
     /// Whether the way to the browser is encrypted.
     pub(super) encrypted: bool,
     /// The page, as the way back after a choice of language.
@@ -91,6 +127,16 @@ impl Fields {
     pub(super) fn filled(&self, name: &str) -> Option<String> {
         let value = self.get(name).trim();
         (!value.is_empty()).then(|| value.to_owned())
+    }
+
+    /// Fields whose name begins like this: the rest of the name, and the value.
+    pub(super) fn with_prefix<'a>(
+        &'a self,
+        prefix: &str,
+    ) -> impl Iterator<Item = (&'a str, &'a str)> {
+        self.0
+            .iter()
+            .filter_map(move |(key, value)| Some((key.strip_prefix(prefix)?, value.as_str())))
     }
 
     /// Every field of this name.
@@ -158,6 +204,10 @@ impl<S: Sync> FromRequestParts<S> for Visitor {
             .and_then(|value| value.to_str().ok());
         Ok(Self {
             language: chosen.unwrap_or_else(|| Language::accepted(accepted.unwrap_or_default())),
+            theme: Cookie::Theme
+                .get(headers, encrypted)
+                .and_then(Theme::from_tag)
+                .unwrap_or_default(),
             encrypted,
             path: parts.uri.to_string(),
             // What is fetched again in the background takes no message away.
@@ -256,7 +306,22 @@ pub(super) async fn choose_language(
     let Some(language) = Language::from_tag(&tag) else {
         return std::future::ready(StatusCode::NOT_FOUND.into_response()).await;
     };
-    let cookie = Cookie::Language.set(language.tag(), LANGUAGE_SECONDS, visitor.encrypted);
+    let cookie = Cookie::Language.set(language.tag(), CHOICE_SECONDS, visitor.encrypted);
+    let target = local(&back);
+    ([(header::SET_COOKIE, cookie)], Redirect::to(target)).into_response()
+}
+
+/// Remembers a theme and goes back to the page.
+pub(super) async fn choose_theme(
+    State(_panel): State<Panel>,
+    visitor: Visitor,
+    Path(tag): Path<String>,
+    Query(Back { back }): Query<Back>,
+) -> Response {
+    let Some(theme) = Theme::from_tag(&tag) else {
+        return std::future::ready(StatusCode::NOT_FOUND.into_response()).await;
+    };
+    let cookie = Cookie::Theme.set(theme.tag(), CHOICE_SECONDS, visitor.encrypted);
     let target = local(&back);
     ([(header::SET_COOKIE, cookie)], Redirect::to(target)).into_response()
 }

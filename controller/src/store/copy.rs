@@ -44,6 +44,8 @@ const TABLES: &[Table] = &[
     Table { name: "api_tokens", columns: &[("id", Text), ("name", Text), ("hash", Bytes), ("scopes", Text), ("created_at", Number), ("expires_at", Number)] },
     Table { name: "users", columns: &[("id", Text), ("name", Text), ("name_key", Text), ("password", Text), ("role", Text), ("created_at", Number)] },
     Table { name: "user_roles", columns: &[("user_id", Text), ("network", Text), ("role", Text)] },
+    Table { name: "second_factors", columns: &[("user_id", Text), ("secret", Bytes), ("last_step", Number)] },
+    Table { name: "recovery_codes", columns: &[("user_id", Text), ("hash", Text)] },
     Table { name: "audit", columns: &[("id", Number), ("at", Number), ("actor", Text), ("action", Text), ("network", Text), ("subject", Text)] },
 ];
 

@@ -110,7 +110,7 @@ impl Store {
         }))
     }
 
-    /// Changes a user. A new password ends every session.
+    /// Changes a user. A new password ends every session and removes the second factor.
     pub(crate) async fn change_user(
         &self,
         id: &str,
@@ -136,10 +136,17 @@ impl Store {
                 .bind(id)
                 .execute(&mut *transaction)
                 .await?;
-            sqlx::query("DELETE FROM sessions WHERE user_id = $1")
-                .bind(id)
-                .execute(&mut *transaction)
-                .await?;
+            // The second factor is sealed under the old password.
+            for statement in [
+                "DELETE FROM sessions WHERE user_id = $1",
+                "DELETE FROM second_factors WHERE user_id = $1",
+                "DELETE FROM recovery_codes WHERE user_id = $1",
+            ] {
+                sqlx::query(statement)
+                    .bind(id)
+                    .execute(&mut *transaction)
+                    .await?;
+            }
         }
         if let Some(networks) = change.networks {
             put_roles(&mut transaction, id, networks).await?;

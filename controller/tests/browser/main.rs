@@ -9,10 +9,12 @@
     reason = "nodes and HTTP are those of the tests of the controller, and do more than is needed here"
 )]
 
+mod axe;
 #[path = "../controller/http.rs"]
 mod http;
 #[path = "../controller/node.rs"]
 mod node;
+mod pages;
 #[path = "../controller/rig.rs"]
 mod rig;
 mod webdriver;

@@ -74,7 +74,7 @@ impl Browser {
         let wanted = json!({"capabilities": {"alwaysMatch": {
             "goog:chromeOptions": {"args": arguments},
             "goog:loggingPrefs": {"browser": "ALL"},
-            "timeouts": {"implicit": u64::try_from(PATIENCE.as_millis()).expect("it fits")},
+            "timeouts": {"implicit": u64::try_from(PATIENCE.as_millis()).expect("it fits"), "script": 60_000},
         }}});
         let session = browser.post("", &wanted);
         let id = session["sessionId"].as_str().expect("a session").to_owned();
@@ -133,16 +133,35 @@ impl Browser {
 
     /// Presses the tabulator and tells what has the focus then.
     pub(crate) fn tab(&self) -> Element {
-        let press = |kind: &str| json!({"type": kind, "value": "\u{e004}"});
-        let keys =
-            json!({"type": "key", "id": "keys", "actions": [press("keyDown"), press("keyUp")]});
-        self.post("/actions", &json!({"actions": [keys]}));
+        self.press("\u{e004}");
         let active = self.get("/element/active");
         Element(active[ELEMENT].as_str().expect("an element").to_owned())
     }
 
     pub(crate) fn run(&self, script: &str) -> Value {
         self.post("/execute/sync", &json!({"script": script, "args": []}))
+    }
+
+    /// Runs a script that says when it is done, by its last argument.
+    #[track_caller]
+    pub(crate) fn run_async(&self, script: &str) -> Value {
+        self.post("/execute/async", &json!({"script": script, "args": []}))
+    }
+
+    /// Presses a key and lets it go.
+    pub(crate) fn press(&self, key: &str) {
+        let press = |kind: &str| json!({"type": kind, "value": key});
+        let keys =
+            json!({"type": "key", "id": "keys", "actions": [press("keyDown"), press("keyUp")]});
+        self.post("/actions", &json!({"actions": [keys]}));
+    }
+
+    /// The text of an element.
+    #[track_caller]
+    pub(crate) fn text(&self, xpath: &str) -> String {
+        let element = self.find(xpath).0;
+        let text = self.get(&format!("/element/{element}/property/textContent"));
+        text.as_str().unwrap_or_default().to_owned()
     }
 
     /// Light or dark.

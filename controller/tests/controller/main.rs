@@ -5,12 +5,15 @@
     reason = "a test waits for one kind of message and passes over every other"
 )]
 
+mod accounts;
 mod api;
 mod bad_input;
 mod control;
 mod http;
 mod https;
+mod links;
 mod lists;
+mod live;
 mod node;
 mod panel;
 mod rendezvous;

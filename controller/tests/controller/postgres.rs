@@ -9,11 +9,14 @@
     reason = "the tests of starting and of the verbs are not repeated, what only they use is here"
 )]
 
+mod accounts;
 mod api;
 mod bad_input;
 mod control;
 mod http;
+mod links;
 mod lists;
+mod live;
 mod node;
 mod panel;
 mod restart;

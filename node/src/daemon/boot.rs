@@ -20,7 +20,7 @@ use tombolo_engine::{
 use tombolo_proto::id::NetworkId;
 
 use super::{
-    CALLER_QUEUE, Daemon, DaemonConfig, Inputs, SYNC_QUEUE, host_keeper::HostKeeper,
+    CALLER_QUEUE, Daemon, DaemonConfig, Inputs, SYNC_QUEUE, host_keeper::HostKeeper, links::Links,
     network::Network, reflexive::Reflexive,
 };
 use crate::{
@@ -119,6 +119,7 @@ impl Daemon {
             damaged: Vec::new(),
             storage_problem: None,
             last_full_reconcile: Instant::now(),
+            links: Links::default(),
             inputs: Inputs {
                 punts,
                 sync,

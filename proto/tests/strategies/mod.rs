@@ -13,6 +13,7 @@ use tombolo_proto::{
     id::*,
     key::{IdentityKey, IdentitySecret, Seed, TransportKey},
     link::{HostPort, JoinLink},
+    links::{Link, LinkReport, LinkWay},
     relay::{RelayIndex, RelayKey, RelayMessage, RelayRefusal},
     signed::Signed,
 };
@@ -297,7 +298,28 @@ pub(crate) fn to_controller() -> impl Strategy<Value = ToController> {
         ),
         (a_network_id(), a_relay_message())
             .prop_map(|(network, message)| ToController::Relay { network, message }),
+        (a_network_id(), a_link_report())
+            .prop_map(|(network, report)| ToController::Links { network, report }),
     ]
+}
+
+fn a_link_report() -> impl Strategy<Value = LinkReport> {
+    let way = prop_oneof![
+        Just(LinkWay::Direct),
+        option::of(a_node_id()).prop_map(LinkWay::Relayed)
+    ];
+    let link = (a_node_id(), way, option::of(any::<u32>())).prop_map(|(peer, way, latency)| Link {
+        peer,
+        way,
+        latency,
+    });
+    (collection::vec(link, 0..4), any::<u64>(), any::<u64>()).prop_map(|(links, sent, received)| {
+        LinkReport {
+            links,
+            sent,
+            received,
+        }
+    })
 }
 
 pub(crate) fn to_node() -> impl Strategy<Value = ToNode> {

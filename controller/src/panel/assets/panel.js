@@ -70,18 +70,33 @@
     if (here.firstElementChild) here.scrollIntoView({ block: "nearest" });
   }
 
+  // A page that takes long to make, or comes often, is asked for less often: changes may come faster than anybody reads.
+  const REST = 5;
   let loading = false;
   let again = false;
+  let rested = 0;
   async function refresh() {
     if (loading) { again = true; return; }
     loading = true;
+    const started = performance.now();
     try {
       const answer = await fetch(location.href, { headers: { "Tombolo-Refresh": "1" } });
       if (answer.redirected) location.reload();
       else if (answer.ok) renew(parse(await answer.text()));
     } catch { /* The stream of events finds the controller again. */ }
     loading = false;
-    if (again) { again = false; refresh(); }
+    rested = performance.now() + Math.max(200, REST * (performance.now() - started));
+    if (again) { again = false; later(0); }
+  }
+
+  let due;
+  let at = Infinity;
+  function later(wait) {
+    const when = Math.max(performance.now() + wait, rested);
+    if (when >= at) return;
+    clearTimeout(due);
+    at = when;
+    due = setTimeout(() => { at = Infinity; refresh(); }, when - performance.now());
   }
 
   async function send(form, button) {
@@ -92,7 +107,7 @@
       const page = parse(await answer.text());
       const there = new URL(answer.url);
       if (answer.redirected && there.pathname !== location.pathname) { location.assign(there); return; }
-      if (answer.ok && !form.matches("[data-keep]")) form.reset();
+      if (answer.ok && !form.matches("[data-keep]")) { form.reset(); for (const output of form.querySelectorAll("output")) output.textContent = ""; }
       say(page);
       // What the form was answered with may show another page of the list.
       if (page.querySelector("[data-part]")) await refresh();
@@ -139,12 +154,56 @@
 
   function watch(address) {
     const events = new EventSource(address);
-    let due;
-    const soon = () => { clearTimeout(due); due = setTimeout(refresh, 100); };
+    const network = /^\/networks\/([0-9a-f]{16})/.exec(location.pathname)?.[1];
+    const concerns = (event) => {
+      try { return !network || !event.data || JSON.parse(event.data).network === network; } catch { return true; }
+    };
     let first = true;
-    events.addEventListener("open", () => { if (!first) soon(); first = false; document.documentElement.dataset.watching = ""; });
-    for (const kind of ["changed", "requests", "deleted", "online", "lagged"]) events.addEventListener(kind, soon);
+    events.addEventListener("open", () => { if (!first) later(100); first = false; document.documentElement.dataset.watching = ""; });
+    for (const kind of ["changed", "requests", "deleted", "online", "lagged"]) {
+      events.addEventListener(kind, (event) => { if (concerns(event)) later(100); });
+    }
+    // Reports of links come all the time: each page says how many seconds it can wait.
+    events.addEventListener("links", (event) => {
+      const wait = document.querySelector("[data-links]")?.dataset.links;
+      if (wait && concerns(event)) later(1000 * wait);
+    });
   }
+
+  // What a prefix becomes without its host bits, while it is typed.
+  function groups(text) {
+    if (text.includes(".")) {
+      const bytes = text.split(".");
+      return bytes.length === 4 && bytes.every((byte) => /^\d{1,3}$/.test(byte) && byte < 256) ? { bits: 8, parts: bytes.map(Number) } : null;
+    }
+    const halves = text.split("::");
+    if (halves.length > 2) return null;
+    const [head, tail] = halves.map((half) => (half ? half.split(":") : []));
+    const missing = 8 - head.length - (tail?.length ?? 0);
+    if (tail ? missing < 1 : missing !== 0) return null;
+    const words = [...head, ...Array(missing).fill("0"), ...(tail ?? [])];
+    return words.every((word) => /^[0-9a-f]{1,4}$/i.test(word)) ? { bits: 16, parts: words.map((word) => parseInt(word, 16)) } : null;
+  }
+  function normalized(text) {
+    const [, address, length] = /^([0-9a-f.:]+)\/(\d{1,3})$/i.exec(text.trim()) ?? [];
+    const known = address && groups(address);
+    if (!known || length > known.bits * known.parts.length) return null;
+    const full = 2 ** known.bits - 1;
+    const parts = known.parts.map((part, index) => {
+      const kept = Math.min(known.bits, Math.max(0, length - index * known.bits));
+      return part & (full << (known.bits - kept)) & full;
+    });
+    if (parts.every((part, index) => part === known.parts[index])) return null;
+    if (known.bits === 8) return `${parts.join(".")}/${length}`;
+    const words = parts.map((part) => part.toString(16)).join(":");
+    return `${words.replace(/(^|:)0(:0)+(:|$)/, "::")}/${length}`;
+  }
+  document.addEventListener("input", (event) => {
+    const output = document.querySelector(`output[data-normalized][for="${event.target.id}"]`);
+    if (!output) return;
+    const becomes = normalized(event.target.value);
+    output.textContent = becomes ? `${output.dataset.normalized} ${becomes}` : "";
+  });
 
   // Before anything is touched: this is what the server said.
   for (const part of document.querySelectorAll("[data-part], tbody[data-part] > *")) said.set(part, part.outerHTML);

@@ -1,9 +1,13 @@
 //! Texts in English.
 
-use super::Texts;
+use super::{Access, Account, Map, System, Texts};
 
 #[rustfmt::skip]
 pub(super) const TEXTS: Texts = Texts {
+    access: Access::ENGLISH,
+    account: Account::ENGLISH,
+    map: Map::ENGLISH,
+    system: System::ENGLISH,
     switch_language: "中文",
     skip: "Skip to content",
     networks: "Networks",
@@ -14,7 +18,6 @@ pub(super) const TEXTS: Texts = Texts {
     password: "Password",
     password_again: "Password, again",
     password_rule: "10 to 256 characters.",
-    sign_in_failed: "Name or password is wrong.",
     passwords_differ: "The two passwords differ: type the same one twice.",
     set_up: "Set up this controller",
     set_up_lead: "Choose the name and password of the first administrator. This link works once.",

@@ -1,9 +1,13 @@
 //! Texts in Chinese.
 
-use super::Texts;
+use super::{Access, Account, Map, System, Texts};
 
 #[rustfmt::skip]
 pub(super) const TEXTS: Texts = Texts {
+    access: Access::CHINESE,
+    account: Account::CHINESE,
+    map: Map::CHINESE,
+    system: System::CHINESE,
     switch_language: "English",
     skip: "跳到正文",
     networks: "网络",
@@ -14,7 +18,6 @@ pub(super) const TEXTS: Texts = Texts {
     password: "密码",
     password_again: "再次输入密码",
     password_rule: "10 至 256 个字符。",
-    sign_in_failed: "用户名或密码错误。",
     passwords_differ: "两次输入的密码不一致，请重新输入。",
     set_up: "设置此控制器",
     set_up_lead: "请设置第一位管理员的用户名和密码。此链接只能使用一次。",

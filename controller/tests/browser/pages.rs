@@ -1,0 +1,254 @@
+//! Every page in the browser: both languages, both themes, a phone, the keyboard alone, and what axe-core finds.
+
+use serde_json::json;
+use tombolo_proto::{
+    control::ToController,
+    id::{NetworkId, NodeId},
+    links::{Link, LinkReport, LinkWay},
+};
+
+use crate::{assert_named, axe::assert_accessible, node::Node, rig::Rig, webdriver::Browser};
+
+const PASSWORD: &str = "correct horse battery";
+/// Members of the picture of links.
+const MEMBERS: usize = 5;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn every_page_is_accessible_in_both_languages_and_themes_and_on_a_phone() {
+    let Some(browser) = Browser::start() else {
+        return;
+    };
+    let rig = Rig::start().await;
+    set_up(&browser, &rig);
+    let network = rig.home().await.id;
+    let mut members = Vec::new();
+    for _ in 0..MEMBERS {
+        members.push(rig.member(network).await);
+    }
+    for (node, name) in members
+        .iter()
+        .zip(["berlin", "tokyo", "nas", "office", "lima"])
+    {
+        rig.set_member(
+            network,
+            node,
+            json!({"name": name, "relay": name == "nas", "tags": ["prod"]}),
+        )
+        .await;
+    }
+    let _: tombolo_proto::api::Route = rig
+        .http
+        .post(
+            &format!("/networks/{network}/routes"),
+            json!({"target": "172.28.233.0/24", "via": "nas"}),
+        )
+        .await
+        .expect_status(201);
+    let base = rig.controller.panel();
+    // Who looks at the picture sees it change.
+    browser.open(&format!("{base}networks/{network}/map"));
+    browser.find("//*[starts-with(., 'Nobody has told')]");
+    browser.find("//html[@data-watching]");
+    tell_links(network, &mut members).await;
+    browser.find(
+        "//*[@data-part='map']//*[name()='svg']//*[name()='path'][contains(@class, 'relayed')]",
+    );
+    browser.find("//tbody[@data-part='links']//*[contains(., 'via nas')]");
+    let _: tombolo_proto::api::User = rig
+        .http
+        .post("/users", json!({"name": "bob", "password": PASSWORD, "role": "viewer", "networks": {network.to_string(): "operator"}}))
+        .await
+        .expect_status(201);
+    browser.open(&format!("{base}users"));
+    browser.click("//a[text()='bob']");
+    let user = browser.run("return location.pathname.slice(1)");
+    let user = user.as_str().expect("a path").to_owned();
+
+    let pages = [
+        ("networks", String::new()),
+        ("network", format!("networks/{network}")),
+        (
+            "member",
+            format!("networks/{network}/members/{}", members[0].address),
+        ),
+        ("map", format!("networks/{network}/map")),
+        ("users", "users".to_owned()),
+        ("user", user),
+        ("tokens", "tokens".to_owned()),
+        ("system", "system".to_owned()),
+        ("account", "account".to_owned()),
+    ];
+    for (language, theme, width) in [
+        ("en", "light", 1280),
+        ("zh", "dark", 390),
+        ("zh", "light", 1280),
+        ("en", "dark", 390),
+    ] {
+        browser.width(width);
+        browser.open(&format!("{base}language/{language}"));
+        browser.open(&format!("{base}theme/{theme}"));
+        for (name, path) in &pages {
+            browser.open(&format!("{base}{path}"));
+            browser.find(&format!(
+                "//html[@lang='{language}'][@data-theme='{theme}']"
+            ));
+            browser.picture(&format!("page-{name}-{language}-{theme}-{width}"));
+            assert_fits(&browser, name);
+            assert_named(&browser);
+            assert_accessible(&browser, &format!("{name} {language} {theme} {width}"));
+        }
+    }
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_keyboard_alone_is_enough() {
+    let Some(browser) = Browser::start() else {
+        return;
+    };
+    let rig = Rig::start().await;
+    set_up(&browser, &rig);
+    let network = rig.home().await.id;
+    let mut node = rig.node().await;
+    node.join(network, None).await;
+    node.expect_pending(network).await;
+    browser.open(&format!("{}networks/{network}", rig.controller.panel()));
+    browser.find(&format!("//tr[@id='member-{}']", node.address));
+
+    tab_to(
+        &browser,
+        "document.activeElement.getAttribute('role') === 'switch'",
+    );
+    browser.press("\u{e007}");
+    node.expect_member(network).await;
+    browser.find("//button[@role='switch'][@aria-checked='true']");
+    // The focus stays where it was.
+    assert_eq!(
+        browser.run("return document.activeElement.getAttribute('role')"),
+        "switch"
+    );
+    tab_to(&browser, "document.activeElement.id === 'target'");
+    browser.run("document.activeElement.value = ''");
+    for letter in "172.28.233.1/24".chars() {
+        browser.press(&letter.to_string());
+    }
+    browser.find("//output[contains(., '172.28.233.0/24')]");
+    assert_accessible(&browser, "network while typing");
+    tab_to(&browser, "document.activeElement.id === 'via'");
+    for letter in node.address.to_string().chars() {
+        browser.press(&letter.to_string());
+    }
+    browser.press("\u{e007}");
+    browser.find("//*[@data-part='routes']//code[text()='172.28.233.0/24']");
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn two_step_sign_in_is_set_up_in_the_browser() {
+    let Some(browser) = Browser::start() else {
+        return;
+    };
+    let rig = Rig::start().await;
+    set_up(&browser, &rig);
+    browser.open(&format!("{}account", rig.controller.panel()));
+    browser.click("//button[text()='Set up']");
+    let secret = browser.text("//*[@id='totp-secret']");
+    browser.find("//*[@class='qr']//*[name()='svg']");
+    browser.picture("two-step-setup");
+    assert_accessible(&browser, "two-step setup");
+    browser.fill("code", &code(&secret));
+    browser.fill("confirm-current", PASSWORD);
+    browser.click("//button[text()='Confirm']");
+    let recovery = browser.text("//*[@id='secret']");
+    assert_eq!(recovery.lines().count(), 8);
+    browser.picture("two-step-codes");
+    assert_accessible(&browser, "recovery codes");
+
+    browser.click("//header//button");
+    browser.find("//h1[text()='Sign in']");
+    assert_accessible(&browser, "sign in");
+    browser.fill("name", "alice");
+    browser.fill("password", PASSWORD);
+    browser.fill("code", recovery.lines().next().expect("a code"));
+    browser.picture("two-step-sign-in");
+    browser.click("//main//button[@type='submit']");
+    browser.find("//h1[text()='Networks']");
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
+fn set_up(browser: &Browser, rig: &Rig) {
+    browser.open(rig.controller.setup_link().expect("nobody is there yet"));
+    for (field, text) in [
+        ("name", "alice"),
+        ("password", PASSWORD),
+        ("again", PASSWORD),
+    ] {
+        browser.fill(field, text);
+    }
+    browser.click("//main//button[@type='submit']");
+    browser.find("//h1[text()='Networks']");
+}
+
+/// All talk to all; the last two by way of the third.
+async fn tell_links(network: NetworkId, members: &mut [Node]) {
+    let nodes: Vec<NodeId> = members.iter().map(|node| node.address).collect();
+    for (index, member) in members.iter_mut().enumerate() {
+        let link = |other: usize| Link {
+            peer: nodes[other],
+            way: match index.abs_diff(other) {
+                1 if index.min(other) == MEMBERS - 2 => LinkWay::Relayed(Some(nodes[2])),
+                _ => LinkWay::Direct,
+            },
+            latency: Some(u32::try_from(900 + 7300 * index * other).expect("it fits")),
+        };
+        let report = LinkReport {
+            links: (0..MEMBERS)
+                .filter(|other| *other != index)
+                .map(link)
+                .collect(),
+            sent: 1_250_000,
+            received: 52_000,
+        };
+        member.say(&ToController::Links { network, report }).await;
+    }
+}
+
+/// Presses the tabulator until a condition holds.
+#[track_caller]
+fn tab_to(browser: &Browser, condition: &str) {
+    const MOST: usize = 120;
+    let is_there = || browser.run(&format!("return {condition}")) == true;
+    for _ in 0..MOST {
+        if is_there() {
+            return;
+        }
+        browser.tab();
+    }
+    panic!("the tabulator does not lead to: {condition}");
+}
+
+#[track_caller]
+fn assert_fits(browser: &Browser, page: &str) {
+    let over = browser.run("return document.documentElement.scrollWidth - innerWidth");
+    assert_eq!(
+        over.as_i64().map(|over| over > 0),
+        Some(false),
+        "{page} is too wide"
+    );
+}
+
+/// The code that an app shows now.
+fn code(secret: &str) -> String {
+    let bytes = data_encoding::BASE32_NOPAD
+        .decode(secret.as_bytes())
+        .expect("Base32");
+    let secret = totp_rs::Secret::new_stack(bytes.try_into().expect("20 bytes"));
+    let totp = totp_rs::Builder::new()
+        .with_secret(secret)
+        .build()
+        .expect("a secret");
+    let now = std::time::SystemTime::UNIX_EPOCH
+        .elapsed()
+        .expect("after 1970");
+    totp.generate(now.as_secs()).to_string()
+}
