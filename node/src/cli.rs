@@ -91,6 +91,12 @@ pub enum Verb {
     Peers,
     /// List the routes of the networks
     Routes,
+    /// Ask a member for a sign of life through its session, and show path and round trip
+    Ping(Ping),
+    /// Explain in words how a member is reached, or what keeps it from being reached
+    Why(Why),
+    /// Look for what is wrong on this host, and show the command that mends it
+    Doctor,
     /// Measure throughput, latency and path to a member, over the overlay
     Bench(Bench),
     /// Change what a network may do on this host
@@ -251,6 +257,37 @@ pub struct Bench {
     pub network: Option<NetworkId>,
 }
 
+/// Arguments of `node ping`.
+#[derive(Debug, Args)]
+pub struct Ping {
+    /// Which member: node address, name, any of its addresses, or an address behind it
+    #[arg(value_name = "MEMBER|ADDRESS")]
+    pub member: String,
+    /// How often to ask
+    #[arg(long, short, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub count: u32,
+    /// Seconds between two questions
+    #[arg(long, short, value_name = "SECONDS", default_value_t = 1.0, value_parser = parse_seconds)]
+    pub interval: f64,
+    /// Seconds to wait for an answer; the first question also waits for a session
+    #[arg(long, short = 'W', value_name = "SECONDS", default_value_t = 5.0, value_parser = parse_seconds)]
+    pub timeout: f64,
+    /// Which network; needed if the member is in several with this node
+    #[arg(long, value_name = "ID")]
+    pub network: Option<NetworkId>,
+}
+
+/// Arguments of `node why`.
+#[derive(Debug, Args)]
+pub struct Why {
+    /// Which member: node address, name, any of its addresses, or an address behind it
+    #[arg(value_name = "MEMBER|ADDRESS")]
+    pub member: String,
+    /// Which network; needed if the member is in several with this node
+    #[arg(long, value_name = "ID")]
+    pub network: Option<NetworkId>,
+}
+
 /// A family of addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Family {
@@ -342,6 +379,15 @@ pub struct DockerCreate {
     /// Metric of its routes: where an administrator lets several members carry the same prefix, the lowest is sent to
     #[arg(long, value_name = "NUMBER", default_value_t = 0)]
     pub route_metric: u32,
+}
+
+fn parse_seconds(text: &str) -> Result<f64, String> {
+    let seconds: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    if (0.01..=3600.0).contains(&seconds) {
+        Ok(seconds)
+    } else {
+        Err("between 0.01 and 3600 seconds".to_owned())
+    }
 }
 
 fn parse_link_name(text: &str) -> Result<LinkName, String> {

@@ -3,17 +3,21 @@
 mod bench;
 mod completions;
 mod docker;
+mod doctor;
 mod id;
 mod join;
 mod leave;
 mod man;
+mod member;
 mod networks;
 mod peers;
+mod ping;
 mod route;
 mod routes;
 mod set;
 mod status;
 mod up;
+mod why;
 
 use std::{path::Path, process::ExitCode};
 
@@ -37,6 +41,9 @@ pub fn run(cli: Cli) -> ExitCode {
         Verb::Networks => networks::run(global),
         Verb::Peers => peers::run(global),
         Verb::Routes => routes::run(global),
+        Verb::Ping(arguments) => ping::run(global, arguments),
+        Verb::Why(arguments) => why::run(global, arguments),
+        Verb::Doctor => doctor::run(global),
         Verb::Bench(arguments) => bench::run(global, arguments),
         Verb::Set(arguments) => set::run(global, arguments),
         Verb::Id => id::run(global),

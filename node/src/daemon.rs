@@ -6,6 +6,7 @@
 
 mod boot;
 mod containers;
+mod explaining;
 mod gossip;
 mod host_keeper;
 mod joining;
@@ -15,6 +16,7 @@ mod links;
 mod measuring;
 mod naming;
 mod network;
+mod pinging;
 mod reachability;
 mod reflexive;
 mod relaying;
@@ -75,6 +77,7 @@ use host_keeper::HostKeeper;
 use joining::JoinWaiter;
 use links::Links;
 use network::Network;
+use pinging::PingWaiter;
 use reflexive::Reflexive;
 
 /// How often small things are looked at: waiters, caches to write, questions to ask again.
@@ -163,6 +166,7 @@ struct Daemon {
     /// `--advertise`, resolved.
     advertised: Vec<SocketAddr>,
     joins: Vec<JoinWaiter>,
+    pings: Vec<PingWaiter>,
     routes_asked: BTreeMap<u32, RouteWaiter>,
     next_route_request: u32,
     /// Networks that could not be read from disk, one line each.
@@ -289,6 +293,7 @@ impl Daemon {
             match event {
                 Event::FibChanged => fib_changed = true,
                 Event::SessionUp { network, peer, way } => {
+                    self.ping_waiting(network, peer);
                     tracing::debug!(%network, %peer, %way, "Session up");
                     self.heard_from(network, peer, way);
                 }
@@ -304,6 +309,7 @@ impl Daemon {
                     peer,
                     documents,
                 } => self.peer_brought(network, peer, documents),
+                Event::Answered { id, way, after } => self.ping_answered(id, way, after),
                 Event::RendezvousWanted { network, peer } => self.ask_for_call(network, peer),
                 Event::Called {
                     network,
@@ -323,26 +329,41 @@ impl Daemon {
         if fib_changed {
             self.dataplane.publish(self.engine.fib());
         }
+        let mut was_refused = false;
         while let Some(transmit) = self.engine.poll_transmit() {
-            self.send(transmit.to, &transmit.payload);
+            if self.send(transmit.to, &transmit.payload) == Sent::TooLarge {
+                let size = transmit.payload.len();
+                self.engine
+                    .handle_refused(transmit.to, size, Instant::now());
+                was_refused = true;
+            }
+        }
+        if was_refused {
+            // What follows from it is to be published, too.
+            self.drain_engine();
         }
     }
 
-    fn send(&self, to: Way, payload: &[u8]) {
+    fn send(&self, to: Way, payload: &[u8]) -> Sent {
         match to {
             Way::Direct(to) => self.send_to(to, payload),
             // Nothing makes such ways yet.
-            Way::Relay { .. } => {}
+            Way::Relay { .. } => Sent::OrLost,
         }
     }
 
-    fn send_to(&self, to: SocketAddr, payload: &[u8]) {
+    fn send_to(&self, to: SocketAddr, payload: &[u8]) -> Sent {
         let Some(socket) = self.udp.toward(to, 0) else {
-            return;
+            return Sent::OrLost;
         };
         // Handshakes and questions are repeated: a full socket buffer or a missing route is not worth a wait.
-        if let Err(error) = socket.send(to, Ecn::NotEct, payload, payload.len()) {
-            tracing::trace!(%to, %error, "Failed to send");
+        match socket.send(to, Ecn::NotEct, payload, payload.len()) {
+            Err(error) if is_too_large(&error) => Sent::TooLarge,
+            Err(error) => {
+                tracing::trace!(%to, %error, "Failed to send");
+                Sent::OrLost
+            }
+            Ok(()) => Sent::OrLost,
         }
     }
 
@@ -377,6 +398,19 @@ impl Daemon {
         }
         Ok(())
     }
+}
+
+/// What became of a datagram, as far as it matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sent {
+    /// It left, or something else kept it from leaving.
+    OrLost,
+    /// The interface takes less.
+    TooLarge,
+}
+
+fn is_too_large(error: &std::io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::MSGSIZE.raw_os_error())
 }
 
 /// Waits until a moment, or for ever if there is none.

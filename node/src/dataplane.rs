@@ -5,6 +5,7 @@
 
 mod batch;
 mod inbound;
+mod joined;
 mod outbound;
 
 use std::{

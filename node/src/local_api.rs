@@ -5,7 +5,11 @@ pub mod server;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
-use tombolo_proto::{id::NetworkId, key::KeyDigest, link::HostPort};
+use tombolo_proto::{
+    id::{NetworkId, NodeId},
+    key::KeyDigest,
+    link::HostPort,
+};
 
 use crate::{
     cli::SettingName,
@@ -26,6 +30,24 @@ pub enum Request {
     Peers,
     /// `node routes`
     Routes,
+    /// One question of `node ping`
+    Ping {
+        /// Which network.
+        network: NetworkId,
+        /// Which member.
+        node: NodeId,
+        /// How long an answer may take.
+        patience_ms: u32,
+    },
+    /// `node why`
+    Why {
+        /// What was typed.
+        member: String,
+        /// Which network, if said.
+        network: Option<NetworkId>,
+    },
+    /// What the daemon adds to `node doctor`
+    Doctor,
     /// `node join`
     Join(JoinRequest),
     /// `node leave`

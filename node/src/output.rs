@@ -1,12 +1,14 @@
 //! The only place that prints: results to standard output, failures to standard error.
 
 use std::{
+    fmt::Write as _,
     io::{self, IsTerminal as _, Write as _},
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
 use serde::Serialize;
+use tombolo_engine::diagnosis::{Finding, Health};
 
 use crate::failure::Failure;
 
@@ -53,6 +55,31 @@ pub(crate) fn program() -> &'static str {
         Some(name) if name == "tombolo" => "tombolo",
         _ => "node",
     }
+}
+
+/// Says how far something is on one line that is written over, on a terminal only; nothing clears it.
+pub(crate) fn progress(text: &str) {
+    let mut err = io::stderr().lock();
+    if err.is_terminal() {
+        let _ = write!(err, "\r\x1b[K{text}").and_then(|()| err.flush());
+    }
+}
+
+/// One line per finding, and below it what mends it.
+pub(crate) fn findings(findings: &[Finding]) -> anyhow::Result<()> {
+    let mut text = String::new();
+    for finding in findings {
+        let name = finding.health.name();
+        let _ = writeln!(text, "  {name:7}  {:12}  {}", finding.check, finding.said);
+        if let Some(mend) = finding
+            .mend
+            .as_ref()
+            .filter(|_| finding.health > Health::Unknown)
+        {
+            let _ = writeln!(text, "  {:7}  {:12}  -> {mend}", "", "");
+        }
+    }
+    text_block(&text)
 }
 
 /// Columns for people.

@@ -1,5 +1,6 @@
 //! What the daemon tells about itself: what travels over its socket and what `--json` prints are the same.
 
+pub mod diagnosis;
 pub mod docker;
 
 use std::{
@@ -184,7 +185,7 @@ pub struct PathReport {
     pub endpoint: Option<SocketAddr>,
     /// The relay.
     pub via: Option<NodeId>,
-    /// Largest inner packet that passes.
+    /// Largest inner packet that passes undivided.
     pub mtu: Option<u16>,
 }
 

@@ -6,7 +6,7 @@
 //! | `01..04 00 00 00` | WireGuard handshake: initiation, response, cookie reply, transport |
 //! | `10` | lane data: a sealed inner packet |
 //! | `11` | lane control: a sealed message between the two sessions |
-//! | `12` | lane fragment: a sealed inner packet split over two datagrams |
+//! | `12` | lane fragment: a sealed part of an inner packet that is too large for the way |
 //! | `20` | probe |
 //! | `30` | relayed frame |
 //!
@@ -43,7 +43,7 @@ pub enum FrameKind {
     LaneData,
     /// Sealed message between sessions.
     LaneControl,
-    /// Half of a sealed inner packet.
+    /// Sealed part of an inner packet.
     LaneFragment,
     /// Probe.
     Probe,
@@ -130,5 +130,94 @@ impl LaneHeader {
             receiver: LaneIndex(u32::from_le_bytes(*receiver)),
             counter: u64::from_le_bytes(*counter),
         })
+    }
+}
+
+/// Bytes in front of a part of an inner packet, sealed with it.
+pub const PART_HEADER: usize = 4;
+/// Most parts of one packet: the largest packet of a jumbo network over the narrowest way.
+pub const MAX_PARTS: u8 = 8;
+
+/// What stands in front of a part of an inner packet in a [`LANE_FRAGMENT`] frame: `{index u8, count u8, length u16}`,
+/// little endian. The frames of one packet have consecutive counters, that of part 0 first, so the counter of any of them
+/// names the packet. All parts are `length / count` bytes, rounded up; the last is filled up with zeros.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PartHeader {
+    /// Which part, from 0.
+    pub index: u8,
+    /// How many there are: 2 to [`MAX_PARTS`].
+    pub count: u8,
+    /// Bytes of the packet.
+    pub length: u16,
+}
+
+impl PartHeader {
+    /// Bytes of each part.
+    #[must_use]
+    pub const fn part(self) -> usize {
+        (self.length as usize).div_ceil(self.count as usize)
+    }
+
+    /// The bytes in front of the part.
+    #[must_use]
+    pub fn encode(self) -> [u8; PART_HEADER] {
+        let [low, high] = self.length.to_le_bytes();
+        [self.index, self.count, low, high]
+    }
+
+    /// Takes an opened payload apart; `None` unless the numbers fit each other and the part has its length.
+    #[must_use]
+    pub fn decode(payload: &[u8]) -> Option<(Self, &[u8])> {
+        let (&[index, count, low, high], part) = payload.split_first_chunk::<PART_HEADER>()?;
+        let header = Self {
+            index,
+            count,
+            length: u16::from_le_bytes([low, high]),
+        };
+        let fits = (2..=MAX_PARTS).contains(&count) && index < count && header.length > 0;
+        (fits && part.len() == header.part()).then_some((header, part))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_header_of_a_part_has_the_encoding_it_had_from_the_start() {
+        let header = PartHeader {
+            index: 1,
+            count: 2,
+            length: 1399,
+        };
+        let payload = [&[1, 2, 0x77, 0x05][..], &[9; 700]].concat();
+
+        assert_eq!(header.encode(), payload[..PART_HEADER]);
+        assert_eq!(
+            PartHeader::decode(&payload),
+            Some((header, &payload[PART_HEADER..]))
+        );
+    }
+
+    #[test]
+    fn numbers_that_do_not_fit_each_other_are_refused() {
+        for (index, count, length, part) in [
+            (0, 0, 1400, 1400),
+            (0, 1, 1400, 1400),
+            (2, 2, 1400, 700),
+            (0, 9, 1400, 156),
+            (0, 2, 0, 0),
+            (0, 2, 1400, 699),
+            (1, 2, 1400, 701),
+        ] {
+            let header = PartHeader {
+                index,
+                count,
+                length,
+            };
+            let payload = [&header.encode()[..], &vec![0; part]].concat();
+            assert_eq!(PartHeader::decode(&payload), None, "{header:?}");
+        }
+        assert_eq!(PartHeader::decode(&[0, 2, 1]), None);
     }
 }

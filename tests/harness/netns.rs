@@ -467,12 +467,13 @@ impl Host {
     #[track_caller]
     pub fn cut_off(&self, from: impl Into<IpAddr>) {
         let from = from.into();
+        let family = if from.is_ipv4() { "ip" } else { "ip6" };
         self.namespace.shell(&format!(
             "nft add table inet cut
              nft add chain inet cut in '{{ type filter hook input priority 0; }}'
              nft add chain inet cut out '{{ type filter hook output priority 0; }}'
-             nft add rule inet cut in ip saddr {from} drop
-             nft add rule inet cut out ip daddr {from} drop"
+             nft add rule inet cut in {family} saddr {from} drop
+             nft add rule inet cut out {family} daddr {from} drop"
         ));
     }
 

@@ -17,6 +17,17 @@ pub struct Message {
 const EXPERIMENTAL: u8 = 254;
 
 impl Message {
+    /// The packet, filled up to `length` bytes; the number stands at its end. IPv4 only.
+    #[must_use]
+    pub fn encode_long(&self, length: u16) -> Vec<u8> {
+        let mut packet = self.encode();
+        let body = packet.split_off(20);
+        packet[2..4].copy_from_slice(&length.to_be_bytes());
+        packet.resize(usize::from(length) - body.len(), 0x55);
+        packet.extend(body);
+        packet
+    }
+
     /// The packet. Both addresses are of one family.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {

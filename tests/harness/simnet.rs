@@ -94,6 +94,8 @@ pub struct SimNet {
     /// By the address of the host behind each.
     nats: BTreeMap<IpAddr, SimNat>,
     unreachable: BTreeSet<SocketAddr>,
+    /// Datagrams with more bytes get lost without a word.
+    hole: usize,
     /// Addresses of different sides do not reach each other; those not named are on side 0.
     sides: BTreeMap<SocketAddr, u8>,
     /// Pairs that do not reach each other, both ways round.
@@ -118,6 +120,7 @@ impl SimNet {
             sequence: 0,
             nats: BTreeMap::new(),
             unreachable: BTreeSet::new(),
+            hole: usize::MAX,
             sides: BTreeMap::new(),
             parted: BTreeSet::new(),
             doomed: BTreeSet::new(),
@@ -145,6 +148,9 @@ impl SimNet {
         datagram.from = self.seen_as(datagram.from, datagram.to);
         if let Some(tap) = &mut self.tap {
             tap.push(datagram.clone());
+        }
+        if datagram.payload.len() > self.hole {
+            return;
         }
         let is_doomed = self.doomed.remove(&self.sent);
         self.sent += 1;
@@ -194,6 +200,11 @@ impl SimNet {
         let arrival = now + self.conditions.delay + jitter;
         self.in_flight.insert((arrival, self.sequence), datagram);
         self.sequence += 1;
+    }
+
+    /// From now on datagrams with more bytes get lost without a word.
+    pub const fn set_hole(&mut self, above: usize) {
+        self.hole = above;
     }
 
     /// Loses a datagram that is yet to be sent: 0 is the next.

@@ -6,6 +6,7 @@
 mod bad_input;
 mod bench;
 mod containers;
+mod diagnosis;
 mod disk;
 mod gossip;
 mod install;

@@ -8,6 +8,7 @@ mod gossip;
 mod hostile;
 mod idle;
 mod jumps;
+mod mtu;
 mod negotiation;
 mod random;
 mod rekey;

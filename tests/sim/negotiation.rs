@@ -4,6 +4,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use tombolo_engine::session::MAX_DATAGRAM;
+use tombolo_proto::frame::{LANE_CONTROL, LANE_OVERHEAD};
 use tombolo_tests::{
     simnet::{Conditions, Fate, Looks},
     world::{Handshake, Name, World},
@@ -200,9 +201,15 @@ fn messages_of(handshake: Handshake, opening: Opening) -> Vec<Looks> {
     let looks: BTreeSet<Looks> = heard
         .iter()
         .map(Looks::from)
-        .filter(|looks| looks.first != DATA)
+        .filter(|looks| looks.first != DATA && !is_about_sizes(looks))
         .collect();
     looks.into_iter().collect()
+}
+
+/// A probe of a size that the path may not take, or the answer to one: no part of a handshake.
+fn is_about_sizes(looks: &Looks) -> bool {
+    let length = looks.length.saturating_sub(LANE_OVERHEAD);
+    looks.first == LANE_CONTROL && (length > 1000 || (6..=8).contains(&length))
 }
 
 fn a_world(handshake: Handshake, opening: Opening) -> World {

@@ -335,6 +335,29 @@ impl Engine {
         self.settle_relays(now);
     }
 
+    /// The kernel refused to send a datagram, because the interface on its way takes less than `size` bytes of payload.
+    pub fn handle_refused(&mut self, way: Way, size: usize, now: Instant) {
+        let size = u16::try_from(size).unwrap_or(u16::MAX);
+        let is_meant = |slot: &PeerSlot| {
+            self.peer(*slot)
+                .and_then(Peer::path)
+                .is_some_and(|path| path.to == way)
+        };
+        let slots: Vec<PeerSlot> = self.with_lanes.iter().copied().filter(is_meant).collect();
+        for slot in slots {
+            self.with_peer(slot, now, |peer, _| peer.handle_refused(way, size, now));
+        }
+    }
+
+    /// Asks a peer for a sign of life; [`Event::Answered`] carries what this returns. `None` if there is no session: one is
+    /// made then, and [`Event::SessionUp`] says when to ask again.
+    pub fn ping(&mut self, network: NetworkId, peer: IdentityKey, now: Instant) -> Option<u64> {
+        let slot = self.slot_of(network, &peer)?;
+        let mut id = None;
+        self.with_peer(slot, now, |peer, context| id = peer.ask(context, now));
+        id
+    }
+
     // Time.
 
     /// When [`Self::handle_timeout`] wants to be called next, and what for.
@@ -502,6 +525,7 @@ impl Engine {
         let name = (peer.id.network, peer.id.identity);
         let before = peer.path().map(|path| path.to);
         act(peer, &mut context);
+        peer.measure_way(&mut context, now);
         let after = peer.path().map(|path| path.to);
         let deadline = peer.poll_timeout();
         if peer.has_lanes() {

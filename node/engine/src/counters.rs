@@ -43,6 +43,10 @@ drop_reasons! {
     BadTag = "bad_tag",
     /// A lane frame that was seen before, or is too old to tell.
     Replayed = "replayed",
+    /// A part of a packet that fits no other part of it.
+    BadFragment = "bad_fragment",
+    /// A packet too large for the way to the peer, even in parts.
+    TooBig = "too_big",
     /// The lane has sealed as many frames as its key may.
     Exhausted = "exhausted",
     /// Nothing that a node says to a node.

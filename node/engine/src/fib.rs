@@ -17,6 +17,7 @@ use crate::{
     counters::{Counters, PeerCounters},
     lane::Lane,
     ownership::Ownership,
+    parts::Unfinished,
     path::way::Way,
     relay::RelayRoute,
     session::{Door, MachineIndex, receiver},
@@ -35,6 +36,8 @@ pub struct PeerSlot(pub u32);
 pub(crate) struct SendPath {
     pub(crate) lane: Arc<Lane>,
     pub(crate) to: Way,
+    /// Largest frame that the way there takes.
+    pub(crate) frame_limit: u16,
     pub(crate) counters: Arc<PeerCounters>,
 }
 
@@ -45,6 +48,7 @@ pub(crate) struct LaneEntry {
     pub(crate) network: NetworkSlot,
     pub(crate) peer: PeerSlot,
     pub(crate) counters: Arc<PeerCounters>,
+    pub(crate) unfinished: Unfinished,
 }
 
 /// The lanes that frames are opened with.

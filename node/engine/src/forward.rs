@@ -16,7 +16,10 @@ use std::{
 };
 
 use tombolo_proto::{
-    frame::{self, FrameKind, LANE_DATA, LANE_HEADER, LANE_OVERHEAD, LANE_TAG, LaneHeader},
+    frame::{
+        self, FrameKind, LANE_CONTROL, LANE_DATA, LANE_FRAGMENT, LANE_HEADER, LANE_OVERHEAD,
+        LANE_TAG, LaneHeader,
+    },
     id::{LaneIndex, Mtu},
     ip,
 };
@@ -26,8 +29,10 @@ use tombolo_relay::Outlet;
 use crate::{
     counters::DropReason,
     fib::{Fib, LaneEntry, NetworkSlot, PeerSlot, SendPath},
-    lane::Opened,
+    lane::{Opened, Reserved},
     mss,
+    offload::ecn::Ecn,
+    parts::Cut,
     path::way::{RelaySlot, Way},
 };
 
@@ -47,6 +52,13 @@ pub enum Outbound {
         /// Whose packet it is.
         peer: PeerSlot,
     },
+    /// The packet was too large for the way: send these sealed frames in its place.
+    SendParts {
+        /// The way to the peer.
+        to: Way,
+        /// Its parts.
+        frames: Vec<Vec<u8>>,
+    },
     /// For the slow path.
     Punt(Punt),
     /// Counted already.
@@ -63,6 +75,17 @@ pub enum Inbound {
         network: NetworkSlot,
         /// Where the packet lies in the datagram.
         packet: Range<usize>,
+        /// For the slow path.
+        note: Option<Punt>,
+    },
+    /// A part of an inner packet: give it to [`Fib::gather`].
+    Part {
+        /// Which lane it came on.
+        lane: LaneIndex,
+        /// The number of its frame.
+        counter: u64,
+        /// Where the part lies in the datagram.
+        payload: Range<usize>,
         /// For the slow path.
         note: Option<Punt>,
     },
@@ -144,9 +167,23 @@ impl Hop<'_> {
         self.path.map(|path| path.to)
     }
 
-    /// Makes a packet fit the network before it is sealed: what a TCP SYN announces.
+    /// Largest frame that the way to the peer takes; a packet whose frame is longer goes in parts.
+    #[must_use]
+    pub fn frame_limit(&self) -> usize {
+        self.path
+            .map_or(usize::MAX, |path| usize::from(path.frame_limit))
+    }
+
+    /// Makes a packet fit the way before it is sealed: what a TCP SYN announces.
     pub fn adapt(&self, packet: &mut [u8]) {
-        mss::clamp(packet, self.mtu);
+        mss::clamp(packet, fitting(self.mtu, self.path));
+    }
+
+    /// Cuts a packet that is too large for one frame. `None` if there is no lane, its key may not seal that many more
+    /// frames, or eight parts are not enough (which is counted).
+    #[must_use]
+    pub fn cut<'p>(&self, packet: &'p [u8]) -> Option<Parts<'_, 'p>> {
+        cut(self.path?, packet)
     }
 
     /// Seals frames in place. Each is 16 bytes of room, the inner packet, and 16 bytes of room. Where there is no lane, or
@@ -185,6 +222,68 @@ impl Hop<'_> {
     }
 }
 
+/// The parts of a packet, to be sealed one after the other.
+#[derive(Debug)]
+pub struct Parts<'a, 'p> {
+    cut: Cut,
+    reserved: Reserved<'a>,
+    packet: &'p [u8],
+    next: u8,
+}
+
+/// [`Hop::cut`], for whoever knows the path.
+pub(crate) fn cut<'a, 'p>(path: &'a SendPath, packet: &'p [u8]) -> Option<Parts<'a, 'p>> {
+    let Some(cut) = Cut::new(packet.len(), usize::from(path.frame_limit)) else {
+        path.counters.dropped.count(DropReason::TooBig);
+        return None;
+    };
+    let reserved = path.lane.reserve(u32::from(cut.count())).ok()?;
+    path.counters.sent(packet.len());
+    Some(Parts {
+        cut,
+        reserved,
+        packet,
+        next: 0,
+    })
+}
+
+impl Parts<'_, '_> {
+    /// How many have not been sealed yet.
+    #[must_use]
+    pub const fn left(&self) -> u8 {
+        self.cut.count() - self.next
+    }
+
+    /// Bytes of the frame of each.
+    #[must_use]
+    pub fn frame_length(&self) -> usize {
+        self.cut.frame()
+    }
+
+    /// Writes and seals the next part into `frame`, which has [`Self::frame_length`] bytes.
+    pub fn seal_next(&mut self, frame: &mut [u8]) {
+        if let Some(payload) = payload_mut(frame) {
+            self.cut.write(self.next, self.packet, payload);
+        }
+        self.next = self.next.saturating_add(1).min(self.cut.count());
+        // The counters are reserved and the frame has the length for it: sealing does not fail.
+        let sealed = self.reserved.seal(LANE_FRAGMENT, frame);
+        debug_assert!(sealed.is_ok());
+    }
+
+    /// The sealed frames of all parts, for senders outside the fast path.
+    #[must_use]
+    pub fn sealed(mut self) -> Vec<Vec<u8>> {
+        (0..self.left())
+            .map(|_| {
+                let mut frame = vec![0; self.frame_length()];
+                self.seal_next(&mut frame);
+                frame
+            })
+            .collect()
+    }
+}
+
 impl Fib {
     /// Where a packet goes, or a super-packet: its segments all go the same way. What goes nowhere is counted.
     pub fn route(&self, network: NetworkSlot, packet: &[u8]) -> Result<Hop<'_>, DropReason> {
@@ -216,6 +315,11 @@ impl Fib {
             Err(reason) => return Outbound::Drop(reason),
         };
         hop.adapt(packet);
+        if let Some(to) = hop.to()
+            && frame.len() > hop.frame_limit()
+        {
+            return self.outbound_parts(&hop, to, frame);
+        }
         match hop.to() {
             Some(to) if hop.seal([&mut *frame].into_iter()) => Outbound::Send {
                 to,
@@ -223,6 +327,18 @@ impl Fib {
             },
             // No lane, or its key is used up: sealing that fails leaves the packet as it was.
             _ => Outbound::Punt(hop.punt(frame)),
+        }
+    }
+
+    fn outbound_parts(&self, hop: &Hop<'_>, to: Way, frame: &mut [u8]) -> Outbound {
+        let packet = payload_mut(frame).unwrap_or_default();
+        hop.adapt(packet);
+        match hop.cut(packet) {
+            Some(parts) => Outbound::SendParts {
+                to,
+                frames: parts.sealed(),
+            },
+            None => Outbound::Drop(DropReason::TooBig),
         }
     }
 
@@ -236,7 +352,9 @@ impl Fib {
 
     fn inbound_by(&self, from: Way, datagram: &mut [u8]) -> Inbound {
         match frame::kind(datagram) {
-            Some(FrameKind::LaneData | FrameKind::LaneControl) => self.lane_frame(from, datagram),
+            Some(FrameKind::LaneData | FrameKind::LaneControl | FrameKind::LaneFragment) => {
+                self.lane_frame(from, datagram)
+            }
             Some(FrameKind::WireGuard(kind)) if datagram.len() <= MAX_PUNTED => {
                 if self.concerns_us(kind, datagram) {
                     punt_datagram(from, datagram)
@@ -246,11 +364,7 @@ impl Fib {
             }
             Some(FrameKind::Stun) if datagram.len() <= MAX_PUNTED => punt_datagram(from, datagram),
             Some(
-                FrameKind::WireGuard(_)
-                | FrameKind::Stun
-                | FrameKind::LaneFragment
-                | FrameKind::Probe
-                | FrameKind::Relay,
+                FrameKind::WireGuard(_) | FrameKind::Stun | FrameKind::Probe | FrameKind::Relay,
             )
             | None => self.drop_inbound(DropReason::UnknownFrame),
         }
@@ -271,14 +385,53 @@ impl Fib {
         let Some(payload) = datagram.get_mut(opened.payload.clone()) else {
             return entry.refuse(DropReason::UnknownFrame);
         };
-        if opened.kind != LANE_DATA {
-            return Inbound::Punt(Punt::Control {
+        match opened.kind {
+            LANE_CONTROL => Inbound::Punt(Punt::Control {
                 lane: header.receiver,
                 from,
                 message: payload.to_vec(),
-            });
+            }),
+            LANE_FRAGMENT => Inbound::Part {
+                lane: header.receiver,
+                counter: header.counter,
+                payload: opened.payload.clone(),
+                note: self.note(from, entry, header, &opened),
+            },
+            _ => self.deliver(from, entry, header, opened, payload),
         }
-        self.deliver(from, entry, header, opened, payload)
+    }
+
+    /// Takes a part that [`Self::inbound`] opened. Gives the packet, the network it is for and the congestion that its
+    /// parts met, if this was the last part and the packet is one that the peer may send.
+    pub fn gather(
+        &self,
+        lane: LaneIndex,
+        counter: u64,
+        payload: &[u8],
+        ecn: Ecn,
+    ) -> Option<(NetworkSlot, Vec<u8>, Ecn)> {
+        let entry = self.lanes.get(&lane)?;
+        let taken = entry.unfinished.take(counter, payload, ecn);
+        let mut whole = taken
+            .inspect_err(|reason| entry.counters.dropped.count(*reason))
+            .ok()??;
+        self.check(entry, &mut whole.packet)
+            .inspect_err(|reason| entry.counters.dropped.count(*reason))
+            .ok()?;
+        Some((entry.network, whole.packet, whole.ecn))
+    }
+
+    /// Whether the peer may send the packet at all; makes it fit, and counts it.
+    fn check(&self, entry: &LaneEntry, packet: &mut [u8]) -> Result<(), DropReason> {
+        let view = ip::view(packet).ok_or(DropReason::NotIp)?;
+        let ownership = self.ownership(entry.network).ok_or(DropReason::NoRoute)?;
+        if !ownership.may_send_from(entry.peer, view.source) {
+            return Err(DropReason::SourceNotAllowed);
+        }
+        // What the peer's side announces in a SYN is sent to it by this node, on this path.
+        mss::clamp(packet, fitting(ownership.mtu(), self.path(entry.peer)));
+        entry.counters.received(packet.len());
+        Ok(())
     }
 
     fn deliver(
@@ -289,17 +442,9 @@ impl Fib {
         opened: Opened,
         packet: &mut [u8],
     ) -> Inbound {
-        let Some(view) = ip::view(packet) else {
-            return entry.refuse(DropReason::NotIp);
-        };
-        let Some(ownership) = self.ownership(entry.network) else {
-            return entry.refuse(DropReason::NoRoute);
-        };
-        if !ownership.may_send_from(entry.peer, view.source) {
-            return entry.refuse(DropReason::SourceNotAllowed);
+        if let Err(reason) = self.check(entry, packet) {
+            return entry.refuse(reason);
         }
-        mss::clamp(packet, ownership.mtu());
-        entry.counters.received(packet.len());
         Inbound::Deliver {
             network: entry.network,
             packet: opened.payload.clone(),
@@ -335,6 +480,13 @@ impl LaneEntry {
         self.counters.dropped.count(reason);
         Inbound::Drop(reason)
     }
+}
+
+/// The largest packet that goes to a peer in one frame.
+fn fitting(network: Mtu, path: Option<&SendPath>) -> Mtu {
+    path.map_or(network, |path| {
+        network.min(Mtu(path.frame_limit.saturating_sub(LANE_OVERHEAD as u16)))
+    })
 }
 
 fn payload_mut(frame: &mut [u8]) -> Option<&mut [u8]> {

@@ -3,8 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 use tombolo_proto::{
-    config::EndpointAnnouncement, gossip::GossipMessage, key::IdentityKey, relay::RelayMessage,
-    signed::Signed, wire,
+    config::EndpointAnnouncement, frame::LANE_OVERHEAD, gossip::GossipMessage, key::IdentityKey,
+    relay::RelayMessage, signed::Signed, wire,
 };
 
 /// A message on a lane.
@@ -38,9 +38,36 @@ pub enum LaneMessage {
     },
     /// About frames that one of the two relays for the other.
     Relay(RelayMessage),
+    /// Asks whether a frame of this size passes (RFC 8899 section 4.1).
+    SizeProbe {
+        /// Which question it belongs to.
+        number: u32,
+        /// Zeros: whatever is missing to the size.
+        padding: Vec<u8>,
+    },
+    /// Answer to a [`Self::SizeProbe`].
+    SizeAnswer {
+        /// That of the probe.
+        number: u32,
+        /// Bytes of the frame that arrived.
+        size: u16,
+    },
 }
 
 impl LaneMessage {
+    /// A probe whose frame has `size` bytes, which is at least 256.
+    #[must_use]
+    pub fn size_probe(number: u32, size: u16) -> Self {
+        let probe = |length: usize| Self::SizeProbe {
+            number,
+            padding: vec![0; length],
+        };
+        let room = usize::from(size).saturating_sub(LANE_OVERHEAD);
+        // The length of the padding is written in as many bytes however much of it makes room for them.
+        let around = probe(room).encode().len() - room;
+        probe(room.saturating_sub(around))
+    }
+
     /// The bytes to seal.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
@@ -109,9 +136,28 @@ mod tests {
     }
 
     #[test]
+    fn probes_have_the_size_they_ask_about_and_the_encoding_they_had_from_the_start() {
+        for size in [256, 1188, 1432, 8932] {
+            for number in [0, 127, 128, u32::MAX] {
+                let probe = LaneMessage::size_probe(number, size).encode();
+                assert_eq!(probe.len() + LANE_OVERHEAD, usize::from(size));
+                assert_eq!(probe[0], 6);
+            }
+        }
+        let answer = LaneMessage::SizeAnswer {
+            number: 1,
+            size: 1432,
+        };
+        assert_eq!(answer.encode(), [7, 1, 0x98, 0x0b]);
+        assert_eq!(LaneMessage::decode(&answer.encode()), Some(answer));
+    }
+
+    #[test]
     fn unknown_kinds_and_junk_are_ignored() {
         for junk in [
-            &[5, 9][..],
+            &[8, 0][..],
+            &[6, 0],
+            &[5, 9],
             &[0x70, 0],
             &[3, 0],
             &[2, 9],

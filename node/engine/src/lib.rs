@@ -17,6 +17,7 @@
 //! | [`ownership`] | who owns which prefix: outbound routing and the inbound source check, by [`prefix_table`] |
 //! | [`lane`] | sealing and opening frames; [`replay`] |
 //! | [`mss`] | what TCP may announce |
+//! | `mtu` | the largest frame that a way takes; [`parts`]: what becomes of larger packets |
 //! | [`control`] | the engine: networks, peers, punts, deadlines |
 //! | [`path`] | ways to a peer, and which to take |
 //! | `peer` | one peer: when to dial, which lane to use, where it is, whether it lives |
@@ -25,6 +26,7 @@
 //! | `gate` | how much strangers may make this node work; `budget` |
 //! | [`endpoint`] | which endpoints are worth a datagram |
 //! | [`lane_control`] | what peers say to each other on a lane |
+//! | [`diagnosis`] | what is wrong, in words, and what mends it |
 //! | [`membership`] | which documents count |
 //! | `gossip` | how documents spread among members |
 //! | [`relay`] | which relays there are, and channels through them; what a relay does is in `tombolo_relay` |
@@ -35,6 +37,7 @@ pub mod backoff;
 mod budget;
 pub mod control;
 pub mod counters;
+pub mod diagnosis;
 pub mod endpoint;
 pub mod fib;
 pub mod forward;
@@ -45,8 +48,10 @@ pub mod lane;
 pub mod lane_control;
 pub mod membership;
 pub mod mss;
+mod mtu;
 pub mod offload;
 pub mod ownership;
+pub mod parts;
 pub mod path;
 mod peer;
 mod pending;

@@ -302,6 +302,14 @@ impl Directory {
             .filter(move |cert| is_current(cert, wall))
     }
 
+    /// Those who were members and are none at `wall`, and whether they were removed; the others have expired.
+    pub fn former_members(&self, wall: UnixSeconds) -> impl Iterator<Item = (&MemberCert, bool)> {
+        self.members
+            .values()
+            .map(|held| (&held.document, self.is_below_floor(held)))
+            .filter(move |(cert, is_removed)| *is_removed || !is_current(cert, wall))
+    }
+
     /// Whether this is a member, whatever the date.
     #[must_use]
     pub fn is_member(&self, identity: &IdentityKey) -> bool {

@@ -19,8 +19,10 @@ mod dialing;
 mod gossip;
 mod lane_set;
 mod negotiate;
+mod pings;
 mod relaying;
 mod rendezvous;
+mod sizes;
 mod upkeep;
 mod watch;
 
@@ -32,7 +34,7 @@ use std::{
 
 use tombolo_proto::{
     config::MemberCert,
-    frame::LANE_DATA,
+    frame::{LANE_DATA, LANE_OVERHEAD},
     id::NodeId,
     ip,
     key::{IdentityKey, TransportSecret},
@@ -45,12 +47,14 @@ use crate::{
     fib::{LaneEntry, NetworkSlot, PeerSlot, SendPath},
     handshake::{Answer, Assembly, KeyExchange, Offer, Parties},
     lane::framed,
+    mtu::WayMtus,
     path::way::Way,
     pending::Pending,
     session::{Machine, MachineIndex},
 };
 use dialing::{Dialing, Due};
 use lane_set::LaneSet;
+use pings::Pings;
 use watch::Watch;
 
 /// Who a peer is; fixed as long as its keys are.
@@ -100,6 +104,8 @@ pub(crate) struct Peer {
     dialing: Option<Dialing>,
     lanes: LaneSet,
     watch: Watch,
+    mtus: WayMtus<Way>,
+    pings: Pings,
     pending: Pending,
     /// What the fast path is to use; the outcome of all the above.
     path: Option<Arc<SendPath>>,
@@ -137,6 +143,8 @@ impl Peer {
             dialing: None,
             lanes: LaneSet::default(),
             watch: Watch::default(),
+            mtus: WayMtus::default(),
+            pings: Pings::default(),
             pending: Pending::default(),
             path: None,
             answered: None,
@@ -175,6 +183,11 @@ impl Peer {
         self.watch.round_trip()
     }
 
+    /// Where it may be, best first.
+    pub(crate) fn candidates(&self) -> &[SocketAddr] {
+        &self.candidates
+    }
+
     /// When the lane in use was made.
     pub(crate) fn lane_made_at(&self) -> Option<Instant> {
         Some(self.lanes.sealing()?.created)
@@ -186,7 +199,8 @@ impl Peer {
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.dialing.as_ref().map(Dialing::deadline)
+        let dialing = self.dialing.as_ref().map(Dialing::deadline);
+        dialing.into_iter().chain(self.mtus.poll_timeout()).min()
     }
 
     // Packets.
@@ -212,6 +226,9 @@ impl Peer {
 
     fn send_packet(&self, packet: &[u8], context: &mut Context<'_>) -> bool {
         let Some(path) = &self.path else { return false };
+        if packet.len() + LANE_OVERHEAD > usize::from(path.frame_limit) {
+            return Self::send_parts(path, packet, context);
+        }
         let mut frame = framed(packet);
         if path.lane.seal(LANE_DATA, &mut frame).is_err() {
             return false;
@@ -301,11 +318,14 @@ impl Peer {
         } else {
             self.lanes.sealing()
         };
-        let next = usable
-            .zip(self.way)
-            .map(|(lane, to)| (Arc::clone(&lane.entry.lane), to));
+        let next = usable.zip(self.way).map(|(lane, to)| {
+            let limit = self.mtus.limit(to, context.ownership.mtu());
+            (Arc::clone(&lane.entry.lane), to, limit)
+        });
         let is_same = match (&self.path, &next) {
-            (Some(path), Some((lane, to))) => Arc::ptr_eq(&path.lane, lane) && path.to == *to,
+            (Some(path), Some((lane, to, limit))) => {
+                Arc::ptr_eq(&path.lane, lane) && path.to == *to && path.frame_limit == *limit
+            }
             (None, None) => true,
             (Some(_), None) | (None, Some(_)) => false,
         };
@@ -314,9 +334,13 @@ impl Peer {
         }
         context.outbox.fib_is_stale = true;
         let before = self.path.take().map(|path| path.to);
-        self.path = next.map(|(lane, to)| {
-            let counters = Arc::clone(&self.counters);
-            Arc::new(SendPath { lane, to, counters })
+        self.path = next.map(|(lane, to, frame_limit)| {
+            Arc::new(SendPath {
+                lane,
+                to,
+                frame_limit,
+                counters: Arc::clone(&self.counters),
+            })
         });
         self.report_path(before, context);
     }

@@ -5,7 +5,7 @@ use crate::{
     cli::Global,
     local_api::{Request, client::ask},
     output::{self, Table},
-    report::{PathKind, PeerReport},
+    report::{PathKind, PathReport, PeerReport},
 };
 
 pub(super) fn run(global: &Global) -> anyhow::Result<()> {
@@ -19,40 +19,54 @@ pub(super) fn run(global: &Global) -> anyhow::Result<()> {
         "ADDRESSES",
         "PATH",
         "LATENCY",
+        "MTU",
+        "HANDSHAKE",
         "RECEIVED",
         "SENT",
         "CIPHER",
+        "STANDBY",
     ]);
     for peer in &peers {
         table.row([
             peer.node.to_string(),
             peer.name.clone(),
             list(&peer.addresses),
-            path(peer),
+            path(&peer.path),
             peer.latency_ms
                 .map(|latency| format!("{latency:.1} ms"))
                 .unwrap_or_default(),
+            peer.path.mtu.map(|mtu| mtu.to_string()).unwrap_or_default(),
+            peer.last_handshake.map(age).unwrap_or_default(),
             bytes(peer.rx_bytes),
             bytes(peer.tx_bytes),
             peer.cipher.clone().unwrap_or_default(),
+            list(&peer.standby.iter().map(path).collect::<Vec<_>>()),
         ]);
     }
     table.print()
 }
 
-fn path(peer: &PeerReport) -> String {
-    let endpoint = peer
-        .path
+fn path(path: &PathReport) -> String {
+    let endpoint = path
         .endpoint
         .map(|endpoint| endpoint.to_string())
         .unwrap_or_default();
-    match peer.path.kind {
+    match path.kind {
         PathKind::Direct => endpoint,
         PathKind::Relay => format!(
             "relay {}",
-            peer.path.via.map(|via| via.to_string()).unwrap_or(endpoint)
+            path.via.map(|via| via.to_string()).unwrap_or(endpoint)
         ),
         PathKind::None => String::new(),
+    }
+}
+
+/// How long ago, in the largest unit that fits.
+fn age(seconds: f64) -> String {
+    match seconds as u64 {
+        whole @ 0..120 => format!("{whole} s ago"),
+        whole @ 120..7200 => format!("{} min ago", whole / 60),
+        whole => format!("{} h ago", whole / 3600),
     }
 }
 
@@ -71,6 +85,13 @@ fn bytes(count: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ages_are_short() {
+        assert_eq!(age(0.4), "0 s ago");
+        assert_eq!(age(121.0), "2 min ago");
+        assert_eq!(age(7200.0), "2 h ago");
+    }
 
     #[test]
     fn byte_counts_are_short() {

@@ -114,6 +114,7 @@ impl Daemon {
             relay_ports: BTreeMap::new(),
             advertised: Vec::new(),
             joins: Vec::new(),
+            pings: Vec::new(),
             routes_asked: BTreeMap::new(),
             next_route_request: 0,
             damaged: Vec::new(),

@@ -45,7 +45,8 @@ impl Daemon {
     pub(super) fn ask_reflexive(&mut self, now: Instant) {
         let questions = self.reflexive.questions(|| rand::rng().random(), now);
         for (server, question) in questions {
-            self.send_to(server, &question);
+            // A question that is lost is repeated.
+            let _ = self.send_to(server, &question);
         }
     }
 

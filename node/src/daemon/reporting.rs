@@ -121,7 +121,7 @@ impl Daemon {
             .collect()
     }
 
-    fn peer_report(&self, peer: PeerStatus) -> PeerReport {
+    pub(super) fn peer_report(&self, peer: PeerStatus) -> PeerReport {
         let doc = self
             .networks
             .get(&peer.network)
@@ -142,7 +142,7 @@ impl Daemon {
                 via: peer
                     .relay
                     .and_then(|relay| self.member_that_relays(peer.network, relay)),
-                mtu: doc.filter(|_| is_up).map(|doc| doc.mtu.0),
+                mtu: peer.mtu.or(doc.filter(|_| is_up).map(|doc| doc.mtu.0)),
             },
             standby: Vec::new(),
             latency_ms: peer.latency.map(|latency| latency.as_secs_f64() * 1e3),

@@ -31,6 +31,13 @@ impl Daemon {
             Request::Status => Answer::done(&self.status_report()),
             Request::Peers => Answer::done(&self.peer_reports()),
             Request::Routes => Answer::done(&self.route_reports()),
+            Request::Ping {
+                network,
+                node,
+                patience_ms,
+            } => return self.ping(network, node, patience_ms, answer),
+            Request::Why { member, network } => Answer::done(&self.why_report(&member, network)),
+            Request::Doctor => Answer::done(&self.daemon_facts()),
             Request::Join(request) => return self.join(request, answer),
             Request::Leave { network, force } => {
                 return self.docker.forget(network, force, answer);

@@ -19,6 +19,7 @@ use tombolo_relay::Outlet;
 use super::{
     Shared, TunTable,
     batch::{Arrived, ReceiveBuffer},
+    joined::Joined,
 };
 use crate::io::{
     stop::{Interest, Stop, Woken},
@@ -30,9 +31,10 @@ use crate::io::{
 pub(super) fn run(shared: &Shared, socket: &UdpPort, stop: &Stop) -> io::Result<()> {
     let mut buffer = ReceiveBuffer::new();
     let mut coalescer = Coalescer::default();
+    let mut joined = Joined::new();
     while socket.wait(Interest::Readable, stop)? == Woken::Ready {
         match buffer.fill(socket) {
-            Ok(()) => deliver(shared, &mut buffer, &mut coalescer),
+            Ok(()) => deliver(shared, &mut buffer, &mut coalescer, &mut joined),
             Err(error) if is_passing(&error) => {}
             Err(error) => return Err(error),
         }
@@ -40,7 +42,12 @@ pub(super) fn run(shared: &Shared, socket: &UdpPort, stop: &Stop) -> io::Result<
     Ok(())
 }
 
-fn deliver(shared: &Shared, buffer: &mut ReceiveBuffer, coalescer: &mut Coalescer<NetworkSlot>) {
+fn deliver(
+    shared: &Shared,
+    buffer: &mut ReceiveBuffer,
+    coalescer: &mut Coalescer<NetworkSlot>,
+    joined: &mut Joined,
+) {
     let batch = Batch {
         shared,
         fib: &shared.fib.load(),
@@ -48,8 +55,9 @@ fn deliver(shared: &Shared, buffer: &mut ReceiveBuffer, coalescer: &mut Coalesce
     };
     let (memory, arrived) = buffer.arrived();
     for train in arrived {
-        batch.open(memory, train, coalescer);
+        batch.open(memory, train, coalescer, joined);
     }
+    joined.flush(|network, delivery| batch.write(network, &delivery));
     coalescer.flush(memory, |network, delivery| batch.write(network, &delivery));
 }
 
@@ -61,7 +69,13 @@ struct Batch<'a> {
 }
 
 impl Batch<'_> {
-    fn open(&self, memory: &mut [u8], train: Arrived, coalescer: &mut Coalescer<NetworkSlot>) {
+    fn open(
+        &self,
+        memory: &mut [u8],
+        train: Arrived,
+        coalescer: &mut Coalescer<NetworkSlot>,
+        joined: &mut Joined,
+    ) {
         let Arrived { from, ecn, .. } = train;
         let mut relayed = RelayedRun::default();
         for at in train.datagrams() {
@@ -85,6 +99,7 @@ impl Batch<'_> {
                         self.shared.count(DropReason::TunWrite);
                         continue;
                     };
+                    joined.flush(|network, delivery| self.write(network, &delivery));
                     coalescer.push(
                         network,
                         tun.merges(),
@@ -100,6 +115,34 @@ impl Batch<'_> {
                         self.relay(memory, std::mem::take(&mut relayed), ecn);
                     }
                     relayed.push(to, datagram);
+                }
+                Inbound::Part {
+                    lane,
+                    counter,
+                    payload,
+                    note,
+                } => {
+                    if let Some(note) = note {
+                        self.shared.punt(note);
+                    }
+                    let payload = start + payload.start..start + payload.end;
+                    let gathered = self.fib.gather(lane, counter, &memory[payload], ecn);
+                    let Some((network, mut packet, ecn)) = gathered else {
+                        continue;
+                    };
+                    if ecn::decapsulate(&mut packet, ecn).is_err() {
+                        self.shared.count(DropReason::Congestion);
+                        continue;
+                    }
+                    let Some(tun) = self.tun(network) else {
+                        self.shared.count(DropReason::TunWrite);
+                        continue;
+                    };
+                    // What came before it goes before it.
+                    coalescer.flush(memory, |network, delivery| self.write(network, &delivery));
+                    joined.push(network, tun.merges(), &packet, |network, delivery| {
+                        self.write(network, &delivery);
+                    });
                 }
                 Inbound::Punt(punt) => self.shared.punt(punt),
                 Inbound::Drop(_) => {}

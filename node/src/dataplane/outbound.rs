@@ -8,11 +8,15 @@ use std::{io, sync::Arc};
 use tombolo_engine::{
     counters::DropReason,
     fib::{Fib, NetworkSlot},
-    forward::{ByRelay, Hop},
-    offload::{ecn, segment::Segmenter, virtio::VirtioHeader},
+    forward::{ByRelay, Hop, Parts},
+    offload::{
+        ecn,
+        segment::{Run, Segmenter},
+        virtio::VirtioHeader,
+    },
 };
 use tombolo_proto::{
-    frame::{LANE_HEADER, LANE_TAG},
+    frame::{LANE_HEADER, LANE_OVERHEAD, LANE_TAG},
     relay::RELAY_HEADER,
 };
 
@@ -94,6 +98,9 @@ impl Outbound<'_> {
             to,
             ecn: ecn::encapsulated(ecn::mark_of(packet)),
         };
+        if segments.frame_length() > hop.frame_limit() {
+            return self.forward_in_parts(&hop, segments, socket, toward, send);
+        }
         while !segments.is_done() {
             let length = segments.frame_length();
             let mut most = send.room_for(toward, length, socket.max_segments());
@@ -135,6 +142,9 @@ impl Outbound<'_> {
             to: relay.at,
             ecn: ecn::encapsulated(ecn::mark_of(packet)),
         };
+        if segments.frame_length() > hop.frame_limit() {
+            return self.forward_in_parts_by(relay, hop, segments, socket, toward);
+        }
         let mut wrapped = Vec::new();
         while !segments.is_done() {
             let length = segments.frame_length();
@@ -166,6 +176,108 @@ impl Outbound<'_> {
             for _ in 0..self.send(socket, &train) {
                 self.shared.count(DropReason::SocketSend);
             }
+        }
+    }
+
+    /// What is too large for the way goes in parts, each packet by itself: the way has just become narrower, or what is
+    /// sent over it is no TCP.
+    fn forward_in_parts(
+        &self,
+        hop: &Hop<'_>,
+        mut segments: Segmenter<'_>,
+        socket: &UdpPort,
+        toward: Toward,
+        send: &mut SendBuffer,
+    ) {
+        let mut packet = vec![0; segments.frame_length()];
+        while let Ok(Some(run)) = segments.fill(&mut packet, 1) {
+            let Some(packet) = packet.get_mut(LANE_HEADER..run.total - LANE_TAG) else {
+                return self.shared.count(DropReason::BadSuperPacket);
+            };
+            hop.adapt(packet);
+            // The last segment of a super-packet may fit.
+            if run.total <= hop.frame_limit() {
+                self.push_whole(hop, packet, socket, toward, send);
+                continue;
+            }
+            let Some(mut parts) = hop.cut(packet) else {
+                continue;
+            };
+            let length = parts.frame_length();
+            while parts.left() > 0 {
+                self.make_room(toward, length, socket, send);
+                let Some(frame) = send.free().get_mut(..length) else {
+                    return self.shared.count(DropReason::TooBig);
+                };
+                parts.seal_next(frame);
+                send.push(toward, Run::one(length));
+            }
+        }
+    }
+
+    /// The same by a relay, each part behind a header for the relay.
+    fn forward_in_parts_by(
+        &self,
+        relay: &ByRelay,
+        hop: &Hop<'_>,
+        mut segments: Segmenter<'_>,
+        socket: &UdpPort,
+        toward: Toward,
+    ) {
+        let mut packet = vec![0; segments.frame_length()];
+        while let Ok(Some(run)) = segments.fill(&mut packet, 1) {
+            let Some(frame) = packet.get_mut(..run.total) else {
+                return self.shared.count(DropReason::BadSuperPacket);
+            };
+            adapt(hop, frame, run.total);
+            let frames = if run.total <= hop.frame_limit() {
+                let sealed = hop.seal([&mut *frame].into_iter());
+                sealed.then(|| vec![frame.to_vec()])
+            } else {
+                let inner = frame.get(LANE_HEADER..run.total - LANE_TAG);
+                inner.and_then(|inner| hop.cut(inner)).map(Parts::sealed)
+            };
+            for frame in frames.into_iter().flatten() {
+                let mut wrapped = [&[0; RELAY_HEADER], &frame[..]].concat();
+                relay.wrap(&mut wrapped);
+                let train = Train {
+                    toward,
+                    segment: wrapped.len(),
+                    contents: &wrapped,
+                };
+                for _ in 0..self.send(socket, &train) {
+                    self.shared.count(DropReason::SocketSend);
+                }
+            }
+        }
+    }
+
+    fn push_whole(
+        &self,
+        hop: &Hop<'_>,
+        packet: &[u8],
+        socket: &UdpPort,
+        toward: Toward,
+        send: &mut SendBuffer,
+    ) {
+        let length = packet.len() + LANE_OVERHEAD;
+        self.make_room(toward, length, socket, send);
+        let Some(frame) = send.free().get_mut(..length) else {
+            return self.shared.count(DropReason::TooBig);
+        };
+        if let Some(room) = frame.get_mut(LANE_HEADER..length - LANE_TAG) {
+            room.copy_from_slice(packet);
+        }
+        if hop.seal([&mut *frame].into_iter()) {
+            send.push(toward, Run::one(length));
+        } else {
+            self.shared.punt(hop.punt(frame));
+        }
+    }
+
+    fn make_room(&self, toward: Toward, length: usize, socket: &UdpPort, send: &mut SendBuffer) {
+        if send.room_for(toward, length, socket.max_segments()) == 0 {
+            self.leave(send);
         }
     }
 

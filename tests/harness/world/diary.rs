@@ -44,6 +44,7 @@ impl Entry {
             Event::FibChanged
             | Event::WayChanged { .. }
             | Event::Gossip { .. }
+            | Event::Answered { .. }
             | Event::Seen { .. }
             | Event::RendezvousWanted { .. }
             | Event::Called { .. }

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tombolo_engine::{control::Event, forward::Inbound, path::way::Way};
+use tombolo_engine::{control::Event, forward::Inbound, offload::ecn::Ecn, path::way::Way};
 use tombolo_relay::Outlet;
 
 use super::{Call, Name, World, diary::Entry};
@@ -160,6 +160,30 @@ impl World {
                     node.engine.handle_punt(note, now);
                 }
             }
+            Inbound::Part {
+                lane,
+                counter,
+                payload,
+                note,
+            } => {
+                let whole = node
+                    .fib
+                    .gather(lane, counter, &datagram[payload], Ecn::NotEct);
+                if let Some((network, packet, _)) = whole {
+                    let (network, _) = node
+                        .slots
+                        .iter()
+                        .find(|(_, slot)| **slot == network)
+                        .expect("a network of this node");
+                    if let Some(message) = Message::decode(&packet) {
+                        node.delivered.push((*network, message));
+                        node.diary.push(Entry::Delivered(message));
+                    }
+                }
+                if let Some(note) = note {
+                    node.engine.handle_punt(note, now);
+                }
+            }
             Inbound::Punt(punt) => node.engine.handle_punt(punt, now),
             Inbound::Relayed(Outlet::Udp(to)) => {
                 let delivery = Delivery {
@@ -266,7 +290,8 @@ impl World {
                 } if self.controllers.is_some() => {
                     node.heard_from(peer, endpoint);
                 }
-                Event::RelaySay { .. }
+                Event::Answered { .. }
+                | Event::RelaySay { .. }
                 | Event::SessionUp { .. }
                 | Event::SessionDown { .. }
                 | Event::WayChanged { .. }

@@ -28,6 +28,18 @@ impl World {
         self.send_between(from, Self::address_of(from), Self::address_of(to))
     }
 
+    /// The same with a packet of `length` bytes.
+    pub fn send_long(&mut self, from: Name, to: Name, length: u16) -> u64 {
+        let message = Message {
+            from: Self::address_of(from),
+            to: Self::address_of(to),
+            number: self.next_number,
+        };
+        self.next_number += 1;
+        self.send_raw(0, from, &message.encode_long(length));
+        message.number
+    }
+
     /// Sends a numbered packet from a node's TUN device with any addresses.
     pub fn send_between(&mut self, name: Name, from: IpAddr, to: IpAddr) -> u64 {
         let number = self.next_number;
@@ -68,6 +80,15 @@ impl World {
                 },
                 now,
             ),
+            Outbound::SendParts {
+                to: Way::Direct(to),
+                frames,
+            } => {
+                let from = node.address;
+                for payload in frames {
+                    self.net.send(Delivery { from, to, payload }, now);
+                }
+            }
             Outbound::Punt(punt) => {
                 node.engine.handle_punt(punt, node.now(&self.clock));
                 self.settle(name);
@@ -87,6 +108,24 @@ impl World {
                     payload,
                 };
                 self.net.send(delivery, now);
+            }
+            Outbound::SendParts {
+                to: way @ Way::Relay { .. },
+                frames,
+            } => {
+                let Some(relay) = node.fib.by_relay(way) else {
+                    return;
+                };
+                for frame in frames {
+                    let mut payload = [&[0; RELAY_HEADER], &frame[..]].concat();
+                    relay.wrap(&mut payload);
+                    let delivery = Delivery {
+                        from: node.address,
+                        to: relay.at,
+                        payload,
+                    };
+                    self.net.send(delivery, now);
+                }
             }
             Outbound::Drop(_) => {}
         }

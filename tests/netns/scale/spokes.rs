@@ -150,7 +150,7 @@ impl Spoke {
         let mut buffer = [0; 2048];
         while let Ok((length, from)) = socket.recv_from(&mut buffer) {
             let punt = match self.fib.inbound(from, &mut buffer[..length]) {
-                Inbound::Deliver { note, .. } => note,
+                Inbound::Deliver { note, .. } | Inbound::Part { note, .. } => note,
                 Inbound::Punt(punt) => Some(punt),
                 Inbound::Relayed(_) | Inbound::Drop(_) => None,
             };
@@ -171,6 +171,9 @@ impl Spoke {
                 | Event::Gossip { .. }
                 | Event::RendezvousWanted { .. }
                 | Event::Called { .. }
+                | Event::Answered { .. }
+                | Event::Relays { .. }
+                | Event::RelaySay { .. }
                 | Event::Seen { .. } => {}
             }
         }
@@ -184,6 +187,11 @@ impl Spoke {
         frame[LANE_HEADER..][..self.greeting.len()].copy_from_slice(&self.greeting);
         match self.fib.outbound(self.network, &mut frame) {
             Outbound::Send { to, .. } => send(socket, to, &frame),
+            Outbound::SendParts { to, frames } => {
+                for frame in frames {
+                    send(socket, to, &frame);
+                }
+            }
             Outbound::Punt(punt) => self.engine.handle_punt(punt, now),
             Outbound::Drop(_) => {}
         }

@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, VecDeque, btree_map::Entry},
     net::{IpAddr, SocketAddr},
     sync::Arc,
+    time::Duration,
 };
 
 use rand::{Rng as _, rngs::StdRng};
@@ -109,6 +110,15 @@ pub enum Event {
         replica: IdentityKey,
         /// The message.
         message: RelayMessage,
+    },
+    /// A peer answered what [`super::Engine::ping`] asked.
+    Answered {
+        /// What that returned.
+        id: u64,
+        /// The way that the question took.
+        way: Way,
+        /// The round trip.
+        after: Duration,
     },
     /// Peers see this node at other addresses than before.
     Seen {

@@ -14,6 +14,7 @@ use tombolo_proto::{
 
 use crate::{
     handshake::KeyExchange,
+    path::way::Way,
     peer::Peer,
     relay::{RelayName, Relays},
 };
@@ -31,12 +32,18 @@ pub struct PeerStatus {
     pub name: String,
     /// Its addresses in the network.
     pub addresses: Vec<IpAddr>,
-    /// Where it is reached, while there is a session.
+    /// How it is reached, while there is a session.
+    pub way: Option<Way>,
+    /// Where it is reached, while there is a session with a direct path.
     pub endpoint: Option<SocketAddr>,
     /// Who relays, if the peer is not reached directly.
     pub relay: Option<RelayName>,
+    /// Where it may be, best first.
+    pub candidates: Vec<SocketAddr>,
     /// Smoothed round-trip time.
     pub latency: Option<Duration>,
+    /// Largest inner packet that passes undivided, once the way has been asked.
+    pub mtu: Option<u16>,
     /// How long ago the lane in use was agreed.
     pub last_handshake: Option<Duration>,
     /// The cipher of the lane in use.
@@ -67,9 +74,12 @@ impl PeerStatus {
             identity: peer.id.identity,
             name: peer.portrait.name.clone(),
             addresses: peer.portrait.addresses.clone(),
+            way: path.map(|path| path.to),
             endpoint: path.and_then(|path| path.to.endpoint()),
             relay: path.and_then(|path| relays.behind(path.to)),
+            candidates: peer.candidates().to_vec(),
             latency: path.and_then(|_| peer.round_trip()),
+            mtu: path.and_then(|_| peer.proven_mtu()),
             last_handshake: peer
                 .lane_made_at()
                 .map(|made| now.saturating_duration_since(made)),

@@ -110,6 +110,17 @@ impl Fib {
                 packet: packet.start + RELAY_HEADER..packet.end + RELAY_HEADER,
                 note,
             },
+            Inbound::Part {
+                lane,
+                counter,
+                payload,
+                note,
+            } => Inbound::Part {
+                lane,
+                counter,
+                payload: payload.start + RELAY_HEADER..payload.end + RELAY_HEADER,
+                note,
+            },
             other @ (Inbound::Punt(_) | Inbound::Relayed(_) | Inbound::Drop(_)) => other,
         }
     }

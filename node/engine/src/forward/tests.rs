@@ -14,6 +14,7 @@ use crate::{
     fib::SendPath,
     lane::{Aead, Lane, LaneKeys, framed},
     ownership::Ownership,
+    parts::Unfinished,
 };
 
 const ME: u8 = 1;
@@ -195,6 +196,57 @@ fn kinds_of_later_versions_and_handshakes_for_nobody_are_dropped() {
     );
 }
 
+#[test]
+fn a_packet_too_large_for_the_way_arrives_whole_and_only_from_who_may_send_it() {
+    let (mut near, far) = two_sides();
+    let mut packet = a_packet(ME, PEER);
+    packet[2..4].copy_from_slice(&1400u16.to_be_bytes());
+    packet.resize(1400, 9);
+    narrow(&mut near, 1188);
+
+    let whole = cross(&near, &far, &packet);
+
+    assert_eq!(whole, [(NetworkSlot(0), packet.clone(), Ecn::NotEct)]);
+    packet[15] = STRANGER;
+    let path = near.paths[0].clone().expect("a path");
+    let parts = cut(&path, &packet).expect("two parts").sealed();
+    assert_eq!(take(&far, parts), []);
+    let counters = &lane_of(&far).counters;
+    assert_eq!(counters.dropped.get(DropReason::SourceNotAllowed), 1);
+}
+
+#[test]
+fn parts_that_are_repeated_or_changed_on_the_way_give_no_packet() {
+    let (mut near, far) = two_sides();
+    narrow(&mut near, 1188);
+    let mut packet = a_packet(ME, PEER);
+    packet[2..4].copy_from_slice(&1400u16.to_be_bytes());
+    packet.resize(1400, 9);
+    let path = near.paths[0].clone().expect("a path");
+    let parts = cut(&path, &packet).expect("two parts").sealed();
+    let mut forged = parts.clone();
+    forged[1][100] ^= 1;
+
+    assert_eq!(take(&far, forged), []);
+    let repeated = [&parts[..1], &parts[..1], &parts[1..], &parts[..]].concat();
+    assert_eq!(take(&far, repeated).len(), 1);
+
+    let counters = &lane_of(&far).counters;
+    assert_eq!(counters.dropped.get(DropReason::BadTag), 1);
+    // The first part came with the forged one already.
+    assert_eq!(counters.dropped.get(DropReason::Replayed), 4);
+}
+
+#[test]
+fn what_tcp_announces_fits_the_way_and_not_only_the_network() {
+    let (mut near, far) = two_sides();
+    let syn = a_syn(1460);
+    assert_eq!(mss_of(&crossed(&near, &far, &syn)), 1360);
+    narrow(&mut near, 1232);
+
+    assert_eq!(mss_of(&crossed(&near, &far, &syn)), 1232 - 32 - 40);
+}
+
 proptest! {
     #[test]
     fn no_bytes_panic_or_are_delivered(
@@ -220,12 +272,81 @@ proptest! {
     }
 }
 
+fn narrow(fib: &mut Fib, frame_limit: u16) {
+    let path = fib.paths[0].clone().expect("a path");
+    fib.paths[0] = Some(Arc::new(SendPath {
+        lane: Arc::clone(&path.lane),
+        to: path.to,
+        frame_limit,
+        counters: Arc::clone(&path.counters),
+    }));
+}
+
+fn cross(near: &Fib, far: &Fib, packet: &[u8]) -> Vec<(NetworkSlot, Vec<u8>, Ecn)> {
+    match near.outbound(NetworkSlot(0), &mut framed(packet)) {
+        Outbound::SendParts { frames, .. } => take(far, frames),
+        verdict @ (Outbound::Send { .. } | Outbound::Punt(_) | Outbound::Drop(_)) => {
+            panic!("not cut: {verdict:?}")
+        }
+    }
+}
+
+fn take(far: &Fib, frames: Vec<Vec<u8>>) -> Vec<(NetworkSlot, Vec<u8>, Ecn)> {
+    let mut whole = Vec::new();
+    for mut frame in frames {
+        if let Inbound::Part {
+            lane,
+            counter,
+            payload,
+            ..
+        } = far.inbound(place(ME), &mut frame)
+        {
+            whole.extend(far.gather(lane, counter, &frame[payload], Ecn::NotEct));
+        }
+    }
+    whole
+}
+
+/// What becomes of a packet that goes in one frame.
+fn crossed(near: &Fib, far: &Fib, packet: &[u8]) -> Vec<u8> {
+    let mut frame = framed(packet);
+    let _ = near.outbound(NetworkSlot(0), &mut frame);
+    match far.inbound(place(ME), &mut frame) {
+        Inbound::Deliver { packet, .. } => frame[packet].to_vec(),
+        verdict @ (Inbound::Part { .. }
+        | Inbound::Punt(_)
+        | Inbound::Relayed(_)
+        | Inbound::Drop(_)) => {
+            panic!("not delivered: {verdict:?}")
+        }
+    }
+}
+
+fn a_syn(mss: u16) -> Vec<u8> {
+    let mut packet = vec![0x45, 0, 0, 44, 0, 0, 0, 0, 64, 6, 0, 0];
+    packet.extend_from_slice(&[10, 0, 0, ME, 10, 0, 0, PEER]);
+    let mut tcp = [0; 24];
+    tcp[12] = 6 << 4;
+    tcp[13] = 2;
+    tcp[20..22].copy_from_slice(&[2, 4]);
+    tcp[22..].copy_from_slice(&mss.to_be_bytes());
+    packet.extend_from_slice(&tcp);
+    packet
+}
+
+fn mss_of(packet: &[u8]) -> u16 {
+    u16::from_be_bytes([packet[42], packet[43]])
+}
+
 fn note_of(near: &Fib, far: &Fib, from: SocketAddr) -> Option<Punt> {
     let mut frame = framed(&a_packet(ME, PEER));
     let _ = near.outbound(NetworkSlot(0), &mut frame);
     match far.inbound(from, &mut frame) {
         Inbound::Deliver { note, .. } => note,
-        verdict @ (Inbound::Punt(_) | Inbound::Relayed(_) | Inbound::Drop(_)) => {
+        verdict @ (Inbound::Part { .. }
+        | Inbound::Punt(_)
+        | Inbound::Relayed(_)
+        | Inbound::Drop(_)) => {
             panic!("not delivered: {verdict:?}")
         }
     }
@@ -263,10 +384,12 @@ fn a_side(me: u8, peer: u8, (local, remote): (LaneIndex, LaneIndex), keys: &Lane
         network: NetworkSlot(0),
         peer: PeerSlot(0),
         counters: Arc::clone(&counters),
+        unfinished: Unfinished::default(),
     };
     let path = SendPath {
         lane,
         to: Way::from(place(peer)),
+        frame_limit: 1432,
         counters,
     };
     Fib {

@@ -61,6 +61,14 @@ pub struct Run {
 }
 
 impl Run {
+    /// A single frame.
+    pub const fn one(length: usize) -> Self {
+        Self {
+            frame: length,
+            total: length,
+        }
+    }
+
     /// How many frames there are.
     #[must_use]
     pub const fn count(self) -> usize {

@@ -16,6 +16,7 @@ use crate::{
     fib::LaneEntry,
     handshake::{self, Answer, Assembly, KeyExchange, Negotiation, Offer, Offered},
     lane::Lane,
+    parts::Unfinished,
     path::way::Way,
     session::{Machine, Received, network_psk},
 };
@@ -238,6 +239,7 @@ impl Peer {
             network: self.id.network,
             peer: self.id.slot,
             counters: Arc::clone(&self.counters),
+            unfinished: Unfinished::default(),
         });
         self.negotiated_at = Some(now);
         context.outbox.fib_is_stale = true;
@@ -263,6 +265,7 @@ impl Peer {
         };
         self.rekey_at = Some(now + rekey_after - early + late);
         self.watch.restart();
+        self.mtus.try_again(now);
         self.refresh_path(context);
         self.ping_endpoint(context, now);
         self.flush(context, now);

@@ -61,6 +61,13 @@ impl Peer {
                 self.handle_relaying(message, from, context, now);
                 self.handle_roamed(from, context, now);
             }
+            Some(LaneMessage::SizeProbe { number, .. }) => {
+                self.answer_size_probe(number, message, lane, from, context);
+                self.handle_roamed(from, context, now);
+            }
+            Some(LaneMessage::SizeAnswer { number, size }) => {
+                self.mtus.handle_answer(number, size, now);
+            }
             None => self.counters.dropped.count(DropReason::UnknownMessage),
         }
     }
@@ -74,6 +81,9 @@ impl Peer {
     }
 
     fn handle_pong(&mut self, id: u64, context: &mut Context<'_>, now: Instant) {
+        if self.tell_answer(id, context, now) {
+            return;
+        }
         let Some(returned) = self.watch.pong(id, now) else {
             return;
         };
@@ -135,6 +145,7 @@ impl Peer {
         let observed = self
             .watch
             .look(&self.counters, unproven_since, previous, now);
+        self.mtus.look(&self.counters, now);
         match observed.verdict {
             Verdict::Fine => {}
             Verdict::Ask => {

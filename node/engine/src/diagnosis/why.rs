@@ -1,0 +1,378 @@
+//! Why a member is reached, or not: the questions in the order of a packet's way, each with its answer.
+//!
+//! This node's own standing -> is the other a member -> does a route lead there -> is there a session -> by which path ->
+//! what size passes -> what was dropped. The first answer that explains why nothing arrives is the conclusion.
+
+use std::{net::SocketAddr, time::Duration};
+
+use ipnet::IpNet;
+
+use super::Finding;
+use crate::{control::PeerStatus, path::way::Way};
+
+/// Where this node stands in the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// A member, with a controller or without.
+    Member {
+        /// Whether a controller is connected.
+        is_connected: bool,
+    },
+    /// Waits to be authorised.
+    Pending,
+    /// No controller has answered yet.
+    Requesting,
+    /// Refused or removed.
+    Denied,
+    /// There is no such network.
+    NotFound,
+}
+
+/// Who is meant.
+#[derive(Debug, Clone)]
+pub enum Target {
+    /// This node.
+    Myself,
+    /// Nobody that the directory knows.
+    Nobody,
+    /// Somebody who was removed.
+    Removed,
+    /// Somebody whose certificate has expired.
+    Expired,
+    /// A member.
+    Member(Box<PeerStatus>),
+}
+
+/// The route that leads to an address behind a member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// Its prefix.
+    pub prefix: IpNet,
+    /// Whether it is installed on this host.
+    pub is_installed: bool,
+    /// Why it is not.
+    pub clash: Option<String>,
+}
+
+/// Everything that is known.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// What was typed.
+    pub asked: String,
+    /// How the member is called in sentences.
+    pub name: String,
+    /// The network's id.
+    pub network: String,
+    /// Its MTU.
+    pub mtu: u16,
+    /// This node in the network.
+    pub standing: Standing,
+    /// The other.
+    pub target: Target,
+    /// The way to the address, if it is one behind the member.
+    pub route: Option<Route>,
+    /// Where this node is seen.
+    pub own_endpoints: Vec<SocketAddr>,
+    /// What this node knows of the NATs in between, if anything.
+    pub nat: Option<String>,
+    /// Why the path is relayed, if it is and that is known.
+    pub relayed_because: Option<String>,
+}
+
+/// The answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Explanation {
+    /// In one sentence.
+    pub conclusion: String,
+    /// Whether packets get there.
+    pub is_reachable: bool,
+    /// Everything that was looked at.
+    pub steps: Vec<Finding>,
+}
+
+/// Answers every question that can be answered.
+#[must_use]
+pub fn explain(facts: &Facts) -> Explanation {
+    let mut steps = vec![own_standing(facts)];
+    if !matches!(facts.standing, Standing::Member { .. }) {
+        return concluded(facts, steps);
+    }
+    steps.push(membership(facts));
+    let Target::Member(peer) = &facts.target else {
+        return concluded(facts, steps);
+    };
+    steps.extend(facts.route.as_ref().map(route));
+    steps.push(session(facts, peer));
+    steps.push(path(facts, peer));
+    if peer.way.is_some() {
+        steps.push(size(facts, peer));
+    }
+    steps.extend(drops(peer));
+    concluded(facts, steps)
+}
+
+fn concluded(facts: &Facts, steps: Vec<Finding>) -> Explanation {
+    let obstacle = steps
+        .iter()
+        .find(|step| step.health == super::Health::Broken);
+    let is_myself = matches!(facts.target, Target::Myself);
+    let conclusion = match (obstacle, &facts.target) {
+        (Some(obstacle), _) => format!("{} is not reached: {}", facts.name, obstacle.said),
+        (None, Target::Member(peer)) => format!("{} is reached {}", facts.name, way(facts, peer)),
+        (None, _) => steps
+            .last()
+            .map(|step| step.said.clone())
+            .unwrap_or_default(),
+    };
+    Explanation {
+        conclusion,
+        is_reachable: obstacle.is_none() && !is_myself,
+        steps,
+    }
+}
+
+fn own_standing(facts: &Facts) -> Finding {
+    let network = &facts.network;
+    match facts.standing {
+        Standing::Member { is_connected: true } => {
+            Finding::ok("standing", format!("this node is a member of {network}"))
+        }
+        Standing::Member {
+            is_connected: false,
+        } => Finding::warning(
+            "standing",
+            format!(
+                "this node is a member of {network}, but no controller answers: what has changed since is not known"
+            ),
+            "node status",
+        ),
+        Standing::Pending => Finding::broken(
+            "standing",
+            format!("this node waits to be authorised in {network}"),
+            format!("controller member authorize {network} <this node>"),
+        ),
+        Standing::Requesting => Finding::broken(
+            "standing",
+            format!("no controller of {network} has answered yet"),
+            "node doctor",
+        ),
+        Standing::Denied => Finding::broken(
+            "standing",
+            format!("this node was refused in {network}, or removed from it"),
+            "ask the network's administrator",
+        ),
+        Standing::NotFound => Finding::broken(
+            "standing",
+            format!("the controller knows no network {network}"),
+            format!("node leave {network}"),
+        ),
+    }
+}
+
+fn membership(facts: &Facts) -> Finding {
+    let name = &facts.name;
+    match &facts.target {
+        Target::Myself => Finding::ok("member", format!("{name} is this node")),
+        Target::Member(_) => Finding::ok(
+            "member",
+            format!("{name} is a member with a valid certificate"),
+        ),
+        Target::Removed => Finding::broken(
+            "member",
+            format!("{name} was removed from the network"),
+            format!("controller member authorize {} <node>", facts.network),
+        ),
+        Target::Expired => Finding::broken(
+            "member",
+            format!("the certificate of {name} has expired, or this host's clock is wrong"),
+            "date; node doctor",
+        ),
+        Target::Nobody => Finding::broken(
+            "member",
+            format!(
+                "no member has the name, node address or address {name}, and no route leads there"
+            ),
+            "node peers; node routes",
+        ),
+    }
+}
+
+fn route(route: &Route) -> Finding {
+    let prefix = route.prefix;
+    match (&route.clash, route.is_installed) {
+        (_, true) => Finding::ok(
+            "route",
+            format!("{prefix} leads to it and is installed on this host"),
+        ),
+        (Some(clash), false) => Finding::broken(
+            "route",
+            format!("{prefix} leads to it, but is not installed on this host: {clash}"),
+            "give one of the two networks another prefix",
+        ),
+        (None, false) => Finding::broken(
+            "route",
+            format!("{prefix} leads to it, but is not installed on this host"),
+            "node status",
+        ),
+    }
+}
+
+fn session(facts: &Facts, peer: &PeerStatus) -> Finding {
+    let name = &facts.name;
+    if peer.way.is_none() && peer.connecting {
+        return Finding::broken(
+            "session",
+            format!("{name} does not answer handshakes"),
+            "node status on the other side: is it up, and does its firewall let UDP through?",
+        );
+    }
+    if peer.way.is_none() {
+        return Finding::broken(
+            "session",
+            format!("there is no session with {name}, and nobody has asked for one"),
+            format!("node ping {}", peer.node),
+        );
+    }
+    let age = peer.last_handshake.unwrap_or_default();
+    let keys = [peer.cipher, peer.key_exchange];
+    let keys: Vec<&str> = keys.into_iter().flatten().collect();
+    Finding::ok(
+        "session",
+        format!("keys agreed {} ago ({})", seconds(age), keys.join(", ")),
+    )
+}
+
+fn path(facts: &Facts, peer: &PeerStatus) -> Finding {
+    match peer.way {
+        Some(Way::Direct(_)) => Finding::ok("path", way(facts, peer)),
+        Some(Way::Relay { .. }) => Finding::warning(
+            "path",
+            way(facts, peer),
+            "open a UDP port on one of the two sides: node up --advertise HOST:PORT",
+        ),
+        None if peer.candidates.is_empty() => Finding::broken(
+            "path",
+            format!(
+                "nothing is known of where {} is: it has told no controller and no member",
+                facts.name
+            ),
+            "node status on the other side",
+        ),
+        None => Finding::broken(
+            "path",
+            format!(
+                "tried without an answer: {}{}",
+                list(&peer.candidates),
+                sides(facts)
+            ),
+            "node doctor on both sides",
+        ),
+    }
+}
+
+/// What is known of the two ends, for whoever wonders why there is no direct path.
+fn sides(facts: &Facts) -> String {
+    let nat = facts
+        .nat
+        .as_ref()
+        .map(|nat| format!("; {nat}"))
+        .unwrap_or_default();
+    if facts.own_endpoints.is_empty() {
+        return format!("; nobody has told where this node is seen{nat}");
+    }
+    format!("; this node is seen at {}{nat}", list(&facts.own_endpoints))
+}
+
+fn way(facts: &Facts, peer: &PeerStatus) -> String {
+    let latency = peer
+        .latency
+        .map(|latency| format!(", round trip {:.1} ms", latency.as_secs_f64() * 1e3))
+        .unwrap_or_default();
+    match peer.way {
+        Some(Way::Direct(endpoint)) => format!("directly at {endpoint}{latency}"),
+        Some(Way::Relay { .. }) => {
+            let reason = facts.relayed_because.clone().unwrap_or_else(|| {
+                format!("no direct try was answered ({})", list(&peer.candidates))
+            });
+            format!("by a relay{latency}, because {reason}{}", sides(facts))
+        }
+        None => "by no path".to_owned(),
+    }
+}
+
+fn size(facts: &Facts, peer: &PeerStatus) -> Finding {
+    let full = facts.mtu;
+    match peer.mtu {
+        Some(mtu) if mtu >= full => Finding::ok(
+            "mtu",
+            format!("packets of the full {full} bytes pass undivided"),
+        ),
+        Some(mtu) => Finding::warning(
+            "mtu",
+            format!(
+                "the way takes {mtu} of {full} bytes: larger packets go in parts, new TCP connections are told"
+            ),
+            format!(
+                "controller network set {} --mtu {mtu}, if most members are behind such a way",
+                facts.network
+            ),
+        ),
+        None => Finding::unknown(
+            "mtu",
+            format!("the way has not been asked about sizes; {full} bytes are assumed"),
+        ),
+    }
+}
+
+fn drops(peer: &PeerStatus) -> Option<Finding> {
+    if peer.dropped.is_empty() {
+        return Some(Finding::ok("drops", "nothing of it was dropped"));
+    }
+    let said: Vec<String> = peer
+        .dropped
+        .iter()
+        .map(|(reason, count)| format!("{count} {}", explained(reason)))
+        .collect();
+    Some(Finding::warning(
+        "drops",
+        format!("dropped so far: {}", said.join("; ")),
+        "look again: only growing numbers are a problem",
+    ))
+}
+
+/// A reason to drop in words.
+#[must_use]
+pub fn explained(reason: &str) -> String {
+    let words = match reason {
+        "source_not_allowed" => {
+            "from addresses that the member does not own (a route is missing, or it masquerades)"
+        }
+        "no_route" => "for addresses that nobody owns",
+        "replayed" => "frames that came twice or far too late",
+        "bad_tag" => "frames that somebody changed on the way",
+        "unreachable" => "while no path worked",
+        "queue_full" => "while a queue was full",
+        "too_big" => "too large for the way even in parts",
+        "bad_fragment" => "parts that fit no packet",
+        "bad_handshake" => "handshake messages that do not verify",
+        "unknown_message" => "messages of another version",
+        "rate_limited" => "beyond a rate limit",
+        other => return format!("{other} (see the README's list of reasons)"),
+    };
+    words.to_owned()
+}
+
+fn seconds(age: Duration) -> String {
+    match age.as_secs() {
+        0..120 => format!("{} s", age.as_secs()),
+        more => format!("{} min", more / 60),
+    }
+}
+
+fn list(endpoints: &[SocketAddr]) -> String {
+    let texts: Vec<String> = endpoints.iter().map(ToString::to_string).collect();
+    texts.join(", ")
+}
+
+#[cfg(test)]
+mod tests;

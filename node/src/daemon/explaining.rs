@@ -1,0 +1,217 @@
+//! `node why`, and the daemon's part of `node doctor`: gathers what [`tombolo_engine::diagnosis`] judges.
+
+use std::{net::IpAddr, time::Instant};
+
+use ipnet::IpNet;
+use tombolo_engine::{
+    control::PeerStatus,
+    diagnosis::why::{self, Facts, Route, Standing, Target},
+    membership::Directory,
+};
+use tombolo_proto::{
+    config::MemberCert,
+    id::{Mtu, NetworkId, NodeId, UnixSeconds},
+};
+
+use super::{Daemon, network::Network, wall};
+use crate::report::{
+    NetworkStatus,
+    diagnosis::{DaemonFacts, WhyReport},
+};
+
+/// Whom a text means in one network.
+struct Meant<'a> {
+    cert: &'a MemberCert,
+    kind: Kind,
+    /// The prefix that leads to the member, if the text is an address behind it.
+    prefix: Option<IpNet>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Member,
+    Removed,
+    Expired,
+}
+
+impl Daemon {
+    pub(super) fn why_report(&self, asked: &str, only: Option<NetworkId>) -> WhyReport {
+        let wall = wall();
+        let networks: Vec<&Network> = self
+            .networks
+            .values()
+            .filter(|network| only.is_none_or(|only| only == network.id))
+            .collect();
+        let found = networks.iter().find_map(|network| {
+            let meant = meant(network.directory.as_ref()?, asked, wall)?;
+            Some((*network, meant))
+        });
+        let Some((network, meant)) = found else {
+            return self.nobody(asked, networks.first().copied());
+        };
+        let node = meant.cert.node;
+        let name = match meant.cert.name.as_str() {
+            "" => node.to_string(),
+            name => name.to_owned(),
+        };
+        let target = match meant.kind {
+            Kind::Removed => Target::Removed,
+            Kind::Expired => Target::Expired,
+            Kind::Member if meant.cert.identity == self.me => Target::Myself,
+            Kind::Member => match self.peer_of(network.id, node) {
+                Some(peer) => Target::Member(Box::new(peer)),
+                None => Target::Nobody,
+            },
+        };
+        let route = meant.prefix.map(|prefix| Route {
+            prefix,
+            is_installed: self.host.is_installed(prefix, &network.link),
+            clash: network
+                .clashes
+                .iter()
+                .find(|clash| clash.contains(&prefix.to_string()))
+                .cloned(),
+        });
+        let facts = Facts {
+            name: name.clone(),
+            route,
+            ..self.facts(asked, Some(network), target)
+        };
+        WhyReport {
+            node: Some(node),
+            name: Some(name),
+            network: Some(network.id),
+            ..report(asked, &facts)
+        }
+    }
+
+    fn nobody(&self, asked: &str, network: Option<&Network>) -> WhyReport {
+        let facts = self.facts(asked, network, Target::Nobody);
+        WhyReport {
+            network: network.map(|network| network.id),
+            ..report(asked, &facts)
+        }
+    }
+
+    fn facts(&self, asked: &str, network: Option<&Network>, target: Target) -> Facts {
+        let doc = network.and_then(|network| network.directory.as_ref()?.doc());
+        Facts {
+            asked: asked.to_owned(),
+            name: asked.to_owned(),
+            network: network.map_or_else(|| "any network".to_owned(), |it| it.id.to_string()),
+            mtu: doc.map_or(Mtu::DEFAULT, |doc| doc.mtu).0,
+            standing: network.map_or(Standing::NotFound, |network| self.standing_in(network)),
+            target,
+            route: None,
+            own_endpoints: self.own_endpoints(Instant::now()),
+            nat: None,
+            relayed_because: None,
+        }
+    }
+
+    fn standing_in(&self, network: &Network) -> Standing {
+        let is_connected = self
+            .authorities
+            .get(&network.id.authority())
+            .is_some_and(|authority| authority.connected.is_some());
+        match network.status(&self.me, is_connected, wall()) {
+            NetworkStatus::Ok | NetworkStatus::OfflineOk => Standing::Member { is_connected },
+            NetworkStatus::Pending => Standing::Pending,
+            NetworkStatus::Requesting => Standing::Requesting,
+            NetworkStatus::Denied => Standing::Denied,
+            NetworkStatus::NotFound => Standing::NotFound,
+        }
+    }
+
+    fn peer_of(&self, network: NetworkId, node: NodeId) -> Option<PeerStatus> {
+        let peers = self.engine.peers(Instant::now());
+        peers
+            .into_iter()
+            .find(|peer| (peer.network, peer.node) == (network, node))
+    }
+
+    pub(super) fn daemon_facts(&self) -> DaemonFacts {
+        let wall = wall();
+        let directories = self
+            .networks
+            .values()
+            .filter_map(|network| network.directory.as_ref());
+        let newest_document = directories
+            .flat_map(|directory| directory.members(wall).map(|cert| cert.issued_at))
+            .max();
+        let own = self
+            .networks
+            .values()
+            .filter_map(|network| network.membership(&self.me, wall));
+        let mut carries = [false; 2];
+        for route in own.flat_map(|cert| &cert.routes) {
+            carries[usize::from(matches!(route.prefix, IpNet::V6(_)))] = true;
+        }
+        DaemonFacts {
+            newest_document,
+            carries,
+        }
+    }
+}
+
+fn report(asked: &str, facts: &Facts) -> WhyReport {
+    let explanation = why::explain(facts);
+    WhyReport {
+        asked: asked.to_owned(),
+        node: None,
+        name: None,
+        network: None,
+        conclusion: explanation.conclusion,
+        reachable: explanation.is_reachable,
+        steps: explanation.steps,
+    }
+}
+
+/// Members first, then those who were; then whoever the address lies behind.
+fn meant<'a>(directory: &'a Directory, text: &str, wall: UnixSeconds) -> Option<Meant<'a>> {
+    let address: Option<IpAddr> = text.parse().ok();
+    let node: Option<NodeId> = text.parse().ok();
+    let is_named = |cert: &MemberCert| {
+        cert.name == text
+            || Some(cert.node) == node
+            || address.is_some_and(|address| cert.addresses.contains(&address))
+    };
+    if let Some(cert) = directory.members(wall).find(|cert| is_named(cert)) {
+        return Some(Meant {
+            cert,
+            kind: Kind::Member,
+            prefix: None,
+        });
+    }
+    let mut former = directory.former_members(wall);
+    if let Some((cert, is_removed)) = former.find(|(cert, _)| is_named(cert)) {
+        let kind = if is_removed {
+            Kind::Removed
+        } else {
+            Kind::Expired
+        };
+        return Some(Meant {
+            cert,
+            kind,
+            prefix: None,
+        });
+    }
+    let address = address?;
+    let routes = directory.members(wall).flat_map(|cert| {
+        let own = cert.prefix.map(|prefix| (IpNet::V6(prefix), 0));
+        let routes = cert.routes.iter().map(|route| (route.prefix, route.metric));
+        own.into_iter()
+            .chain(routes)
+            .map(move |(prefix, metric)| (cert, prefix, metric))
+    });
+    let (cert, prefix, _) = routes
+        .filter(|(_, prefix, _)| prefix.contains(&address))
+        .min_by_key(|(cert, prefix, metric)| {
+            (u8::MAX - prefix.prefix_len(), *metric, cert.identity)
+        })?;
+    Some(Meant {
+        cert,
+        kind: Kind::Member,
+        prefix: Some(prefix),
+    })
+}

@@ -1,0 +1,95 @@
+//! What the verbs that explain tell: `node ping`, `node why`, `node doctor`.
+
+use serde::{Deserialize, Serialize};
+use tombolo_engine::diagnosis::Finding;
+use tombolo_proto::id::{NetworkId, NodeId, UnixSeconds};
+
+use super::PathReport;
+
+/// What became of one question of `node ping`; what travels over the socket.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PingReport {
+    /// The path that it took, or would have.
+    pub path: PathReport,
+    /// Round trip; none if no answer came in time.
+    pub latency_ms: Option<f64>,
+    /// What was waited for a session before it could be asked at all.
+    pub session_ms: Option<f64>,
+    /// Whether a session was there to ask by.
+    pub has_session: bool,
+}
+
+/// `node ping`, at its end.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PingSummary {
+    /// Who was asked.
+    pub node: NodeId,
+    /// Its name.
+    pub name: String,
+    /// In which network.
+    pub network: NetworkId,
+    /// How many questions were sent.
+    pub sent: u32,
+    /// How many were answered.
+    pub received: u32,
+    /// Share of questions without an answer.
+    pub loss_percent: f64,
+    /// Round trips; none if nothing was answered.
+    pub latency_ms: Option<PingLatency>,
+    /// What the first question waited for a session.
+    pub session_ms: Option<f64>,
+    /// The path at the end.
+    pub path: PathReport,
+    /// The cipher at the end.
+    pub cipher: Option<String>,
+    /// Round trip of each question in order; null without an answer.
+    pub samples: Vec<Option<f64>>,
+}
+
+/// Round trips of `node ping`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct PingLatency {
+    /// Shortest.
+    pub min: f64,
+    /// Mean.
+    pub average: f64,
+    /// Longest.
+    pub max: f64,
+}
+
+/// `node why`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WhyReport {
+    /// What was asked.
+    pub asked: String,
+    /// The member that is meant, if there is one.
+    pub node: Option<NodeId>,
+    /// Its name.
+    pub name: Option<String>,
+    /// In which network.
+    pub network: Option<NetworkId>,
+    /// The conclusion in one sentence.
+    pub conclusion: String,
+    /// Whether packets get there.
+    pub reachable: bool,
+    /// Everything that was looked at, in the order of a packet's way.
+    pub steps: Vec<Finding>,
+}
+
+/// `node doctor`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DoctorReport {
+    /// Whether nothing is broken.
+    pub healthy: bool,
+    /// Everything that was looked at.
+    pub findings: Vec<Finding>,
+}
+
+/// What only the daemon knows of what `node doctor` looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DaemonFacts {
+    /// When the newest document that it holds was signed.
+    pub newest_document: Option<UnixSeconds>,
+    /// Whether this member carries prefixes for others: IPv4, IPv6.
+    pub carries: [bool; 2],
+}
