@@ -15,13 +15,11 @@ use axum::{
 use tokio::sync::broadcast;
 use tombolo_proto::api::Event;
 use tower_http::catch_panic::CatchPanicLayer;
-use utoipa::{
-    Modify, OpenApi,
-    openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
-};
+use utoipa::OpenApi as _;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 mod audit;
+mod document;
 mod etag;
 mod events;
 mod extract;
@@ -32,13 +30,16 @@ mod links;
 mod members;
 mod metrics;
 mod networks;
+mod once;
 mod outage;
+mod page;
 mod problem;
 mod routes;
 mod status;
 mod tokens;
 mod users;
 mod views;
+mod webhooks;
 
 use crate::{
     auth::{self, Gate},
@@ -71,36 +72,9 @@ impl ApiState {
     }
 }
 
-#[derive(OpenApi)]
-#[openapi(
-    info(
-        title = "Tombolo controller",
-        description = "Networks, members, routes, tokens and users. Every path but this document, /healthz and /readyz needs \
-                       `Authorization: Bearer <token>`; every error is application/problem+json (RFC 9457)."
-    ),
-    components(schemas(
-        tombolo_proto::api::Problem,
-        Event,
-        tombolo_proto::api::AddressRange
-    )),
-    security(("token" = [])),
-    modifiers(&Bearer)
-)]
-struct Document;
-
-struct Bearer;
-
-impl Modify for Bearer {
-    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
-        let components = document.components.get_or_insert_default();
-        let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
-        components.add_security_scheme("token", SecurityScheme::Http(scheme));
-    }
-}
-
 /// The whole HTTP side of a controller.
 pub fn router(state: ApiState) -> Router {
-    let (routes, document) = OpenApiRouter::with_openapi(Document::openapi())
+    let (routes, document) = OpenApiRouter::with_openapi(document::Document::openapi())
         .routes(routes!(networks::list, networks::create))
         .routes(routes!(networks::show, networks::update, networks::remove))
         .routes(routes!(networks::summary))
@@ -117,23 +91,31 @@ pub fn router(state: ApiState) -> Router {
         .routes(routes!(tokens::remove))
         .routes(routes!(users::list, users::create))
         .routes(routes!(users::show, users::update, users::remove))
+        .routes(routes!(webhooks::list, webhooks::create))
+        .routes(routes!(webhooks::show, webhooks::update, webhooks::remove))
+        .routes(routes!(webhooks::test))
         .routes(routes!(keyring::show, keyring::replace))
         .routes(routes!(keyring::draft))
         .routes(routes!(audit::list))
+        .routes(routes!(audit::head))
         .routes(routes!(status::show))
         .routes(routes!(events::stream))
         .routes(routes!(health::alive))
         .routes(routes!(health::ready))
         .routes(routes!(metrics::show))
         .split_for_parts();
-    let document = Arc::new(document);
-    let routes =
-        routes
-            .layer(middleware::from_fn(extract::cap_body))
-            .layer(middleware::from_fn_with_state(
-                state.clone(),
-                outage::survive,
-            ));
+    let document = Arc::new(document::complete(&document));
+    let page = page::render(&document);
+    let routes = routes
+        .layer(middleware::from_fn_with_state(
+            state.clone(),
+            once::carry_out,
+        ))
+        .layer(middleware::from_fn(extract::cap_body))
+        .layer(middleware::from_fn_with_state(
+            state.clone(),
+            outage::survive,
+        ));
     let panel = panel::router(state.clone(), routes.clone().with_state(state.clone()))
         .layer(middleware::from_fn(extract::cap_body));
     routes
@@ -158,6 +140,10 @@ pub fn router(state: ApiState) -> Router {
             auth::require_credential,
         ))
         .merge(panel)
+        .route(
+            "/api",
+            get(move || std::future::ready(page::answer(page.clone()))),
+        )
         .layer(middleware::from_fn(extract::read_body))
         .layer(CatchPanicLayer::custom(|_| {
             Problem::internal().into_response()

@@ -19,7 +19,7 @@ use tombolo_proto::{
 use crate::{
     signer::{HeldKeyring, Signer},
     state_dir::{KeyFile, StateDir, StateError},
-    store::{Store, StoreError, StoreUrl, StoredAuthority},
+    store::{Actor, Store, StoreError, StoreUrl, StoredAuthority},
 };
 
 /// Why there is no authority to serve.
@@ -140,7 +140,10 @@ async fn sign_what_changed(
         return Ok(());
     }
     let signed = Signed::sign(&next, Keyring::scope(signer.authority()), root);
-    if store.put_keyring(next.version, &signed).await? {
+    let updated = store
+        .put_keyring(next.version, &signed, &Actor::Controller)
+        .await?;
+    if updated {
         tracing::info!(
             revision = next.version.revision.0,
             "endpoints or replicas changed: signed a new keyring"

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use tombolo_proto::{key::IdentityKey, link::HostPort};
+use tombolo_proto::{api::Role, id::NetworkId, key::IdentityKey, link::HostPort};
 
 /// Runs and manages a Tombolo controller.
 #[derive(Debug, Parser)]
@@ -64,6 +64,9 @@ pub enum Verb {
     /// Create, list and delete API tokens
     #[command(subcommand)]
     Token(TokenVerb),
+    /// Add, list, change and delete those who may sign in to the panel
+    #[command(subcommand)]
+    User(UserVerb),
     /// Create, list and delete join tokens
     #[command(subcommand)]
     JoinToken(JoinTokenVerb),
@@ -82,6 +85,12 @@ pub enum Verb {
     Backup(BackupFile),
     /// Make an empty machine the controller of a backup
     Restore(BackupFile),
+    /// Tell others of changes by HTTP
+    #[command(subcommand)]
+    Webhook(WebhookVerb),
+    /// Show the audit log, and check that nobody changed it
+    #[command(subcommand)]
+    Audit(AuditVerb),
     /// Show and change which replicas may sign
     #[command(subcommand)]
     Keyring(KeyringVerb),
@@ -372,6 +381,77 @@ pub enum KeyringVerb {
     },
 }
 
+/// `controller webhook`
+#[derive(Debug, Subcommand)]
+pub enum WebhookVerb {
+    /// Have messages sent to a URL, and print the secret that they are signed with, once
+    Create {
+        /// Where to: http or https
+        url: String,
+        /// Only of this: changed, requests, deleted or online; may be repeated
+        #[arg(long = "event", value_name = "EVENT")]
+        events: Vec<String>,
+        /// Only of this network: id or name
+        #[arg(long)]
+        network: Option<String>,
+    },
+    /// List webhooks and how they do
+    Ls,
+    /// Change a webhook, turn it off, or on again
+    Set {
+        /// Webhook id
+        id: String,
+        /// Where to
+        #[arg(long)]
+        url: Option<String>,
+        /// Whether it is told anything
+        #[arg(long, value_name = "true|false")]
+        enabled: Option<bool>,
+    },
+    /// Delete a webhook with what it was still to be told
+    Rm {
+        /// Webhook id
+        id: String,
+    },
+    /// Send a message that says nothing, and tell whether it is taken
+    Test {
+        /// Webhook id
+        id: String,
+    },
+}
+
+/// `controller audit`
+#[derive(Debug, Subcommand)]
+pub enum AuditVerb {
+    /// List what was done, newest first
+    Ls {
+        /// Only in this network: id, or name of one that is there
+        #[arg(long)]
+        network: Option<String>,
+        /// Only by this one, as the list writes it: "user anna", "token 1f…", "node 89…", controller
+        #[arg(long)]
+        actor: Option<String>,
+        /// Only this, such as member.authorize
+        #[arg(long)]
+        action: Option<String>,
+        /// Only from this time on, in seconds since 1970
+        #[arg(long, value_name = "SECONDS")]
+        since: Option<u64>,
+        /// Only before this time, in seconds since 1970
+        #[arg(long, value_name = "SECONDS")]
+        until: Option<u64>,
+        /// How many lines at most
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        limit: u32,
+    },
+    /// Check every line against its hash, and print the last line's place and hash
+    Verify {
+        /// Also that the log still holds this line, as printed before
+        #[arg(long, value_name = "LINE:HASH")]
+        noted: Option<String>,
+    },
+}
+
 /// `controller token`
 #[derive(Debug, Subcommand)]
 pub enum TokenVerb {
@@ -379,8 +459,8 @@ pub enum TokenVerb {
     Create {
         /// What it is for
         name: String,
-        /// What it may do: admin or read
-        #[arg(long = "scope", default_value = "admin", value_parser = ["admin", "read"])]
+        /// What it may do: read, write or admin, or in one network only: read:NETWORK-ID; may be repeated
+        #[arg(long = "scope", default_value = "admin")]
         scopes: Vec<String>,
         /// Seconds until it expires
         #[arg(long, value_name = "SECONDS")]
@@ -393,6 +473,74 @@ pub enum TokenVerb {
         /// Token id
         id: String,
     },
+}
+
+/// `controller user`
+#[derive(Debug, Subcommand)]
+pub enum UserVerb {
+    /// Add a user; without --password-file a password is made and printed, once
+    Add {
+        /// What is typed to sign in
+        name: String,
+        /// What they may do everywhere: none, viewer, operator or admin
+        #[arg(long, default_value = "none", value_parser = parse_role)]
+        role: Role,
+        /// What they may do beyond that in one network; may be repeated
+        #[arg(long = "in", value_name = "NETWORK-ID=ROLE", value_parser = parse_role_in)]
+        networks: Vec<(NetworkId, Role)>,
+        /// File with the password, in its first line; - for the input
+        #[arg(long, value_name = "FILE")]
+        password_file: Option<PathBuf>,
+    },
+    /// List users
+    Ls,
+    /// Change what a user may do
+    Set {
+        /// Name or id
+        user: String,
+        /// What they may do everywhere: none, viewer, operator or admin
+        #[arg(long, value_parser = parse_role)]
+        role: Option<Role>,
+        /// What they may do beyond that in one network, instead of all they might; may be repeated
+        #[arg(long = "in", value_name = "NETWORK-ID=ROLE", value_parser = parse_role_in)]
+        networks: Vec<(NetworkId, Role)>,
+        /// Nothing beyond that in any network
+        #[arg(long, conflicts_with = "networks")]
+        no_networks: bool,
+    },
+    /// Delete a user and end every session
+    Rm {
+        /// Name or id
+        user: String,
+    },
+    /// Give a user a new password and end every session; without --password-file one is made and printed, once
+    Password {
+        /// Name or id
+        user: String,
+        /// File with the password, in its first line; - for the input
+        #[arg(long, value_name = "FILE")]
+        password_file: Option<PathBuf>,
+    },
+}
+
+fn parse_role(text: &str) -> Result<Role, String> {
+    match text {
+        "none" => Ok(Role::None),
+        "viewer" => Ok(Role::Viewer),
+        "operator" => Ok(Role::Operator),
+        "admin" => Ok(Role::Admin),
+        _ => Err("a role is none, viewer, operator or admin".to_owned()),
+    }
+}
+
+fn parse_role_in(text: &str) -> Result<(NetworkId, Role), String> {
+    let (network, role) = text
+        .split_once('=')
+        .ok_or("write NETWORK-ID=ROLE, such as 8056c2e21c000001=operator")?;
+    let network = network
+        .parse()
+        .map_err(|error| format!("{network:?} is not a network id: {error}"))?;
+    Ok((network, parse_role(role)?))
 }
 
 /// `controller join-token`

@@ -10,6 +10,7 @@ use crate::{
 };
 
 mod apply;
+mod audit;
 mod backup;
 mod client;
 mod failure;
@@ -25,6 +26,8 @@ mod serve;
 mod store;
 mod table;
 mod token;
+mod user;
+mod webhook;
 
 use client::Client;
 use failure::Failure;
@@ -72,7 +75,10 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Verb::Member(verb) => member::run(verb, &client()?, &out),
         Verb::Route(verb) => route::run(verb, &client()?, &out),
         Verb::Token(verb) => token::run(verb, &client()?, &out),
+        Verb::User(verb) => user::run(verb, &client()?, &out),
         Verb::JoinToken(verb) => join_token::run(verb, &client()?, &out),
+        Verb::Webhook(verb) => webhook::run(verb, &client()?, &out),
+        Verb::Audit(verb) => audit::run(verb, &client()?, &out),
         Verb::Keyring(verb) => keyring::run(verb, &cli.global, &file()?, &out),
         Verb::Apply {
             file: path,

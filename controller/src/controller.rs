@@ -22,8 +22,8 @@ use crate::{
     relay, setup,
     state_dir::{StateDir, StateError},
     stop::{self, Stop, Stopper},
-    store::{Actor, CommitError, OpenError, Store, StoreError, StoreUrl},
-    token, watch,
+    store::{Actor, CommitError, FreshToken, OpenError, Store, StoreError, StoreUrl},
+    token, watch, webhooks,
 };
 
 /// How often certificates that need renewal are looked for.
@@ -142,6 +142,7 @@ impl Controller {
         networks.catch_up().await?;
         store.remember_tokens().await?;
         let (stopper, stop) = stop::pair();
+        let events = Arc::clone(&registry);
         let state = ApiState {
             store: store.clone(),
             networks: Arc::clone(&networks),
@@ -197,6 +198,7 @@ impl Controller {
                 let (store, stop) = (store.clone(), stop.clone());
                 async move { links.run(&store, &registry, stop).await }
             }),
+            tokio::spawn(webhooks::run(store.clone(), events, stop.clone())),
             tokio::spawn(upkeep(networks, store.clone(), stop)),
         ];
         Ok(Self {
@@ -298,16 +300,14 @@ async fn ensure_admin_token(state: &StateDir, store: &Store) -> Result<(), Start
     let minted = token::mint();
     state.write_admin_token(&minted.token)?;
     let scopes = ["admin".to_owned()];
-    let added = store
-        .add_token(
-            &minted.id,
-            &minted.hash,
-            "first-admin",
-            &scopes,
-            None,
-            &Actor::Controller,
-        )
-        .await;
+    let fresh = FreshToken {
+        id: &minted.id,
+        hash: &minted.hash,
+        name: "first-admin",
+        scopes: &scopes,
+        expires_in: None,
+    };
+    let added = store.add_token(&fresh, &Actor::Controller, None).await;
     match added {
         // A replica that holds the root key as well was faster: its token works everywhere.
         Err(CommitError::NameTaken) => Ok(state.remove_admin_token()?),

@@ -49,5 +49,6 @@ mod telemetry;
 mod telling;
 mod token;
 mod watch;
+mod webhooks;
 
 pub use controller::{Controller, StartError};

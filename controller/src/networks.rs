@@ -1,6 +1,6 @@
 //! Changing networks: load, decide, sign, commit, publish; and again from the start if somebody else was faster.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 
 use dashmap::DashMap;
 use tokio::sync::Mutex;
@@ -25,13 +25,15 @@ use crate::{
     publish::{Push, Registry},
     signer::Signer,
     store::{
-        Actor, Commit, CommitError, Deed, Loaded, SignedDocument, Store, StoreError, TokenClaim,
+        Actor, Commit, CommitError, Deed, Kept, Loaded, SignedDocument, Store, StoreError,
+        TokenClaim, Trace,
     },
     telling::{Step, Telling},
 };
 
 mod following;
 mod joining;
+mod trace;
 
 pub(crate) use joining::JoinWish;
 use joining::Joins;
@@ -42,6 +44,9 @@ const ATTEMPTS: usize = 64;
 const PAUSE_MILLISECONDS: u64 = 20;
 /// A request that nobody decided on for a week is forgotten.
 const REQUEST_LIFETIME_SECONDS: u64 = 7 * 24 * 3600;
+
+/// How the stream of events calls a step that moved the revision.
+const CHANGED: &str = "changed";
 
 /// Why a change did not happen.
 #[derive(Debug, thiserror::Error)]
@@ -74,8 +79,10 @@ pub enum ChangeError {
     Store(#[from] StoreError),
 }
 
+/// Makes the answer that is kept with a change, from the network as it will be.
+pub(crate) type Answering<'a> = &'a (dyn Fn(&Network) -> Option<Kept> + Send + Sync);
+
 /// A wish: what to do, who wants it, and how the audit log calls it.
-#[derive(Debug)]
 pub(crate) struct Wish<'a> {
     pub(crate) actor: &'a Actor,
     pub(crate) action: &'static str,
@@ -83,6 +90,18 @@ pub(crate) struct Wish<'a> {
     pub(crate) token: Option<&'a TokenClaim>,
     /// Nodes that the caller tells their new standing itself.
     pub(crate) answered: BTreeSet<IdentityKey>,
+    /// What to answer whoever asks the same again.
+    pub(crate) answer: Option<Answering<'a>>,
+}
+
+impl fmt::Debug for Wish<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wish")
+            .field("actor", &self.actor)
+            .field("action", &self.action)
+            .field("subject", &self.subject)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<'a> Wish<'a> {
@@ -93,15 +112,22 @@ impl<'a> Wish<'a> {
             subject,
             token: None,
             answered: BTreeSet::new(),
+            answer: None,
         }
     }
 
-    const fn deed(&self) -> Deed<'_> {
+    pub(crate) const fn answering(mut self, answer: Answering<'a>) -> Self {
+        self.answer = Some(answer);
+        self
+    }
+
+    const fn deed<'b>(&'b self, trace: &'b Trace) -> Deed<'b> {
         Deed {
             token: self.token,
             actor: self.actor,
             action: self.action,
             subject: self.subject.as_str(),
+            trace,
         }
     }
 }
@@ -119,6 +145,7 @@ struct Done {
     changes: Vec<Change>,
     documents: Vec<SignedDocument>,
     epoch: Epoch,
+    answer: Option<Kept>,
 }
 
 /// All networks of this controller.
@@ -191,6 +218,7 @@ impl Networks {
         &self,
         settings: Settings,
         actor: &Actor,
+        answer: Answering<'_>,
     ) -> Result<Network, ChangeError> {
         for _ in 0..ATTEMPTS {
             let epoch = self.may_sign()?;
@@ -201,6 +229,7 @@ impl Networks {
             let now = self.store.now().await?;
             let changes = decide(Command::Configure(SettingsPatch::default()), &blank, now)?;
             let (after, documents) = self.prepare(&blank, &changes, epoch, now);
+            let kept = answer(&after);
             let commit = Commit {
                 after: &after,
                 epoch,
@@ -212,14 +241,17 @@ impl Networks {
                     actor,
                     action: "network.create",
                     subject: settings.name.as_str(),
+                    trace: &trace::made(&after),
                 }],
+                event: CHANGED,
+                answer: kept.as_ref(),
             };
             match self.store.commit(commit).await {
                 Ok(sequence) => {
                     self.blobs.add(id, &documents);
                     let network = after.clone();
                     self.told.insert(id, Arc::new(Loaded { network, sequence }));
-                    self.registry.tell(id, Some(after.revision()), "changed");
+                    self.registry.tell(id, Some(after.revision()), CHANGED);
                     return Ok(after);
                 }
                 Err(CommitError::Conflict) => {}
@@ -263,13 +295,15 @@ impl Networks {
                 return Ok(before.clone());
             }
             let (after, documents) = self.prepare(before, &changes, epoch, now);
+            let trace = trace::of(before, &after, &changes);
             let done = Done {
                 changes,
                 documents,
                 epoch,
+                answer: wish.answer.and_then(|answer| answer(&after)),
             };
             match self
-                .commit(&loaded, &after, done, &[wish.deed()], &wish.answered)
+                .commit(&loaded, &after, done, &[wish.deed(&trace)], &wish.answered)
                 .await
             {
                 Ok(()) => return Ok(after),
@@ -300,6 +334,8 @@ impl Networks {
                 changes: &done.changes,
                 documents: &done.documents,
                 deeds,
+                event: event(&loaded.network, after),
+                answer: done.answer.as_ref(),
             })
             .await?;
         let kept = Arc::new(Loaded {
@@ -325,7 +361,10 @@ impl Networks {
     pub(crate) async fn remove(&self, id: NetworkId, actor: &Actor) -> Result<(), ChangeError> {
         let writer = self.writer(id);
         let _turn = writer.turn.lock().await;
-        let removed = self.store.remove_network(id, actor).await?;
+        let known = self.load_fresh(id).await?;
+        let trace = known.map(|known| trace::removed(&known.network));
+        let trace = trace.unwrap_or_default();
+        let removed = self.store.remove_network(id, actor, &trace).await?;
         self.forget(id);
         if !removed {
             return Err(ChangeError::UnknownNetwork);
@@ -366,6 +405,7 @@ impl Networks {
         }
         self.store.forget_old_join_tokens().await?;
         self.store.forget_strangers().await?;
+        self.store.forget_old_answers().await?;
         Ok(())
     }
 
@@ -422,7 +462,7 @@ impl Networks {
         }
         if after.revision() == before.revision() {
             self.registry
-                .tell(network, Some(after.revision()), "requests");
+                .tell(network, Some(after.revision()), event(before, after));
             return;
         }
         let version = |of: &Network| Version {
@@ -435,8 +475,7 @@ impl Networks {
             versions: (version(before), version(after)),
             documents: &done.documents,
         });
-        self.registry
-            .tell(network, Some(after.revision()), "changed");
+        self.registry.tell(network, Some(after.revision()), CHANGED);
     }
 }
 
@@ -456,6 +495,15 @@ async fn pause_before(attempt: usize) {
     if attempt > 0 {
         let pause = rand::random_range(0..PAUSE_MILLISECONDS);
         tokio::time::sleep(Duration::from_millis(pause)).await;
+    }
+}
+
+/// What readers of the event stream are told of a step: requests move no revision.
+fn event(before: &Network, after: &Network) -> &'static str {
+    if after.revision() == before.revision() {
+        "requests"
+    } else {
+        CHANGED
     }
 }
 

@@ -48,6 +48,7 @@ mod users;
 mod visit;
 
 use crate::api::{ApiState, Problem};
+pub(crate) use assets::style_address;
 
 /// What the pages work with.
 #[derive(Debug, Clone)]

@@ -14,6 +14,7 @@ use sqlx::{
 };
 use tombolo_proto::id::UnixSeconds;
 
+mod answers;
 mod audit;
 mod authority;
 mod commit;
@@ -31,8 +32,13 @@ mod sessions;
 mod tokens;
 mod url;
 mod users;
+mod webhooks;
 mod writing;
 
+pub use answers::Kept;
+pub(crate) use answers::{Hold, Reserved};
+pub(crate) use audit::AuditFilter;
+pub use audit::Trace;
 pub use authority::StoredAuthority;
 pub use commit::{Actor, Commit, CommitError, Deed, SignedDocument, TokenClaim};
 pub use copy::{Contents, PutError};
@@ -47,8 +53,10 @@ pub(crate) use second_factor::SecondFactor;
 use sessions::KnownSessions;
 pub(crate) use sessions::LIFETIME_SECONDS as SESSION_SECONDS;
 use tokens::KnownTokens;
+pub(crate) use tokens::{FreshJoinToken, FreshToken};
 pub use url::StoreUrl;
 pub(crate) use users::{Changed, FreshUser, StoredUser, UserChange};
+pub(crate) use webhooks::{Delivery, FreshWebhook, MAX_WEBHOOKS, Receiver, WebhookChange};
 
 /// Readers beside the one writer of a SQLite file; each is a thread.
 const SQLITE_CONNECTIONS: u32 = 4;
@@ -99,6 +107,9 @@ pub enum OpenError {
         /// What the database says.
         cause: sqlx::migrate::MigrateError,
     },
+    /// It opened, and failed then.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// A newer controller removed what this one needs.
     #[error(
         "the store {0} was changed by a newer controller in a way that this one does not understand: update this one"
@@ -150,7 +161,7 @@ impl Store {
             .await
             .map_err(failed)?;
         migrate(&pool, url).await?;
-        Ok(Self {
+        let store = Self {
             pool,
             reports,
             probe,
@@ -158,7 +169,9 @@ impl Store {
             health: Health::default(),
             tokens: KnownTokens::default(),
             sessions: KnownSessions::default(),
-        })
+        };
+        store.chain_old_lines().await?;
+        Ok(store)
     }
 
     /// Closes every connection, so that a file is whole by itself.

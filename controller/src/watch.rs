@@ -73,6 +73,8 @@ async fn look(
     // The only replica of a file need not tell anybody.
     if is_due && matches!(store.url(), StoreUrl::Postgres(_)) {
         store.beat(&networks.replica()).await?;
+        // A replica of an older version may run beside this one.
+        store.chain_old_lines().await?;
     }
     networks.take_keyring().await?;
     networks.catch_up().await?;

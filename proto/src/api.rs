@@ -351,7 +351,8 @@ json! {
     pub struct NewToken {
         /// What it is for.
         pub name: String,
-        /// `admin` (everything) or `read` (reading only).
+        /// Up to 64 of `read` (reading only), `write` (deciding on members, routes and join tokens) and `admin`
+        /// (everything), each alone or for one network, as in `read:8056c2e21c000001`.
         pub scopes: Vec<String>,
         /// Seconds until it expires; never by default.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -370,6 +371,9 @@ json! {
         pub created_at: u64,
         /// When it expires; null if never.
         pub expires_at: Option<u64>,
+        /// When it was last used, to the minute; null if never.
+        #[serde(default)]
+        pub last_used_at: Option<u64>,
     }
 
     /// A new token's secret, shown once.
@@ -430,9 +434,9 @@ json! {
         pub networks: Option<BTreeMap<NetworkId, Role>>,
     }
 
-    /// One line of the audit log.
+    /// One line of the audit log. Each line's hash covers the line and the hash before it.
     pub struct AuditEntry {
-        /// Grows.
+        /// Its place: 1 for the first line, then one more each.
         pub id: u64,
         /// When.
         pub at: u64,
@@ -445,6 +449,96 @@ json! {
         pub network: Option<NetworkId>,
         /// To what.
         pub subject: String,
+        /// What it was before, as far as it changed; null if it was not there.
+        #[serde(default)]
+        #[cfg_attr(feature = "openapi", schema(value_type = Option<Object>))]
+        pub before: Option<serde_json::Value>,
+        /// What it is now, as far as it changed; null if it is gone.
+        #[serde(default)]
+        #[cfg_attr(feature = "openapi", schema(value_type = Option<Object>))]
+        pub after: Option<serde_json::Value>,
+        /// SHA-256 over the line and the hash before it: hexadecimal.
+        #[serde(default)]
+        pub hash: String,
+    }
+
+    /// The end of the audit log: whoever notes it can tell later whether the log was rewritten.
+    pub struct AuditHead {
+        /// The place of the last line; 0 before the first.
+        pub id: u64,
+        /// Its hash: hexadecimal.
+        pub hash: String,
+    }
+
+    /// Somebody who is told of changes by HTTP.
+    pub struct Webhook {
+        /// Names the webhook.
+        pub id: String,
+        /// Where messages go.
+        pub url: String,
+        /// Which events, as the event stream calls them; all if there are none.
+        pub events: Vec<String>,
+        /// Only of this network.
+        #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+        pub network: Option<NetworkId>,
+        /// When it was made.
+        pub created_at: u64,
+        /// When a message was taken last.
+        pub delivered_at: Option<u64>,
+        /// Since when no message was taken; null if the last one was.
+        pub failing_since: Option<u64>,
+        /// Why.
+        pub last_error: Option<String>,
+        /// Since when it is told nothing: it was turned off, was gone, or took nothing for three days.
+        pub disabled_at: Option<u64>,
+        /// How many messages wait.
+        pub waiting: u64,
+    }
+
+    /// Creates a webhook.
+    #[serde(deny_unknown_fields)]
+    pub struct NewWebhook {
+        /// Where messages go: http or https, without user and password. Redirections are not followed.
+        pub url: String,
+        /// Which events: `changed`, `requests`, `deleted`, `online`; all by default.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        pub events: Vec<String>,
+        /// Only of the network with this id.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub network: Option<String>,
+    }
+
+    /// A new webhook's secret, shown once.
+    pub struct CreatedWebhook {
+        /// Names the webhook.
+        pub id: String,
+        /// What messages are signed with: `whsec_` and base64.
+        pub secret: String,
+    }
+
+    /// Changes a webhook.
+    #[serde(deny_unknown_fields)]
+    #[derive(Default)]
+    pub struct WebhookPatch {
+        /// Where messages go.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub url: Option<String>,
+        /// Which events; none for all.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub events: Option<Vec<String>>,
+        /// Whether it is told anything. What waited when it was turned off is not told.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub enabled: Option<bool>,
+    }
+
+    /// How a message that says nothing was taken.
+    pub struct WebhookTest {
+        /// Whether it was.
+        pub delivered: bool,
+        /// What the receiver answered, if it did.
+        pub status: Option<u16>,
+        /// What is wrong, if it was not taken.
+        pub error: Option<String>,
     }
 
     /// The controller itself.

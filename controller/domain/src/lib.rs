@@ -16,6 +16,7 @@
 //! can never both win, and every rule here is checked against the state it is written to.
 
 pub mod address_pool;
+pub mod audit;
 pub mod change;
 pub mod command;
 pub mod compile;
@@ -32,3 +33,4 @@ pub mod rights;
 mod roll;
 pub mod settings;
 pub mod subnet;
+pub mod webhook;

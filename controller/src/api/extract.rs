@@ -40,6 +40,7 @@ pub(super) struct Params<T>(pub(super) T);
 #[serde(deny_unknown_fields)]
 pub(super) struct Paging {
     /// How many items, 1 to 1000; 100 by default.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
     /// The `next` of the page before.
     after: Option<String>,

@@ -10,11 +10,13 @@ use tombolo_proto::api::{CreatedToken, JoinToken, NewJoinToken, Page};
 use super::{
     ApiState, Problem,
     extract::{Json, Paging, Params},
+    once::{Answer, Once},
     views,
 };
 use crate::{
     auth::{Operator, Reader},
     networks::ChangeError,
+    store::FreshJoinToken,
     token,
 };
 
@@ -49,6 +51,7 @@ pub(super) async fn list(
 pub(super) async fn create(
     State(state): State<ApiState>,
     Operator(actor): Operator,
+    once: Once,
     Params(id): Params<String>,
     Json(new): Json<NewJoinToken>,
 ) -> Result<Response, Problem> {
@@ -64,19 +67,28 @@ pub(super) async fn create(
         )));
     }
     let minted = token::mint();
-    let added = state
-        .store
-        .add_join_token(id, &minted.id, &minted.hash, uses, expires_in, &actor)
-        .await?;
-    if !added {
-        return Err(ChangeError::UnknownNetwork.into());
-    }
-    let body = CreatedToken {
+    let answer = Answer::created(&CreatedToken {
         join_link: Some(state.networks.join_link(id, Some(minted.token.clone()))),
-        id: minted.id,
+        id: minted.id.clone(),
         token: minted.token,
+    });
+    let fresh = FreshJoinToken {
+        network: id,
+        id: &minted.id,
+        hash: &minted.hash,
+        uses,
+        expires_in,
     };
-    Ok((StatusCode::CREATED, axum::Json(body)).into_response())
+    let kept = once.keep(&answer);
+    if state
+        .store
+        .add_join_token(&fresh, &actor, kept.as_ref())
+        .await?
+    {
+        Ok(answer.into_response())
+    } else {
+        Err(ChangeError::UnknownNetwork.into())
+    }
 }
 
 /// Deletes a join token.

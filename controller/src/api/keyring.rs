@@ -95,7 +95,7 @@ pub(super) async fn replace(
                 "a replica goes by a new epoch only: revoke it",
             ));
         }
-        state.store.put_keyring(new, &signed).await?
+        state.store.put_keyring(new, &signed, &actor).await?
     } else {
         if !next.replicas.contains(&signer.replica().public()) {
             return Err(Problem::new(

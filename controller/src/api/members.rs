@@ -27,6 +27,7 @@ use super::{
     ApiState, Problem,
     etag::{self, IfMatch},
     extract::{Asked, Json, Paging, Params},
+    once::{Answer, Once},
     views,
 };
 use crate::{
@@ -44,6 +45,7 @@ const MAX_REPORTS: u32 = 1001;
 #[serde(deny_unknown_fields)]
 pub(super) struct Choice {
     /// How many items, 1 to 1000; 100 by default.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
     /// The `next` of the page before.
     after: Option<String>,
@@ -217,6 +219,7 @@ pub(super) async fn remove(
 pub(super) async fn allocate_subnet(
     State(state): State<ApiState>,
     Operator(actor): Operator,
+    once: Once,
     Params((id, node)): Params<(String, String)>,
     Json(new): Json<NewSubnet>,
 ) -> Result<Response, Problem> {
@@ -224,7 +227,14 @@ pub(super) async fn allocate_subnet(
     check_node(&node)?;
     let route = RouteId(rand::random());
     let subject: String = format!("{node} {}", new.name).chars().take(200).collect();
-    let wish = wish(&actor, "subnet.allocate", subject.trim());
+    let answer = |after: &Network| {
+        let added = after.route(route).ok_or(Refusal::UnknownRoute)?;
+        let body = views::route(after, added);
+        let location = format!("/api/v1/networks/{id}/routes/{}", body.id);
+        Ok::<_, Refusal>(Answer::created(&body).at(location))
+    };
+    let kept = |after: &Network| answer(after).ok().and_then(|answer| once.keep(&answer));
+    let wish = wish(&actor, "subnet.allocate", subject.trim()).answering(&kept);
     let after = state
         .networks
         .change(id, wish, |network, _| {
@@ -237,9 +247,7 @@ pub(super) async fn allocate_subnet(
             })
         })
         .await?;
-    let route = after.route(route).ok_or(Refusal::UnknownRoute)?;
-    let body = views::route(&after, route);
-    Ok((StatusCode::CREATED, axum::Json(body)).into_response())
+    Ok(answer(&after)?.into_response())
 }
 
 fn action(patch: &MemberPatch) -> &'static str {

@@ -2,11 +2,12 @@
 
 use axum::{
     extract::State,
-    http::{StatusCode, header},
+    http::StatusCode,
     response::{IntoResponse as _, Response},
 };
 use tombolo_domain::{
     command::Command,
+    network as domain,
     settings::{Settings, V4Plan},
 };
 use tombolo_proto::api::{Network, NetworkPatch, NetworkSummary, NewNetwork, Page, Role};
@@ -15,7 +16,9 @@ use super::{
     ApiState, Problem,
     etag::{self, IfMatch},
     extract::{Json, Paging, Params},
-    members, views,
+    members,
+    once::{Answer, Once},
+    views,
 };
 use crate::{
     auth::{Admin, Reader},
@@ -54,6 +57,7 @@ pub(super) async fn list(
 pub(super) async fn create(
     State(state): State<ApiState>,
     Admin(actor): Admin,
+    once: Once,
     Json(new): Json<NewNetwork>,
 ) -> Result<Response, Problem> {
     let patch = views::settings_patch(None, new.v4.as_deref(), &new.settings, &V4Plan::default())?;
@@ -70,15 +74,15 @@ pub(super) async fn create(
         member_routes: patch.member_routes.unwrap_or(defaults.member_routes),
         name: defaults.name,
     };
-    let network = state.networks.create(settings, &actor).await?;
-    let body = views::network(&network, &state.networks);
-    let location = format!("/api/v1/networks/{}", body.id);
-    Ok((
-        StatusCode::CREATED,
-        [(header::LOCATION, location)],
-        etag::tagged(&etag::of(&body), &body),
-    )
-        .into_response())
+    let answer = |network: &domain::Network| {
+        let body = views::network(network, &state.networks);
+        Answer::created(&body)
+            .at(format!("/api/v1/networks/{}", body.id))
+            .tagged(&body)
+    };
+    let kept = |network: &domain::Network| once.keep(&answer(network));
+    let network = state.networks.create(settings, &actor, &kept).await?;
+    Ok(answer(&network).into_response())
 }
 
 /// Shows a network.

@@ -21,6 +21,7 @@ use super::{
     ApiState, Problem,
     etag::{self, IfMatch},
     extract::{Json, Paging, Params},
+    once::{Answer, Once},
     views,
 };
 use crate::{
@@ -66,16 +67,28 @@ pub(super) async fn show(
 pub(super) async fn add(
     State(state): State<ApiState>,
     Operator(actor): Operator,
+    once: Once,
     Params(id): Params<String>,
     Json(new): Json<NewRoute>,
 ) -> Result<Response, Problem> {
     let id = views::network_id(&id)?;
     let typed: TypedPrefix = new.target.parse()?;
-    let wish = Wish::new(
-        &actor,
-        "route.add",
-        format!("{} via {:.80}", typed.prefix, new.via),
-    );
+    let answer = |after: &Network| -> Result<Answer, ChangeError> {
+        let behind = via(after, &new.via)?;
+        let added = after
+            .routes()
+            .find(|route| route.target == typed.prefix && route.via == behind)
+            .ok_or(Refusal::UnknownRoute)?;
+        let body = Route {
+            normalized_from: typed.normalized_from,
+            ..views::route(after, added)
+        };
+        let location = format!("/api/v1/networks/{id}/routes/{}", body.id);
+        Ok(Answer::created(&body).at(location))
+    };
+    let kept = |after: &Network| answer(after).ok().and_then(|answer| once.keep(&answer));
+    let subject = format!("{} via {:.80}", typed.prefix, new.via);
+    let wish = Wish::new(&actor, "route.add", subject).answering(&kept);
     let after = state
         .networks
         .change(id, wish, |network, _| {
@@ -89,16 +102,7 @@ pub(super) async fn add(
             }))
         })
         .await?;
-    let behind = via(&after, &new.via)?;
-    let added = after
-        .routes()
-        .find(|route| route.target == typed.prefix && route.via == behind)
-        .ok_or(Refusal::UnknownRoute)?;
-    let body = Route {
-        normalized_from: typed.normalized_from,
-        ..views::route(&after, added)
-    };
-    Ok((StatusCode::CREATED, axum::Json(body)).into_response())
+    Ok(answer(&after)?.into_response())
 }
 
 /// Approves or changes a route.

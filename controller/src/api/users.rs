@@ -11,6 +11,7 @@ use tombolo_proto::api::{NewUser, Page, User, UserPatch};
 use super::{
     ApiState, Problem,
     extract::{Json, Paging, Params},
+    once::{Answer, Once},
 };
 use crate::{
     auth::{Admin, PasswordError},
@@ -36,6 +37,7 @@ pub(super) async fn list(
 pub(super) async fn create(
     State(state): State<ApiState>,
     Admin(actor): Admin,
+    once: Once,
     Json(new): Json<NewUser>,
 ) -> Result<Response, Problem> {
     let name: Name = new.name.parse()?;
@@ -52,16 +54,16 @@ pub(super) async fn create(
         role: new.role,
         networks: &new.networks,
     };
-    match state.store.add_user(&fresh, &actor).await {
-        Ok(()) => {}
+    let answer = |user: &User| Answer::created(user).at(format!("/api/v1/users/{}", user.id));
+    let kept = |user: &User| once.keep(&answer(user));
+    match state.store.add_user(&fresh, &actor, &kept).await {
+        Ok(user) => Ok(answer(&user).into_response()),
         Err(CommitError::NameTaken) => {
             let detail = format!("the name {name} belongs to another user: choose another");
-            return Err(Problem::conflict(detail).coded("taken"));
+            Err(Problem::conflict(detail).coded("taken"))
         }
-        Err(error) => return Err(error.into()),
+        Err(error) => Err(error.into()),
     }
-    let user = state.store.user(&id).await?.ok_or_else(unknown)?;
-    Ok((StatusCode::CREATED, axum::Json(user)).into_response())
 }
 
 /// Shows a user.

@@ -35,16 +35,19 @@ pub(super) fn run(verb: &TokenVerb, client: &Client, out: &Output) -> Result<(),
 
 fn table(tokens: &[Token]) -> Table {
     Table::new(
-        ["ID", "NAME", "SCOPES", "EXPIRES"],
+        ["ID", "NAME", "SCOPES", "EXPIRES", "LAST USED"],
         tokens.iter().map(|token| {
             [
                 token.id.clone(),
                 token.name.clone(),
                 joined(&token.scopes),
-                token
-                    .expires_at
-                    .map_or_else(|| "never".to_owned(), |at| at.to_string()),
+                time(token.expires_at),
+                time(token.last_used_at),
             ]
         }),
     )
+}
+
+fn time(at: Option<u64>) -> String {
+    at.map_or_else(|| "never".to_owned(), |at| at.to_string())
 }

@@ -14,7 +14,7 @@ use tombolo_domain::{
 };
 use tombolo_proto::id::{NetworkId, UnixSeconds};
 
-use super::{ATTEMPTS, ChangeError, Done, Networks, Wish, pause_before};
+use super::{ATTEMPTS, ChangeError, Done, Networks, Wish, pause_before, trace};
 use crate::store::{Actor, CommitError, TokenClaim};
 
 /// Joins in one transaction: a few milliseconds of work.
@@ -77,6 +77,7 @@ impl Waiting {
             subject: self.subject.clone(),
             token: self.wish.token.as_ref(),
             answered: BTreeSet::from([self.wish.request.identity]),
+            answer: None,
         }
     }
 }
@@ -141,14 +142,17 @@ impl Networks {
                 changes: Vec::new(),
                 documents: Vec::new(),
                 epoch,
+                answer: None,
             };
             let (mut refused, mut wishes): (Vec<Option<Refusal>>, Vec<Wish<'_>>) =
                 Default::default();
+            let mut traces = Vec::new();
             for join in waiting {
                 match decide(join.command(now), &network, now) {
                     Ok(changes) => {
                         if !changes.is_empty() {
                             let (after, documents) = self.prepare(&network, &changes, epoch, now);
+                            traces.push(trace::of(&network, &after, &changes));
                             network = after;
                             done.changes.extend(changes);
                             done.documents.extend(documents);
@@ -171,7 +175,11 @@ impl Networks {
             if wishes.is_empty() {
                 return Ok(outcomes(&network));
             }
-            let deeds: Vec<_> = wishes.iter().map(Wish::deed).collect();
+            let deeds: Vec<_> = wishes
+                .iter()
+                .zip(&traces)
+                .map(|(wish, trace)| wish.deed(trace))
+                .collect();
             let answered = waiting
                 .iter()
                 .map(|join| join.wish.request.identity)

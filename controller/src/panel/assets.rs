@@ -26,7 +26,7 @@ const SCRIPT_TEXT: &str = include_str!("assets/panel.js");
 static STYLE_ADDRESS: LazyLock<String> = LazyLock::new(|| address(STYLE, STYLE_TEXT));
 static SCRIPT_ADDRESS: LazyLock<String> = LazyLock::new(|| address(SCRIPT, SCRIPT_TEXT));
 
-pub(super) fn style_address() -> &'static str {
+pub(crate) fn style_address() -> &'static str {
     &STYLE_ADDRESS
 }
 

@@ -68,6 +68,7 @@ impl Store {
         &self,
         version: Version,
         keyring: &Signed<Keyring>,
+        actor: &Actor,
     ) -> Result<bool, StoreError> {
         let mut transaction = self.write().await?;
         let updated = sqlx::query(
@@ -79,6 +80,10 @@ impl Store {
         .bind(wire::encode(keyring))
         .execute(&mut *transaction)
         .await?;
+        if updated.rows_affected() == 1 {
+            let subject = format!("epoch {} revision {}", version.epoch.0, version.revision.0);
+            audit::write(&mut transaction, actor, "keyring.update", None, &subject).await?;
+        }
         self.hint(&mut transaction).await?;
         transaction.commit().await?;
         Ok(updated.rows_affected() == 1)

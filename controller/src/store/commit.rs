@@ -5,12 +5,15 @@ use std::fmt;
 use sqlx::AnyConnection;
 use tombolo_domain::{change::Change, network::Network};
 use tombolo_proto::{
+    api::Event,
     config::DirectoryEntry,
     id::{Epoch, NodeId, UnixSeconds, Version},
     key::IdentityKey,
 };
 
-use super::{Store, StoreError, StoreUrl, audit, rows, violates, writing};
+use super::{
+    Kept, Store, StoreError, StoreUrl, Trace, answers, audit, rows, violates, webhooks, writing,
+};
 
 /// Who does something, for the audit log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,6 +76,10 @@ pub struct Commit<'a> {
     pub documents: &'a [SignedDocument],
     /// Whose wishes it fulfils.
     pub deeds: &'a [Deed<'a>],
+    /// How the stream of events, and so webhooks, call it.
+    pub event: &'static str,
+    /// What is answered to whoever asks the same again.
+    pub answer: Option<&'a Kept>,
 }
 
 /// What somebody did, for the audit log.
@@ -86,6 +93,8 @@ pub struct Deed<'a> {
     pub action: &'static str,
     /// To what.
     pub subject: &'a str,
+    /// What became different by it.
+    pub trace: &'a Trace,
 }
 
 /// Why nothing was written.
@@ -131,7 +140,7 @@ fn is_conflict(error: &dyn sqlx::error::DatabaseError) -> bool {
 
 impl Store {
     /// Writes all of it or nothing. Returns the new sequence.
-    pub async fn commit(&self, commit: Commit<'_>) -> Result<u64, CommitError> {
+    pub async fn commit<'a>(&self, commit: Commit<'a>) -> Result<u64, CommitError> {
         let mut transaction = self.write().await?;
         self.hold_epoch(&mut transaction, commit.epoch).await?;
         let key = rows::key(&commit.after.id());
@@ -148,16 +157,25 @@ impl Store {
         for document in commit.documents {
             writing::put_document(&mut transaction, &key, document).await?;
         }
-        for deed in commit.deeds {
-            audit::write(
-                &mut transaction,
-                deed.actor,
-                deed.action,
-                Some(commit.after.id()),
-                deed.subject,
-            )
-            .await?;
+        let network = Some(commit.after.id());
+        let entry = |deed: &Deed<'a>| audit::Entry {
+            actor: deed.actor,
+            action: deed.action,
+            network,
+            subject: deed.subject,
+            trace: deed.trace,
+        };
+        let entries: Vec<_> = commit.deeds.iter().map(entry).collect();
+        let event = Event {
+            network: commit.after.id(),
+            revision: Some(commit.after.revision().0),
+            kind: commit.event.to_owned(),
+        };
+        webhooks::post(&mut transaction, &event).await?;
+        if let Some(kept) = commit.answer {
+            answers::keep(&mut transaction, kept).await?;
         }
+        audit::append(&mut transaction, &entries).await?;
         self.hint(&mut transaction).await?;
         transaction.commit().await?;
         Ok(sequence)

@@ -15,8 +15,8 @@ enum Kind {
 
 use Kind::{Bytes, Number, Text};
 
-/// A table and its columns. Tables that others refer to come first. Sessions and the setup link are of the moment and
-/// stay behind.
+/// A table and its columns. Tables that others refer to come first. Sessions, the setup link and answers to repeated requests are of the
+/// moment and stay behind.
 struct Table {
     name: &'static str,
     columns: &'static [(&'static str, Kind)],
@@ -41,12 +41,19 @@ const TABLES: &[Table] = &[
     Table { name: "clashes", columns: &[("network", Text), ("identity", Bytes), ("clashes", Text)] },
     Table { name: "presence", columns: &[("identity", Bytes), ("software", Text), ("last_seen", Number), ("home", Bytes)] },
     Table { name: "join_tokens", columns: &[("id", Text), ("network", Text), ("hash", Bytes), ("uses_left", Number), ("created_at", Number), ("expires_at", Number)] },
-    Table { name: "api_tokens", columns: &[("id", Text), ("name", Text), ("hash", Bytes), ("scopes", Text), ("created_at", Number), ("expires_at", Number)] },
+    Table { name: "api_tokens", columns: &[("id", Text), ("name", Text), ("hash", Bytes), ("scopes", Text), ("created_at", Number), ("expires_at", Number),
+        ("last_used_at", Number)] },
     Table { name: "users", columns: &[("id", Text), ("name", Text), ("name_key", Text), ("password", Text), ("role", Text), ("created_at", Number)] },
     Table { name: "user_roles", columns: &[("user_id", Text), ("network", Text), ("role", Text)] },
     Table { name: "second_factors", columns: &[("user_id", Text), ("secret", Bytes), ("last_step", Number)] },
     Table { name: "recovery_codes", columns: &[("user_id", Text), ("hash", Text)] },
-    Table { name: "audit", columns: &[("id", Number), ("at", Number), ("actor", Text), ("action", Text), ("network", Text), ("subject", Text)] },
+    Table { name: "webhooks", columns: &[("id", Text), ("url", Text), ("secret", Bytes), ("kinds", Text), ("network", Text), ("created_at", Number),
+        ("failing_since", Number), ("last_error", Text), ("delivered_at", Number), ("disabled_at", Number)] },
+    Table { name: "deliveries", columns: &[("id", Number), ("webhook", Text), ("message", Text), ("event", Text), ("created_at", Number),
+        ("attempts", Number), ("due_at", Number), ("leased_until", Number)] },
+    Table { name: "audit", columns: &[("id", Number), ("at", Number), ("actor", Text), ("action", Text), ("network", Text), ("subject", Text),
+        ("state_before", Text), ("state_after", Text), ("place", Number), ("hash", Bytes)] },
+    Table { name: "audit_head", columns: &[("id", Number), ("place", Number), ("hash", Bytes)] },
 ];
 
 /// One value of a row.
@@ -152,6 +159,12 @@ impl Store {
             return Err(PutError::NotEmpty(self.url().clone()));
         }
         for rows in &contents.0 {
+            // A new store has one row that is no content.
+            if rows.table == "audit_head" {
+                sqlx::query("DELETE FROM audit_head")
+                    .execute(&mut *transaction)
+                    .await?;
+            }
             put_rows(&mut transaction, rows).await?;
         }
         sqlx::query("UPDATE networks SET revision = revision + $1, sequence = sequence + $1")
@@ -159,11 +172,12 @@ impl Store {
             .execute(&mut *transaction)
             .await?;
         if matches!(self.url(), StoreUrl::Postgres(_)) {
-            sqlx::query(
+            for statement in [
                 "SELECT setval(pg_get_serial_sequence('audit', 'id'), (SELECT coalesce(max(id), 0) + 1 FROM audit), false)",
-            )
-            .execute(&mut *transaction)
-            .await?;
+                "SELECT setval(pg_get_serial_sequence('deliveries', 'id'), (SELECT coalesce(max(id), 0) + 1 FROM deliveries), false)",
+            ] {
+                sqlx::query(statement).execute(&mut *transaction).await?;
+            }
         }
         self.hint(&mut transaction).await?;
         transaction.commit().await?;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::{Value, json};
 use sqlx::{AnyConnection, any::AnyRow};
 use tombolo_domain::name::Name;
 use tombolo_proto::{
@@ -9,7 +10,7 @@ use tombolo_proto::{
     id::NetworkId,
 };
 
-use super::{Actor, CommitError, Store, StoreError, audit, rows, violates};
+use super::{Actor, CommitError, Kept, Store, StoreError, Trace, answers, audit, rows, violates};
 
 /// A user to be made.
 #[derive(Debug)]
@@ -54,13 +55,29 @@ impl Store {
         &self,
         fresh: &FreshUser<'_>,
         actor: &Actor,
-    ) -> Result<(), CommitError> {
+        answer: &(dyn Fn(&User) -> Option<Kept> + Send + Sync),
+    ) -> Result<User, CommitError> {
         let mut transaction = self.write().await?;
         insert(&mut transaction, fresh).await?;
-        let name = fresh.name.as_str();
-        audit::write(&mut transaction, actor, "user.create", None, name).await?;
+        let row = sqlx::query("SELECT id, name, role, created_at FROM users WHERE id = $1")
+            .bind(fresh.id)
+            .fetch_one(&mut *transaction)
+            .await?;
+        let made = user(&mut transaction, &row).await?;
+        if let Some(kept) = answer(&made) {
+            answers::keep(&mut transaction, &kept).await?;
+        }
+        let trace = Trace::made(&shown(fresh.role, fresh.networks));
+        write(
+            &mut transaction,
+            actor,
+            "user.create",
+            fresh.name.as_str(),
+            &trace,
+        )
+        .await?;
         transaction.commit().await?;
-        Ok(())
+        Ok(made)
     }
 
     /// Users, in order of id, after the given one.
@@ -148,10 +165,17 @@ impl Store {
                     .await?;
             }
         }
+        let before = roles(&mut transaction, id).await?;
         if let Some(networks) = change.networks {
             put_roles(&mut transaction, id, networks).await?;
         }
-        audit::write(&mut transaction, actor, "user.update", None, &name).await?;
+        let after = roles(&mut transaction, id).await?;
+        let mut is = shown(wanted, &after);
+        if change.password.is_some() {
+            is["password"] = "changed".into();
+        }
+        let trace = Trace::changed(&shown(role, &before), &is);
+        write(&mut transaction, actor, "user.update", &name, &trace).await?;
         transaction.commit().await?;
         Ok(Changed::Done)
     }
@@ -165,11 +189,13 @@ impl Store {
         if is_last_admin(&mut transaction, role).await? {
             return Ok(Changed::LastAdmin);
         }
+        let before = roles(&mut transaction, id).await?;
         sqlx::query("DELETE FROM users WHERE id = $1")
             .bind(id)
             .execute(&mut *transaction)
             .await?;
-        audit::write(&mut transaction, actor, "user.delete", None, &name).await?;
+        let trace = Trace::removed(&shown(role, &before));
+        write(&mut transaction, actor, "user.delete", &name, &trace).await?;
         transaction.commit().await?;
         Ok(Changed::Done)
     }
@@ -224,7 +250,8 @@ impl Store {
         }
         insert(&mut transaction, fresh).await?;
         let (actor, name) = (Actor::Controller, fresh.name.as_str());
-        audit::write(&mut transaction, &actor, "user.setup", None, name).await?;
+        let trace = Trace::made(&shown(fresh.role, fresh.networks));
+        write(&mut transaction, &actor, "user.setup", name, &trace).await?;
         transaction.commit().await?;
         Ok(true)
     }
@@ -251,6 +278,28 @@ async fn insert(connection: &mut AnyConnection, fresh: &FreshUser<'_>) -> Result
     })?;
     put_roles(connection, fresh.id, fresh.networks).await?;
     Ok(())
+}
+
+async fn write(
+    connection: &mut AnyConnection,
+    actor: &Actor,
+    action: &str,
+    subject: &str,
+    trace: &Trace,
+) -> Result<(), sqlx::Error> {
+    let entry = audit::Entry {
+        actor,
+        action,
+        network: None,
+        subject,
+        trace,
+    };
+    audit::append(connection, &[entry]).await
+}
+
+/// What the audit log shows of a user.
+fn shown(role: Role, networks: &BTreeMap<NetworkId, Role>) -> Value {
+    json!({ "role": role, "networks": networks })
 }
 
 /// Roles in networks that are not there are forgotten.
@@ -310,18 +359,25 @@ async fn count_users(connection: &mut AnyConnection) -> Result<i64, sqlx::Error>
 
 pub(super) async fn user(connection: &mut AnyConnection, row: &AnyRow) -> Result<User, StoreError> {
     let id = rows::text(row, "id")?;
-    let roles = sqlx::query("SELECT network, role FROM user_roles WHERE user_id = $1")
-        .bind(&id)
-        .fetch_all(connection)
-        .await?;
     Ok(User {
         name: rows::text(row, "name")?,
         role: rows::role_of(row)?,
-        networks: roles
-            .iter()
-            .map(|row| Ok((rows::parsed(row, "network")?, rows::role_of(row)?)))
-            .collect::<Result<_, StoreError>>()?,
+        networks: roles(connection, &id).await?,
         created_at: rows::number(row, "created_at")?,
         id,
     })
+}
+
+async fn roles(
+    connection: &mut AnyConnection,
+    user: &str,
+) -> Result<BTreeMap<NetworkId, Role>, StoreError> {
+    let found = sqlx::query("SELECT network, role FROM user_roles WHERE user_id = $1")
+        .bind(user)
+        .fetch_all(connection)
+        .await?;
+    found
+        .iter()
+        .map(|row| Ok((rows::parsed(row, "network")?, rows::role_of(row)?)))
+        .collect()
 }

@@ -17,7 +17,11 @@ mod keyring;
 mod moving;
 #[path = "../controller/node.rs"]
 mod node;
+mod once;
 mod outage;
 mod racing;
+#[path = "../controller/receiver.rs"]
+mod receiver;
 mod rendezvous;
 mod upgrading;
+mod webhooks;

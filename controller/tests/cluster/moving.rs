@@ -37,6 +37,7 @@ async fn a_controller_moves_from_a_file_to_a_server_and_its_nodes_do_not_notice(
     };
     let after: api::Network = lone.http().get(&path(&network)).await.expect_status(200);
     assert_eq!(after, network_like(&network, &after));
+    audit_log_holds(lone.state.path(), &lone.controller).await;
     let mut node = lone.node(node.seed.clone()).await;
     node.join(network.id, None).await;
     node.expect_member(network.id).await;
@@ -117,6 +118,7 @@ async fn a_backup_goes_on_on_an_empty_machine_and_nodes_believe_it() {
             )
             .await
             .expect_status(200);
+        audit_log_holds(lone.state.path(), &again).await;
         let pushed = node.directory(network.id).await;
         let cert = pushed.cert(node.identity());
         assert_eq!(cert.name, "renamed");
@@ -262,6 +264,13 @@ fn network_like(before: &api::Network, after: &api::Network) -> api::Network {
         revision: after.revision,
         ..before.clone()
     }
+}
+
+async fn audit_log_holds(state: &Path, controller: &Controller) {
+    let url = format!("http://{}", controller.http());
+    let (code, said) = verb(state, &["audit", "verify", "--url", &url]).await;
+    assert_eq!(code, 0, "{said}");
+    assert!(!said.starts_with("0 lines"), "{said}");
 }
 
 async fn verb(state: &Path, arguments: &[&str]) -> (i32, String) {

@@ -55,6 +55,9 @@ async fn a_one_use_token_lets_exactly_one_in_on_two_replicas() {
             .all(|standing| matches!(standing, Standing::Member | Standing::Denied { .. })),
         "{standings:?}"
     );
+    // Both wrote at the same time, and the audit log is one chain.
+    let (code, said) = second.verb(&cluster, &["audit", "verify"]).await;
+    assert_eq!(code, 0, "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

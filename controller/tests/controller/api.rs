@@ -398,3 +398,42 @@ async fn events_tell_of_changes_as_they_happen() {
         (network.id, "changed")
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_api_can_be_read_as_a_page_that_takes_nothing_from_elsewhere() {
+    let rig = Rig::start().await;
+    let anybody = Http::with_token(rig.controller.http(), None);
+    let document: Value = anybody.get("/openapi.json").await.expect_status(200);
+
+    let page = anybody.get("//api").await;
+
+    assert_eq!(page.status, 200);
+    let policy = page.header("content-security-policy");
+    assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"));
+    assert!(!page.body.contains("<script"), "whole without scripts");
+    assert!(!page.body.contains("style="), "the policy would drop it");
+    for (path, item) in document["paths"].as_object().expect("paths") {
+        for operation in item.as_object().expect("methods").values() {
+            let name = operation["operationId"].as_str().expect("a name");
+            assert!(page.body.contains(&format!("id=\"{name}\"")), "{name}");
+        }
+        assert!(page.body.contains(path.as_str()), "{path}");
+    }
+    let links = page.body.split("href=\"").skip(1);
+    for link in links {
+        let target = link.split('"').next().unwrap_or_default();
+        let Some(anchor) = target.strip_prefix('#') else {
+            assert!(
+                target.starts_with('/') && !target.starts_with("//"),
+                "{target}"
+            );
+            assert_eq!(
+                anybody.get(&format!("/{target}")).await.status,
+                200,
+                "{target}"
+            );
+            continue;
+        };
+        assert!(page.body.contains(&format!("id=\"{anchor}\"")), "{anchor}");
+    }
+}

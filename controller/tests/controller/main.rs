@@ -7,6 +7,7 @@
 
 mod accounts;
 mod api;
+mod audit;
 mod bad_input;
 mod control;
 mod http;
@@ -14,8 +15,11 @@ mod https;
 mod links;
 mod lists;
 mod live;
+mod matrix;
 mod node;
+mod once;
 mod panel;
+mod receiver;
 mod rendezvous;
 mod restart;
 mod rig;
@@ -23,6 +27,7 @@ mod sessions;
 mod start;
 mod verbs;
 mod visitor;
+mod webhooks;
 
 /// Where the controllers of this program keep what they know.
 const STORE: rig::Store = rig::Store::Sqlite;

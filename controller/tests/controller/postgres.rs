@@ -11,18 +11,23 @@
 
 mod accounts;
 mod api;
+mod audit;
 mod bad_input;
 mod control;
 mod http;
 mod links;
 mod lists;
 mod live;
+mod matrix;
 mod node;
+mod once;
 mod panel;
+mod receiver;
 mod restart;
 mod rig;
 mod sessions;
 mod visitor;
+mod webhooks;
 
 /// Where the controllers of this program keep what they know.
 const STORE: rig::Store = rig::Store::Postgres;

@@ -3,6 +3,7 @@
 use std::{
     net::Ipv4Addr,
     path::Path,
+    process::Command,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicU32, Ordering::Relaxed},
@@ -33,7 +34,11 @@ pub(crate) struct Rig {
 
 impl Rig {
     pub(crate) async fn start() -> Self {
-        let state = a_state_dir();
+        Self::start_on(crate::STORE).await
+    }
+
+    pub(crate) async fn start_on(store: Store) -> Self {
+        let state = a_state_dir_on(store);
         let controller = Controller::start(a_config(state.path()))
             .await
             .expect("the controller starts");
@@ -82,6 +87,32 @@ impl Rig {
 
     pub(crate) async fn node_with(&self, seed: Seed) -> Node {
         Node::connect(self.controller.control(), seed, self.replica()).await
+    }
+
+    /// Where the controller keeps what it knows.
+    pub(crate) fn store_url(&self) -> String {
+        let file = self.state.path().join("store.sqlite");
+        std::fs::read_to_string(self.state.path().join(DATABASE))
+            .unwrap_or_else(|_| format!("sqlite:{}", file.display()))
+    }
+
+    /// Runs a verb of the program against this controller: its exit code, and what it said.
+    pub(crate) async fn verb(&self, words: &[&str]) -> (Option<i32>, String) {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_controller"));
+        program
+            .args(words)
+            .arg("--url")
+            .arg(format!("http://{}", self.controller.http()))
+            .env("TOMBOLO_STATE_DIR", self.state.path());
+        let output = tokio::task::spawn_blocking(move || program.output())
+            .await
+            .expect("it ends")
+            .expect("the program runs");
+        let said = [output.stdout, output.stderr].concat();
+        (
+            output.status.code(),
+            String::from_utf8(said).expect("a text"),
+        )
     }
 
     pub(crate) fn replica(&self) -> IdentityKey {
@@ -148,15 +179,17 @@ const DATABASE: &str = "test-database";
 
 /// A state directory that holds an authority key already.
 pub(crate) fn a_state_dir() -> State {
+    a_state_dir_on(crate::STORE)
+}
+
+fn a_state_dir_on(store: Store) -> State {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let write = |name: &str, content: &[u8]| {
         std::fs::write(directory.path().join(name), content).expect("a file can be written");
     };
     write("authority.key", &authority_seed());
     // Where there is no PostgreSQL, which has been said, the tests still run.
-    let postgres = (crate::STORE == Store::Postgres)
-        .then(Postgres::shared)
-        .flatten();
+    let postgres = (store == Store::Postgres).then(Postgres::shared).flatten();
     if let Some(postgres) = &postgres {
         write(DATABASE, postgres.database().as_bytes());
     }

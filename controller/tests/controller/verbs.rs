@@ -260,3 +260,102 @@ async fn completions_and_manual_pages_come_from_the_program() {
     assert!(pages.path().join("controller-serve.1").exists());
     assert!(verbs.run("man").await.out.contains("controller"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn users_are_added_changed_and_removed() {
+    let rig = Rig::start().await;
+    let verbs = Verbs::of(&rig);
+    let network = verbs.json("network create home").await;
+    let id = network["id"].as_str().expect("an id").to_owned();
+
+    let made = verbs
+        .json(&format!("user add anna --role viewer --in {id}=operator"))
+        .await;
+    let password = made["password"].as_str().expect("a password is made");
+
+    assert_eq!(
+        (&made["role"], made["networks"][&id].as_str()),
+        (&"viewer".into(), Some("operator"))
+    );
+    assert_eq!(password.len(), 24);
+    let signed_in = crate::visitor::Visitor::new(rig.controller.http())
+        .sign_in("anna", password)
+        .await;
+    assert_eq!(signed_in.status, 303, "{}", signed_in.body);
+    let file = rig.state.path().join("password");
+    std::fs::write(&file, "correct horse battery\n").expect("a file");
+    let changed = verbs
+        .json(&format!(
+            "user password ANNA --password-file {}",
+            file.display()
+        ))
+        .await;
+    assert_eq!(changed["password"], Value::Null, "it is not shown");
+    crate::visitor::Visitor::signed_in(rig.controller.http(), "anna").await;
+    let changed = verbs.json("user set anna --role admin --no-networks").await;
+    assert_eq!(
+        (&changed["role"], &changed["networks"]),
+        (&"admin".into(), &serde_json::json!({}))
+    );
+    let listed = verbs.run("user ls").await;
+    assert!(
+        listed.out.contains("anna") && listed.out.contains("admin"),
+        "{}",
+        listed.out
+    );
+    verbs.json("user add bert --role admin").await;
+    assert_eq!(verbs.run("user rm anna").await.code, Some(0));
+    verbs.fails("user rm anna", 1, "no user").await;
+    verbs.fails("user add carl --role king", 2, "viewer").await;
+    verbs.fails("user rm bert", 4, "last user").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn webhooks_and_tokens_for_one_network() {
+    let rig = Rig::start().await;
+    let verbs = Verbs::of(&rig);
+    let network = verbs.json("network create home").await;
+    let id = network["id"].as_str().expect("an id").to_owned();
+    let mut receiver = crate::receiver::Receiver::start();
+
+    let hook = verbs
+        .json(&format!(
+            "webhook create {} --event changed --network home",
+            receiver.url()
+        ))
+        .await;
+    let hook_id = hook["id"].as_str().expect("an id");
+
+    assert_eq!(
+        verbs.run(&format!("webhook test {hook_id}")).await.code,
+        Some(0)
+    );
+    let secret = hook["secret"].as_str().expect("a secret");
+    assert!(receiver.next().await.is_signed_with(secret));
+    receiver.answer("500 Internal Server Error");
+    verbs
+        .fails(&format!("webhook test {hook_id}"), 1, "500")
+        .await;
+    let listed = verbs.run("webhook ls").await;
+    assert!(
+        listed.out.contains(&id) && !listed.out.contains(secret),
+        "{}",
+        listed.out
+    );
+    let off = verbs
+        .json(&format!("webhook set {hook_id} --enabled false"))
+        .await;
+    assert!(off[0]["disabled_at"].is_number());
+    assert_eq!(
+        verbs.run(&format!("webhook rm {hook_id}")).await.code,
+        Some(0)
+    );
+    verbs
+        .json(&format!(
+            "token create script --scope read:{id} --expires-in 60"
+        ))
+        .await;
+    let tokens = verbs.run("token ls").await;
+    assert!(tokens.out.contains(&format!("read:{id}")), "{}", tokens.out);
+    assert!(tokens.out.contains("LAST USED"), "{}", tokens.out);
+}

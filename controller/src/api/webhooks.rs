@@ -1,0 +1,175 @@
+//! `/api/v1/webhooks`
+
+use axum::{
+    extract::State,
+    http::{StatusCode, Uri},
+    response::{IntoResponse as _, Response},
+};
+use tombolo_proto::api::{CreatedWebhook, NewWebhook, Page, Webhook, WebhookPatch, WebhookTest};
+
+use super::{
+    ApiState, Problem,
+    extract::{Json, Paging, Params},
+    once::{Answer, Once},
+    views,
+};
+use crate::{
+    auth::Admin,
+    store::{FreshWebhook, MAX_WEBHOOKS, WebhookChange},
+    token, webhooks,
+};
+
+/// What the stream of events tells.
+const EVENTS: [&str; 4] = ["changed", "requests", "deleted", "online"];
+/// Longest URL, in bytes.
+const LONGEST_URL: usize = 2048;
+/// As long as the digest that it is for.
+const SECRET: usize = 32;
+
+/// Lists webhooks, without their secrets.
+#[utoipa::path(get, operation_id = "list_webhooks", path = "/api/v1/webhooks", tag = "webhooks", params(Paging),
+    responses((status = 200, body = Page<Webhook>)))]
+pub(super) async fn list(
+    State(state): State<ApiState>,
+    _admin: Admin,
+    paging: Paging,
+) -> Result<axum::Json<Page<Webhook>>, Problem> {
+    let items = state.store.webhooks(paging.after(), paging.fetch()).await?;
+    Ok(paging.page(items, |webhook| webhook.id.clone()))
+}
+
+/// Creates a webhook: from now on each event is sent there, signed as Standard Webhooks has it, until it is taken.
+#[utoipa::path(post, operation_id = "create_webhook", path = "/api/v1/webhooks", tag = "webhooks", request_body = NewWebhook,
+    responses((status = 201, body = CreatedWebhook)))]
+pub(super) async fn create(
+    State(state): State<ApiState>,
+    Admin(actor): Admin,
+    once: Once,
+    Json(new): Json<NewWebhook>,
+) -> Result<Response, Problem> {
+    let url = check_url(&new.url)?;
+    let kinds = check_events(new.events)?;
+    let network = new.network.as_deref().map(views::network_id).transpose()?;
+    if let Some(network) = network {
+        state.networks.get(network).await?;
+    }
+    let (id, secret) = (token::id(), rand::random::<[u8; SECRET]>());
+    let answer = Answer::created(&CreatedWebhook {
+        id: id.clone(),
+        secret: webhooks::secret_text(&secret),
+    })
+    .at(format!("/api/v1/webhooks/{id}"));
+    let fresh = FreshWebhook {
+        id: &id,
+        url,
+        secret: &secret,
+        kinds: &kinds,
+        network,
+    };
+    let kept = once.keep(&answer);
+    if state
+        .store
+        .add_webhook(&fresh, &actor, kept.as_ref())
+        .await?
+    {
+        Ok(answer.into_response())
+    } else {
+        Err(Problem::conflict(format!(
+            "there are {MAX_WEBHOOKS} webhooks already: delete one first"
+        )))
+    }
+}
+
+/// Shows a webhook.
+#[utoipa::path(get, operation_id = "show_webhook", path = "/api/v1/webhooks/{webhook}", tag = "webhooks",
+    params(("webhook" = String, Path)), responses((status = 200, body = Webhook)))]
+pub(super) async fn show(
+    State(state): State<ApiState>,
+    _admin: Admin,
+    Params(id): Params<String>,
+) -> Result<axum::Json<Webhook>, Problem> {
+    let webhook = state.store.webhook(&id).await?.ok_or_else(unknown)?;
+    Ok(axum::Json(webhook))
+}
+
+/// Changes a webhook, or turns it off, or on again.
+#[utoipa::path(patch, operation_id = "update_webhook", path = "/api/v1/webhooks/{webhook}", tag = "webhooks",
+    params(("webhook" = String, Path)), request_body = WebhookPatch, responses((status = 200, body = Webhook)))]
+pub(super) async fn update(
+    State(state): State<ApiState>,
+    Admin(actor): Admin,
+    Params(id): Params<String>,
+    Json(patch): Json<WebhookPatch>,
+) -> Result<axum::Json<Webhook>, Problem> {
+    let kinds = patch.events.map(check_events).transpose()?;
+    let change = WebhookChange {
+        url: patch.url.as_deref().map(check_url).transpose()?,
+        kinds: kinds.as_deref(),
+        enabled: patch.enabled,
+    };
+    let changed = state.store.change_webhook(&id, &change, &actor).await?;
+    Ok(axum::Json(changed.ok_or_else(unknown)?))
+}
+
+/// Deletes a webhook with what it was still to be told.
+#[utoipa::path(delete, operation_id = "delete_webhook", path = "/api/v1/webhooks/{webhook}", tag = "webhooks",
+    params(("webhook" = String, Path)), responses((status = 204)))]
+pub(super) async fn remove(
+    State(state): State<ApiState>,
+    Admin(actor): Admin,
+    Params(id): Params<String>,
+) -> Result<StatusCode, Problem> {
+    if state.store.remove_webhook(&id, &actor).await? {
+        Ok(StatusCode::NO_CONTENT)
+    } else {
+        Err(unknown())
+    }
+}
+
+/// Sends a message that says nothing, at once and once, and tells whether it was taken.
+#[utoipa::path(post, operation_id = "test_webhook", path = "/api/v1/webhooks/{webhook}/test", tag = "webhooks",
+    params(("webhook" = String, Path)), responses((status = 200, body = WebhookTest)))]
+pub(super) async fn test(
+    State(state): State<ApiState>,
+    _admin: Admin,
+    Params(id): Params<String>,
+) -> Result<axum::Json<WebhookTest>, Problem> {
+    let receiver = state.store.receiver(&id).await?.ok_or_else(unknown)?;
+    let now = state.store.now().await?;
+    Ok(axum::Json(webhooks::test(receiver, now.0).await))
+}
+
+fn check_url(text: &str) -> Result<&str, Problem> {
+    let fits = |uri: Uri| {
+        let scheme = uri
+            .scheme_str()
+            .is_some_and(|s| s == "https" || s == "http");
+        let place = uri.authority().is_some_and(|authority| {
+            !authority.host().is_empty() && !authority.as_str().contains('@')
+        });
+        scheme && place
+    };
+    if text.len() <= LONGEST_URL && text.parse().is_ok_and(fits) {
+        Ok(text)
+    } else {
+        Err(Problem::invalid(
+            "url must be a http or https URL without user and password, of at most 2048 characters",
+        ))
+    }
+}
+
+fn check_events(mut events: Vec<String>) -> Result<Vec<String>, Problem> {
+    if !events.iter().all(|kind| EVENTS.contains(&kind.as_str())) {
+        return Err(Problem::invalid(format!(
+            "events may hold: {}; leave them out for all",
+            EVENTS.join(", ")
+        )));
+    }
+    events.sort_unstable();
+    events.dedup();
+    Ok(events)
+}
+
+fn unknown() -> Problem {
+    Problem::not_found("there is no such webhook: list webhooks to see their ids")
+}
