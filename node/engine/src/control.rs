@@ -50,7 +50,7 @@ use crate::{
     handshake::Parties,
     membership::Directory,
     path::way::Way,
-    peer::{Identity, Peer, Portrait},
+    peer::{Identity, Pace, Peer, Portrait},
     relay::Relays,
     session::{Noise, WireGuardNoise},
 };
@@ -65,6 +65,10 @@ pub use status::PeerStatus;
 const TICK: Duration = Duration::from_millis(250);
 /// Between looks at sessions that were all idle at the last.
 const IDLE_TICK: Duration = Duration::from_millis(500);
+/// Between looks at a session that may be lost.
+const QUICK_TICK: Duration = Duration::from_millis(100);
+/// Without a look for this long, the host slept or the process stood still: nothing that was known of ways counts.
+const SLEPT: Duration = Duration::from_secs(5);
 /// A slot is not given to another peer before this: by then no packet that was routed to the old one is under way.
 const SLOT_QUARANTINE: Duration = Duration::from_secs(60);
 
@@ -85,11 +89,16 @@ pub struct Engine {
     called: Budgets,
     /// Peers that have lanes.
     with_lanes: BTreeSet<PeerSlot>,
+    /// Those of them that are looked at more often.
+    suspects: BTreeSet<PeerSlot>,
+    is_translated: bool,
     deadlines: BTreeSet<(Instant, PeerSlot)>,
     /// Each peer's entry in `deadlines`.
     scheduled: BTreeMap<PeerSlot, Instant>,
     last_tick: Option<Instant>,
+    /// When to look at some of the sessions, or at all.
     next_tick: Option<Instant>,
+    next_full_tick: Option<Instant>,
     outbox: Outbox,
     fib: Arc<Fib>,
     /// Whether networks that are added gossip.
@@ -130,10 +139,13 @@ impl Engine {
             indices: Indices::default(),
             called,
             with_lanes: BTreeSet::new(),
+            suspects: BTreeSet::new(),
+            is_translated: false,
             deadlines: BTreeSet::new(),
             scheduled: BTreeMap::new(),
             last_tick: None,
             next_tick: None,
+            next_full_tick: None,
             outbox: Outbox::default(),
             fib: Arc::default(),
             gossips: false,
@@ -385,19 +397,56 @@ impl Engine {
         self.handle_relays_timeout(now);
     }
 
+    /// Looks at all sessions when their time has come, and in between at those that may be lost.
     fn tick(&mut self, now: Instant) {
         let previous = self.last_tick.unwrap_or(now);
+        let next_full = self.next_full_tick.unwrap_or(now);
+        let is_full = next_full <= now;
+        let looked_at = if is_full {
+            &self.with_lanes
+        } else {
+            &self.suspects
+        };
+        let slots: Vec<PeerSlot> = looked_at.iter().copied().collect();
+        if now.saturating_duration_since(previous) >= SLEPT {
+            self.handle_upheaval(now);
+        }
+        let mut pace = Pace::Idle;
+        for slot in slots {
+            let mut own = Pace::Idle;
+            self.with_peer(slot, now, |peer, context| {
+                own = peer.tick(context, previous, now)
+            });
+            if own == Pace::Suspicious && self.with_lanes.contains(&slot) {
+                self.suspects.insert(slot);
+            } else {
+                self.suspects.remove(&slot);
+            }
+            pace = pace.min(own);
+        }
+        if self.with_lanes.is_empty() {
+            (self.last_tick, self.next_tick, self.next_full_tick) = (None, None, None);
+            return;
+        }
+        let next_full = match pace {
+            _ if !is_full => next_full,
+            Pace::Idle => now + IDLE_TICK,
+            Pace::Active | Pace::Suspicious => now + TICK,
+        };
+        let soon = (!self.suspects.is_empty()).then_some(now + QUICK_TICK);
+        self.last_tick = Some(now);
+        self.next_full_tick = Some(next_full);
+        self.next_tick = Some(soon.map_or(next_full, |soon| soon.min(next_full)));
+    }
+
+    /// Asks every peer by every way: what was known of ways may be wrong.
+    fn handle_upheaval(&mut self, now: Instant) {
         let slots: Vec<PeerSlot> = self.with_lanes.iter().copied().collect();
-        let mut is_active = false;
         for slot in slots {
             self.with_peer(slot, now, |peer, context| {
-                is_active |= peer.tick(context, previous, now)
+                peer.handle_upheaval(context, now);
             });
         }
-        let pause = if is_active { TICK } else { IDLE_TICK };
-        let goes_on = !self.with_lanes.is_empty();
-        self.last_tick = goes_on.then_some(now);
-        self.next_tick = goes_on.then_some(now + pause);
     }
 
     // What came of it.
@@ -520,6 +569,7 @@ impl Engine {
             rng: &mut self.rng,
             indices: &mut self.indices,
             called: &mut self.called,
+            is_translated: self.is_translated,
             outbox: &mut self.outbox,
         };
         let name = (peer.id.network, peer.id.identity);
@@ -531,9 +581,11 @@ impl Engine {
         if peer.has_lanes() {
             self.with_lanes.insert(slot);
             self.last_tick.get_or_insert(now);
-            self.next_tick.get_or_insert(now + TICK);
+            let next = *self.next_full_tick.get_or_insert(now + TICK);
+            self.next_tick.get_or_insert(next);
         } else {
             self.with_lanes.remove(&slot);
+            self.suspects.remove(&slot);
         }
         self.reschedule(slot, deadline);
         if before != after {

@@ -25,6 +25,7 @@ mod rendezvous;
 mod sizes;
 mod upkeep;
 mod watch;
+mod ways;
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -48,13 +49,14 @@ use crate::{
     handshake::{Answer, Assembly, KeyExchange, Offer, Parties},
     lane::framed,
     mtu::WayMtus,
-    path::way::Way,
+    path::{Paths, way::Way},
     pending::Pending,
     session::{Machine, MachineIndex},
 };
 use dialing::{Dialing, Due};
 use lane_set::LaneSet;
 use pings::Pings;
+pub(crate) use upkeep::Pace;
 use watch::Watch;
 
 /// Who a peer is; fixed as long as its keys are.
@@ -97,8 +99,7 @@ pub(crate) struct Peer {
     candidates: Vec<SocketAddr>,
     /// Ways by relays on which there is a channel, nearest relay first.
     relayed: Vec<Way>,
-    /// How the peer was last reached.
-    way: Option<Way>,
+    paths: Paths,
     /// Made when first needed: most members of a large network never talk to each other.
     machine: Option<(MachineIndex, Box<dyn Machine>)>,
     dialing: Option<Dialing>,
@@ -118,6 +119,8 @@ pub(crate) struct Peer {
     introductions: Budget,
     relaying: Budget,
     rekey_at: Option<Instant>,
+    /// When something was last sent by the way in use.
+    spoken_at: Option<Instant>,
     negotiated_at: Option<Instant>,
     initiation_accepted_at: Option<Instant>,
     recreated_at: Option<Instant>,
@@ -132,13 +135,13 @@ impl Peer {
         candidates: Vec<SocketAddr>,
         counters: Arc<PeerCounters>,
     ) -> Self {
-        Self {
+        let mut peer = Self {
             id,
             portrait,
             counters,
             candidates,
             relayed: Vec::new(),
-            way: None,
+            paths: Paths::default(),
             machine: None,
             dialing: None,
             lanes: LaneSet::default(),
@@ -154,11 +157,14 @@ impl Peer {
             introductions: Budget::default(),
             relaying: Budget::default(),
             rekey_at: None,
+            spoken_at: None,
             negotiated_at: None,
             initiation_accepted_at: None,
             recreated_at: None,
             is_kept: false,
-        }
+        };
+        peer.announce_ways();
+        peer
     }
 
     // What the engine asks.
@@ -180,7 +186,7 @@ impl Peer {
     }
 
     pub(crate) fn round_trip(&self) -> Option<Duration> {
-        self.watch.round_trip()
+        self.paths.round_trip()
     }
 
     /// Where it may be, best first.
@@ -276,10 +282,20 @@ impl Peer {
             return;
         }
         self.candidates = candidates;
+        self.announce_ways();
+        if self.watch.is_suspicious() {
+            self.ping_all(context, now);
+        }
         if let Some(dialing) = &mut self.dialing {
             dialing.start_over(now);
             self.handle_timeout(context, now);
         }
+    }
+
+    fn announce_ways(&mut self) {
+        let direct = self.candidates.iter().copied().map(Way::from);
+        let ways: Vec<Way> = direct.chain(self.relayed.iter().copied()).collect();
+        self.paths.set_announced(&ways);
     }
 
     fn dial(&mut self, context: &mut Context<'_>, now: Instant) {
@@ -318,7 +334,7 @@ impl Peer {
         } else {
             self.lanes.sealing()
         };
-        let next = usable.zip(self.way).map(|(lane, to)| {
+        let next = usable.zip(self.paths.current()).map(|(lane, to)| {
             let limit = self.mtus.limit(to, context.ownership.mtu());
             (Arc::clone(&lane.entry.lane), to, limit)
         });

@@ -185,6 +185,8 @@ pub(crate) struct Context<'a> {
     pub(crate) ownership: &'a Ownership,
     pub(crate) rng: &'a mut StdRng,
     pub(crate) indices: &'a mut Indices,
+    /// Whether a NAT stands in front of this node, as far as it knows.
+    pub(crate) is_translated: bool,
     /// What calls may send to each address.
     pub(crate) called: &'a mut Budgets,
     pub(crate) outbox: &'a mut Outbox,

@@ -57,6 +57,7 @@ impl Engine {
     /// Whether this node can be reached at an address that no translation hides: others prefer such neighbours.
     pub fn set_public(&mut self, public: bool) {
         self.is_public = public;
+        self.is_translated = !public;
         for network in self.networks.iter_mut().flatten() {
             if let Some(gossip) = &mut network.gossip {
                 gossip.set_public(public);
@@ -68,6 +69,7 @@ impl Engine {
     pub fn host_moved(&mut self, now: Instant) {
         self.relays.check(now);
         self.settle_relays(now);
+        self.handle_upheaval(now);
         let networks: Vec<NetworkId> = self.by_id.keys().copied().collect();
         for network in networks {
             self.with_gossip_of(network, now, |gossip, _| gossip.handle_host_moved(now));

@@ -10,8 +10,13 @@ use tombolo_proto::{
 
 use super::{Context, Engine, Transmit};
 use crate::{
-    counters::DropReason, fib::PeerSlot, forward::Punt, gate::Admission, path::way::Way,
-    peer::Peer, session::receiver,
+    counters::DropReason,
+    fib::PeerSlot,
+    forward::Punt,
+    gate::Admission,
+    path::{Sign, way::Way},
+    peer::Peer,
+    session::receiver,
 };
 
 impl Engine {
@@ -36,7 +41,7 @@ impl Engine {
             }),
             Punt::RelayPong { relay, counter } => self.relays.handle_pong(relay, counter, now),
             Punt::Roamed { lane, from } => self.with_lane_owner(lane, now, |peer, context| {
-                peer.handle_roamed(from, context, now);
+                peer.handle_roamed(from, Sign::Use, context, now);
             }),
         }
         self.settle_relays(now);

@@ -40,6 +40,8 @@ pub struct PeerStatus {
     pub relay: Option<RelayName>,
     /// Where it may be, best first.
     pub candidates: Vec<SocketAddr>,
+    /// Other ways that have answered lately, best first, with their round-trip times.
+    pub standby: Vec<(Way, Option<Duration>)>,
     /// Smoothed round-trip time.
     pub latency: Option<Duration>,
     /// Largest inner packet that passes undivided, once the way has been asked.
@@ -78,6 +80,12 @@ impl PeerStatus {
             endpoint: path.and_then(|path| path.to.endpoint()),
             relay: path.and_then(|path| relays.behind(path.to)),
             candidates: peer.candidates().to_vec(),
+            standby: peer
+                .standbys(now)
+                .into_iter()
+                .filter(|_| path.is_some())
+                .map(|standby| (standby.way, standby.round_trip))
+                .collect(),
             latency: path.and_then(|_| peer.round_trip()),
             mtu: path.and_then(|_| peer.proven_mtu()),
             last_handshake: peer

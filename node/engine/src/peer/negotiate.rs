@@ -55,7 +55,12 @@ impl Peer {
 
     /// Where the peer may be, best first. What leads into the overlay itself is no way to a peer.
     pub(super) fn places(&self, context: &Context<'_>) -> Vec<SocketAddr> {
-        let mut places: Vec<SocketAddr> = self.way.and_then(Way::endpoint).into_iter().collect();
+        let mut places: Vec<SocketAddr> = self
+            .paths
+            .current()
+            .and_then(Way::endpoint)
+            .into_iter()
+            .collect();
         for candidate in &self.candidates {
             let is_underlay = context.ownership.next_hop(candidate.ip()).is_none();
             if is_underlay && !places.contains(candidate) {
@@ -221,7 +226,7 @@ impl Peer {
         // A session that is up knows better where its peer is than a handshake does, unless the peer said that it has lost
         // the session.
         if self.path.is_none() || was_call {
-            self.way = Some(from);
+            self.paths.take(from);
         }
         self.new_lane_in_use(context, now);
     }
@@ -264,10 +269,16 @@ impl Peer {
             Duration::ZERO
         };
         self.rekey_at = Some(now + rekey_after - early + late);
+        let is_first = self.path.is_none();
         self.watch.restart();
         self.mtus.try_again(now);
         self.refresh_path(context);
-        self.ping_endpoint(context, now);
+        if is_first {
+            self.paths.settle(now);
+            self.ping_all(context, now);
+        } else {
+            self.ping_current(context, now);
+        }
         self.flush(context, now);
     }
 

@@ -49,7 +49,7 @@ impl Peer {
         };
         let Asked { way, at, .. } = self.pings.0.remove(position);
         let after = now.saturating_duration_since(at);
-        self.watch.measured(after);
+        self.paths.measured(way, after);
         context.event(Event::Answered { id, way, after });
         true
     }

@@ -43,13 +43,12 @@ impl Peer {
             .copied()
             .collect();
         self.relayed = relayed;
+        self.announce_ways();
         if fresh.is_empty() {
             return;
         }
-        if self.watch.is_silent() {
-            for way in fresh {
-                self.ping(way, context, now);
-            }
+        if self.watch.is_suspicious() {
+            self.ping_each(fresh, context, now);
         }
         if let Some(dialing) = &mut self.dialing {
             dialing.hurry(now);
@@ -59,7 +58,7 @@ impl Peer {
 
     /// The ways by relays that are worth an initiation: the one that the peer was last heard by, and the nearest.
     pub(super) fn relayed_ways(&self) -> Vec<Way> {
-        let current = self.way.filter(|way| way.endpoint().is_none());
+        let current = self.paths.current().filter(|way| way.endpoint().is_none());
         let mut ways: Vec<Way> = current.into_iter().collect();
         for way in &self.relayed {
             if !ways.contains(way) {
@@ -70,25 +69,8 @@ impl Peer {
         ways
     }
 
-    /// Along with a ping. A peer that is silent may answer by a relay; one that is reached by a relay, directly.
-    pub(super) fn seek_other_ways(&mut self, context: &mut Context<'_>, now: Instant) {
-        if self.watch.is_silent() {
-            context.outbox.relay_wanted.insert(self.id.slot);
-            for way in self.relayed_ways() {
-                self.ping_if_other(way, context, now);
-            }
-        }
-        let is_relayed = self.way.is_some_and(|way| way.endpoint().is_none());
-        if is_relayed {
-            for place in self.places(context) {
-                self.ping_if_other(place.into(), context, now);
-            }
-        }
-    }
-
-    fn ping_if_other(&mut self, way: Way, context: &mut Context<'_>, now: Instant) {
-        if self.way != Some(way) {
-            self.ping(way, context, now);
-        }
+    /// Along with a ping: a peer that is silent may answer by a relay.
+    pub(super) fn want_relays(&self, context: &mut Context<'_>) {
+        context.outbox.relay_wanted.insert(self.id.slot);
     }
 }

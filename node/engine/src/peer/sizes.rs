@@ -13,7 +13,7 @@ impl Peer {
         let way = self.path.as_ref().map(|path| path.to);
         self.mtus.follow(way, context.ownership.mtu(), now);
         let Some(to) = way else { return };
-        if let Some(question) = self.mtus.handle_timeout(self.watch.round_trip(), now) {
+        if let Some(question) = self.mtus.handle_timeout(self.paths.round_trip(), now) {
             for size in question.sizes {
                 let probe = LaneMessage::size_probe(question.number, size);
                 self.send_control(&probe, None, to, context);

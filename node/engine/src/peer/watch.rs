@@ -1,29 +1,24 @@
-//! Whether a peer is still there, and how far away.
+//! Whether a peer is still there.
 //!
 //! Looked at a few times a second for every peer with a session. As long as the peer is heard, or nothing is sent to it,
-//! nothing happens. When packets went out and nothing came back, the peer is pinged; when several pings in a row stay
-//! unanswered, it has lost the session, or the way to it is gone, and a new handshake is due. So a peer that was killed
-//! and started again is back in little more than a second, and an idle session costs nothing on the wire.
+//! nothing happens. When packets went out and nothing came back, the peer is asked by the way in use and by the
+//! standbys, then by every way there is. When several pings in a row stay unanswered on the way in use, it is given up:
+//! what has answered elsewhere takes over ([`crate::path`]); if nothing has, the session is lost, and a new handshake is
+//! due. An idle session costs nothing on the wire.
 
 use std::{
     sync::atomic::Ordering::Relaxed,
     time::{Duration, Instant},
 };
 
-use crate::{counters::PeerCounters, path::way::Way};
+use crate::{counters::PeerCounters, path::Paths};
 
-/// Silence after sending that makes us ask: longer than most answers take, short enough not to be felt.
-const SILENCE: Duration = Duration::from_millis(500);
 /// Between pings to a silent peer.
-const PING_PAUSE: Duration = Duration::from_millis(250);
+const PING_PAUSE: Duration = Duration::from_millis(200);
 /// Unanswered pings that are enough: three in a row are hardly ever lost by chance.
 const MISSES: u32 = 3;
-/// On slow paths silence is measured in round trips, but not beyond this.
-const MAX_PATIENCE: Duration = Duration::from_secs(3);
-/// Between measurements of the round-trip time while traffic flows.
-const MEASURE_PAUSE: Duration = Duration::from_secs(10);
-/// Pings under way per peer; older ones are forgotten.
-const MAX_OUTSTANDING: usize = 8;
+/// A session on which something flowed within this time is missed when it breaks.
+const IN_USE: Duration = Duration::from_secs(30);
 
 /// What a look at a peer showed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,26 +33,17 @@ pub(crate) struct Observed {
 pub(crate) enum Verdict {
     /// Nothing to do.
     Fine,
-    /// Send a ping.
-    Ask,
-    /// Make a new session.
-    Lost,
+    /// Ping the way in use and the standbys.
+    AskWarm,
+    /// Ping every way there is.
+    AskAll,
+    /// Leave the way in use, for one that has answered since then if there is one. If not, make a new session.
+    Lost {
+        /// When pings began.
+        asked: Instant,
+    },
     /// The peer was lost and speaks again.
     Back,
-}
-
-/// A ping that came back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Returned {
-    pub(crate) to: Way,
-    pub(crate) after: Duration,
-}
-
-#[derive(Debug)]
-struct Ping {
-    id: u64,
-    to: Way,
-    sent: Instant,
 }
 
 /// Watches one peer.
@@ -66,25 +52,22 @@ pub(crate) struct Watch {
     heard: u64,
     sent: u64,
     received: u64,
+    flowed_at: Option<Instant>,
     silent_since: Option<Instant>,
     first_asked: Option<Instant>,
     last_asked: Option<Instant>,
     asked: u32,
     lost: bool,
-    outstanding: Vec<Ping>,
-    measure_at: Option<Instant>,
-    round_trip: Option<Duration>,
 }
 
 impl Watch {
-    /// A new lane is in use: whatever silence there was does not count against it.
-    pub(crate) fn restart(&mut self) {
+    /// A new lane or another way is in use: whatever silence there was does not count against it.
+    pub(crate) const fn restart(&mut self) {
         self.calm();
         self.lost = false;
-        self.measure_at = None;
     }
 
-    fn calm(&mut self) {
+    const fn calm(&mut self) {
         self.silent_since = None;
         self.first_asked = None;
         self.last_asked = None;
@@ -92,10 +75,11 @@ impl Watch {
     }
 
     /// Looks at the counters. `unproven_since` is when the lane in use was made, if the peer has said nothing on it yet;
-    /// `previous` is when [`Self::look`] was last called, for any peer.
+    /// `previous` is when this was last called.
     pub(crate) fn look(
         &mut self,
         counters: &PeerCounters,
+        paths: &Paths,
         unproven_since: Option<Instant>,
         previous: Instant,
         now: Instant,
@@ -107,26 +91,28 @@ impl Watch {
         let has_sent = sent != self.sent;
         let data_flows = has_sent || received != self.received;
         (self.heard, self.sent, self.received) = (heard, sent, received);
+        if data_flows {
+            self.flowed_at = Some(now);
+        }
 
         let verdict = match unproven_since {
             Some(since) => {
                 self.silent_since = Some(since);
-                self.judge(PING_PAUSE, now)
+                self.judge(PING_PAUSE, paths, now)
             }
-            None if was_heard => {
-                let is_back = std::mem::take(&mut self.lost);
+            None if was_heard && self.lost => {
+                self.restart();
+                Verdict::Back
+            }
+            None if was_heard && self.is_by_the_way_in_use(paths) => {
                 self.calm();
-                if is_back {
-                    Verdict::Back
-                } else {
-                    self.measure(data_flows, now)
-                }
+                Verdict::Fine
             }
             None => {
                 if has_sent && self.silent_since.is_none() {
                     self.silent_since = Some(previous);
                 }
-                self.judge(SILENCE, now)
+                self.judge(paths.patience(), paths, now)
             }
         };
         Observed {
@@ -135,7 +121,14 @@ impl Watch {
         }
     }
 
-    fn judge(&mut self, patience: Duration, now: Instant) -> Verdict {
+    /// Whether what was heard says that the way in use works: once others have been asked, it may be their answers.
+    fn is_by_the_way_in_use(&self, paths: &Paths) -> bool {
+        self.first_asked.is_none_or(|asked| {
+            paths.is_current_alive_since(asked) || paths.alive_since(asked).is_none()
+        })
+    }
+
+    fn judge(&mut self, patience: Duration, paths: &Paths, now: Instant) -> Verdict {
         let since = |earlier: Instant| now.saturating_duration_since(earlier);
         let Some(silent_since) = self.silent_since else {
             return Verdict::Fine;
@@ -149,24 +142,21 @@ impl Watch {
         {
             return Verdict::Fine;
         }
-        let slow_path = self.round_trip.unwrap_or_default() * 3;
-        let waited = self.first_asked.map(since).unwrap_or_default();
-        if self.asked >= MISSES && waited >= slow_path.min(MAX_PATIENCE) {
+        if let Some(asked) = self.first_asked
+            && self.asked >= MISSES
+            && since(asked) >= paths.patience()
+        {
             self.lost = true;
-            return Verdict::Lost;
+            return Verdict::Lost { asked };
         }
         self.first_asked.get_or_insert(now);
         self.last_asked = Some(now);
         self.asked += 1;
-        Verdict::Ask
-    }
-
-    fn measure(&mut self, data_flows: bool, now: Instant) -> Verdict {
-        if !data_flows || self.measure_at.is_some_and(|at| now < at) {
-            return Verdict::Fine;
+        if self.asked == 1 {
+            Verdict::AskWarm
+        } else {
+            Verdict::AskAll
         }
-        self.measure_at = Some(now + MEASURE_PAUSE);
-        Verdict::Ask
     }
 
     /// Something was sent that the peer answers: silence from now on counts against it.
@@ -174,42 +164,25 @@ impl Watch {
         self.silent_since.get_or_insert(now);
     }
 
-    /// Takes note of a ping that is about to be sent.
-    pub(crate) fn ping_sent(&mut self, id: u64, to: Way, now: Instant) {
-        if self.outstanding.len() >= MAX_OUTSTANDING {
-            self.outstanding.remove(0);
+    /// Every way is asked now, because something happened that may have broken the one in use.
+    pub(crate) fn suspect(&mut self, now: Instant) {
+        if self.asked == 0 && !self.lost {
+            self.silent_since = Some(now);
+            self.first_asked = Some(now);
+            self.last_asked = Some(now);
+            self.asked = 1;
         }
-        self.outstanding.push(Ping { id, to, sent: now });
-        self.measure_at = Some(now + MEASURE_PAUSE);
     }
 
-    /// Takes a pong; what it says, if it answers a ping of ours.
-    pub(crate) fn pong(&mut self, id: u64, now: Instant) -> Option<Returned> {
-        let position = self.outstanding.iter().position(|ping| ping.id == id)?;
-        let ping = self.outstanding.remove(position);
-        Some(Returned {
-            to: ping.to,
-            after: now.saturating_duration_since(ping.sent),
-        })
+    /// Whether the peer would be missed.
+    pub(crate) fn is_in_use(&self, now: Instant) -> bool {
+        self.flowed_at
+            .is_some_and(|at| now.saturating_duration_since(at) < IN_USE)
     }
 
-    /// Smooths the round-trip time like TCP does (RFC 6298).
-    pub(crate) fn measured(&mut self, sample: Duration) {
-        self.round_trip = Some(match self.round_trip {
-            Some(smoothed) => (smoothed * 7 + sample) / 8,
-            None => sample,
-        });
-    }
-
-    /// Whether `to` was pinged so recently that another ping would tell nothing new.
-    pub(crate) fn is_asking(&self, to: Way, now: Instant) -> bool {
-        self.outstanding
-            .iter()
-            .any(|ping| ping.to == to && now.saturating_duration_since(ping.sent) < PING_PAUSE)
-    }
-
-    pub(crate) const fn round_trip(&self) -> Option<Duration> {
-        self.round_trip
+    /// Whether a decision is near: a look soon is worth its while.
+    pub(crate) const fn is_suspicious(&self) -> bool {
+        self.silent_since.is_some() && !self.lost
     }
 
     /// Whether the peer owes an answer to what was sent to it.
@@ -226,19 +199,18 @@ impl Watch {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::path::way::Way;
 
-    const TICK: Duration = Duration::from_millis(250);
+    const TICK: Duration = Duration::from_millis(100);
 
     #[test]
     fn a_peer_that_answers_is_left_in_peace() {
         let mut scene = Scene::new();
-        for _ in 0..100 {
+        for _ in 0..1000 {
             scene.counters.sent(100);
             scene.counters.hear();
-            scene.tick();
+            assert_eq!(scene.tick(), Verdict::Fine);
         }
-        // Only the measurement of the round-trip time, every 10 s.
-        assert_eq!(scene.asked, 3);
     }
 
     #[test]
@@ -256,9 +228,13 @@ mod tests {
         let sent_at = scene.now;
         scene.counters.sent(100);
 
-        while scene.tick() != Verdict::Lost {}
+        let verdicts = scene.until_lost();
 
-        assert_eq!(scene.asked, MISSES);
+        let asked = verdicts.iter().filter(|verdict| **verdict != Verdict::Fine);
+        assert_eq!(
+            asked.copied().collect::<Vec<_>>()[..3],
+            [Verdict::AskWarm, Verdict::AskAll, Verdict::AskAll]
+        );
         assert!(
             scene.now - sent_at <= Duration::from_millis(1250),
             "{:?}",
@@ -269,20 +245,20 @@ mod tests {
     #[test]
     fn on_a_slow_path_silence_is_measured_in_round_trips() {
         let mut scene = Scene::new();
-        scene.watch.measured(Duration::from_millis(600));
+        scene.answer(HERE, Duration::from_millis(600));
         scene.counters.sent(100);
         let sent_at = scene.now;
 
-        while scene.tick() != Verdict::Lost {}
+        scene.until_lost();
 
-        assert!(scene.now - sent_at >= Duration::from_millis(1800));
+        assert!(scene.now - sent_at >= Duration::from_millis(3600));
     }
 
     #[test]
     fn a_lost_peer_that_speaks_is_back() {
         let mut scene = Scene::new();
         scene.counters.sent(100);
-        while scene.tick() != Verdict::Lost {}
+        scene.until_lost();
         assert_eq!(scene.tick(), Verdict::Fine);
 
         scene.counters.hear();
@@ -292,30 +268,55 @@ mod tests {
     }
 
     #[test]
+    fn answers_by_another_way_do_not_save_the_one_in_use_and_its_own_do() {
+        let there = Way::Direct(([192, 0, 2, 2], 1).into());
+        for (way, is_saved) in [(there, false), (HERE, true)] {
+            let mut scene = Scene::new();
+            scene.counters.sent(100);
+            while scene.tick() != Verdict::AskWarm {}
+
+            scene.counters.hear();
+            scene.answer(way, Duration::ZERO);
+            let verdicts: Vec<Verdict> = (0..20).map(|_| scene.tick()).collect();
+
+            let is_lost = |verdict: &Verdict| matches!(verdict, Verdict::Lost { .. });
+            assert_eq!(!verdicts.iter().any(is_lost), is_saved, "{verdicts:?}");
+        }
+    }
+
+    #[test]
     fn a_lane_on_which_nothing_was_heard_is_asked_whatever_is_heard_on_others() {
         let mut scene = Scene::new();
         let made = scene.now;
         let mut verdicts = Vec::new();
-        for _ in 0..5 {
+        for _ in 0..20 {
             scene.counters.hear();
             scene.now += TICK;
+            let (previous, now) = (scene.now - TICK, scene.now);
             let observed =
                 scene
                     .watch
-                    .look(&scene.counters, Some(made), scene.now - TICK, scene.now);
+                    .look(&scene.counters, &scene.paths, Some(made), previous, now);
             verdicts.push(observed.verdict);
         }
+        verdicts.retain(|verdict| *verdict != Verdict::Fine);
         assert_eq!(
-            verdicts[..4],
-            [Verdict::Ask, Verdict::Ask, Verdict::Ask, Verdict::Lost]
+            verdicts[..3],
+            [Verdict::AskWarm, Verdict::AskAll, Verdict::AskAll]
         );
+        assert!(matches!(verdicts[3..], [Verdict::Lost { .. }]));
     }
+
+    const HERE: Way = Way::Direct(std::net::SocketAddr::V4(std::net::SocketAddrV4::new(
+        std::net::Ipv4Addr::new(192, 0, 2, 1),
+        1,
+    )));
 
     struct Scene {
         watch: Watch,
         counters: PeerCounters,
+        paths: Paths,
         now: Instant,
-        asked: u32,
     }
 
     impl Scene {
@@ -324,23 +325,40 @@ mod tests {
             reason = "any instant will do to count from"
         )]
         fn new() -> Self {
+            let mut paths = Paths::default();
+            paths.take(HERE);
             Self {
                 watch: Watch::default(),
                 counters: PeerCounters::default(),
+                paths,
                 now: Instant::now(),
-                asked: 0,
             }
         }
 
         fn tick(&mut self) -> Verdict {
             let previous = self.now;
             self.now += TICK;
-            let verdict = self
-                .watch
-                .look(&self.counters, None, previous, self.now)
-                .verdict;
-            self.asked += u32::from(verdict == Verdict::Ask);
-            verdict
+            self.watch
+                .look(&self.counters, &self.paths, None, previous, self.now)
+                .verdict
+        }
+
+        fn until_lost(&mut self) -> Vec<Verdict> {
+            let mut verdicts = Vec::new();
+            loop {
+                let verdict = self.tick();
+                verdicts.push(verdict);
+                if matches!(verdict, Verdict::Lost { .. }) {
+                    return verdicts;
+                }
+            }
+        }
+
+        /// A ping comes back.
+        fn answer(&mut self, way: Way, after: Duration) {
+            self.paths.ask(way, 1, self.now);
+            self.now += after;
+            assert_eq!(self.paths.answer(1, self.now), Some(way));
         }
     }
 }

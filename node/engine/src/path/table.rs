@@ -1,0 +1,401 @@
+//! All ways to one peer: what pings have said of each, which one is in use, and which to ask next.
+
+use std::time::{Duration, Instant};
+
+use super::{Rank, way::Way};
+
+/// Ways kept per peer: the eight that it may announce, two relays, and some places where it was seen.
+const MAX_PATHS: usize = 16;
+/// Others than the way in use that are kept warm: one may share its fate.
+const STANDBYS: usize = 2;
+/// Between pings on the way in use and on standbys, while data flows. Below the shortest common NAT timeout.
+const WARM_EVERY: Duration = Duration::from_secs(10);
+/// A standby that has answered within two of those is one.
+const WARM_FOR: Duration = Duration::from_secs(25);
+/// Between pings to a way that never answered: it may come to life, and may as well be a stranger.
+const SEEK_EVERY: Duration = Duration::from_secs(60);
+/// Between pings on a way that may take over.
+const TRIAL_EVERY: Duration = Duration::from_secs(1);
+/// Answers in a row, without a miss, that show that a better way is good.
+const TRIAL_ANSWERS: u32 = 5;
+/// After a session came up, the best that answers is taken without a trial.
+const SETTLING: Duration = Duration::from_secs(1);
+/// A ping that is not answered in this time or three round trips is missed.
+const MIN_PATIENCE: Duration = Duration::from_millis(300);
+/// On slow paths too, a ping is missed after this.
+const MAX_PATIENCE: Duration = Duration::from_secs(3);
+/// A ping that comes this soon after another tells nothing new.
+const ASKED_JUST_NOW: Duration = Duration::from_millis(150);
+/// Of two ways of one rank the other must be faster by a fifth and by this much: less is noise.
+const CLEARLY_FASTER: Duration = Duration::from_millis(2);
+/// Pings under way on one path; older ones are forgotten.
+const MAX_OUTSTANDING: usize = 4;
+
+/// One way.
+#[derive(Debug)]
+struct Path {
+    way: Way,
+    is_announced: bool,
+    /// Smoothed as TCP does it (RFC 6298).
+    round_trip: Option<Duration>,
+    asked_at: Option<Instant>,
+    answered_at: Option<Instant>,
+    /// Pings answered since the last miss.
+    answers: u32,
+    outstanding: Vec<(u64, Instant)>,
+}
+
+/// Where the peer was heard although it is reached elsewhere.
+#[derive(Debug, Clone, Copy)]
+struct Roam {
+    to: Way,
+    noticed: Instant,
+    sign: Sign,
+}
+
+/// What was heard from elsewhere. The more it means, the greater.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Sign {
+    /// A ping: the peer may only be keeping a standby warm.
+    Ping,
+    /// What the peer sends by the way that it uses.
+    Use,
+}
+
+/// A way to fall back to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Standby {
+    pub(crate) way: Way,
+    pub(crate) round_trip: Option<Duration>,
+}
+
+/// All ways to one peer.
+#[derive(Debug, Default)]
+pub(crate) struct Paths {
+    paths: Vec<Path>,
+    current: Option<Way>,
+    roam: Option<Roam>,
+    settles_until: Option<Instant>,
+}
+
+impl Path {
+    const fn new(way: Way, is_announced: bool) -> Self {
+        Self {
+            way,
+            is_announced,
+            round_trip: None,
+            asked_at: None,
+            answered_at: None,
+            answers: 0,
+            outstanding: Vec::new(),
+        }
+    }
+
+    fn rank(&self) -> Rank {
+        Rank::of(self.way, self.is_announced)
+    }
+
+    /// Best first.
+    fn score(&self) -> (Rank, Duration) {
+        (self.rank(), self.round_trip.unwrap_or(MAX_PATIENCE))
+    }
+
+    fn patience(&self) -> Duration {
+        (self.round_trip.unwrap_or_default() * 3).clamp(MIN_PATIENCE, MAX_PATIENCE)
+    }
+
+    fn has_answered_since(&self, moment: Instant) -> bool {
+        self.answered_at.is_some_and(|at| at >= moment)
+    }
+
+    fn was_asked_within(&self, time: Duration, now: Instant) -> bool {
+        self.asked_at
+            .is_some_and(|at| now.saturating_duration_since(at) < time)
+    }
+
+    /// Whether this is clearly better than `other`.
+    fn beats(&self, other: &Self) -> bool {
+        match (self.round_trip, other.round_trip) {
+            (Some(mine), Some(theirs)) if self.rank() == other.rank() => {
+                mine + CLEARLY_FASTER <= theirs && mine * 5 <= theirs * 4
+            }
+            _ => self.rank() < other.rank(),
+        }
+    }
+
+    fn ask(&mut self, id: u64, now: Instant) {
+        let patience = self.patience();
+        let is_missed =
+            |(_, sent): &&(u64, Instant)| now.saturating_duration_since(*sent) >= patience;
+        if self.outstanding.iter().any(|ping| is_missed(&ping)) {
+            self.answers = 0;
+        }
+        if self.outstanding.len() >= MAX_OUTSTANDING {
+            self.outstanding.remove(0);
+        }
+        self.outstanding.push((id, now));
+        self.asked_at = Some(now);
+    }
+
+    fn answer(&mut self, position: usize, now: Instant) {
+        let (_, sent) = self.outstanding.remove(position);
+        // Those before it were lost, or come so late that they tell nothing new.
+        self.outstanding.retain(|(_, earlier)| *earlier > sent);
+        self.measured(now.saturating_duration_since(sent));
+        self.answered_at = Some(now);
+        self.answers += 1;
+    }
+
+    fn measured(&mut self, sample: Duration) {
+        self.round_trip = Some(match self.round_trip {
+            Some(smoothed) => (smoothed * 7 + sample) / 8,
+            None => sample,
+        });
+    }
+}
+
+impl Paths {
+    /// Where the peer may be, besides where it was heard, and by which relays it can be reached. A relay that is not named
+    /// any more passes nothing on.
+    pub(crate) fn set_announced(&mut self, ways: &[Way]) {
+        for path in &mut self.paths {
+            path.is_announced = ways.contains(&path.way);
+        }
+        let current = self.current;
+        self.paths.retain(|path| {
+            let is_direct = path.way.endpoint().is_some();
+            path.is_announced
+                || path.answered_at.is_some() && is_direct
+                || Some(path.way) == current
+        });
+        for &way in ways {
+            self.learn(way, true);
+        }
+    }
+
+    /// The way in use.
+    pub(crate) const fn current(&self) -> Option<Way> {
+        self.current
+    }
+
+    /// Uses a way from now on. The one that is left has to prove itself anew.
+    pub(crate) fn take(&mut self, way: Way) {
+        self.learn(way, false);
+        let left = self.current.filter(|left| *left != way);
+        if let Some(path) = self.paths.iter_mut().find(|path| Some(path.way) == left) {
+            path.answers = 0;
+        }
+        self.current = Some(way);
+        self.roam = None;
+    }
+
+    /// A session is up: the way by which it came about is as good as any, until the others have answered.
+    pub(crate) fn settle(&mut self, now: Instant) {
+        self.settles_until = Some(now + SETTLING);
+    }
+
+    fn learn(&mut self, way: Way, is_announced: bool) {
+        if self.paths.iter().any(|path| path.way == way) {
+            return;
+        }
+        if self.paths.len() >= MAX_PATHS {
+            let current = self.current;
+            let worst = self.paths.iter().enumerate();
+            let worst = worst
+                .filter(|(_, path)| Some(path.way) != current && !path.is_announced)
+                .min_by_key(|(_, path)| path.answered_at)
+                .map(|(position, _)| position);
+            match worst {
+                Some(position) => drop(self.paths.remove(position)),
+                None => return,
+            }
+        }
+        self.paths.push(Path::new(way, is_announced));
+    }
+
+    fn get(&self, way: Way) -> Option<&Path> {
+        self.paths.iter().find(|path| path.way == way)
+    }
+
+    /// The smoothed round-trip time of the way in use.
+    pub(crate) fn round_trip(&self) -> Option<Duration> {
+        self.get(self.current?)?.round_trip
+    }
+
+    /// How long the way in use may be silent before it is suspected.
+    pub(crate) fn patience(&self) -> Duration {
+        let current = self.current.and_then(|way| self.get(way));
+        current.map_or(MIN_PATIENCE, Path::patience)
+    }
+
+    /// Every way there is, the one in use first, then best first.
+    pub(crate) fn all(&self) -> Vec<Way> {
+        let mut paths: Vec<&Path> = self.paths.iter().collect();
+        paths.sort_by_key(|path| (Some(path.way) != self.current, path.score()));
+        paths.into_iter().map(|path| path.way).collect()
+    }
+
+    /// The way in use and those to fall back to.
+    pub(crate) fn warm(&self, now: Instant) -> Vec<Way> {
+        let standbys = self.standbys(now).into_iter().map(|standby| standby.way);
+        self.current.into_iter().chain(standbys).collect()
+    }
+
+    /// The ways to fall back to, best first.
+    pub(crate) fn standbys(&self, now: Instant) -> Vec<Standby> {
+        let mut paths: Vec<&Path> = self.others().collect();
+        paths.retain(|path| {
+            path.answered_at
+                .is_some_and(|at| now.saturating_duration_since(at) < WARM_FOR)
+        });
+        paths.sort_by_key(|path| path.score());
+        let standbys = paths.into_iter().take(STANDBYS).map(|path| Standby {
+            way: path.way,
+            round_trip: path.round_trip,
+        });
+        standbys.collect()
+    }
+
+    fn others(&self) -> impl Iterator<Item = &Path> {
+        let is_other = |path: &&Path| Some(path.way) != self.current;
+        self.paths.iter().filter(is_other)
+    }
+
+    /// Takes note of a ping that is about to be sent.
+    pub(crate) fn ask(&mut self, way: Way, id: u64, now: Instant) {
+        self.learn(way, false);
+        if let Some(path) = self.paths.iter_mut().find(|path| path.way == way) {
+            path.ask(id, now);
+        }
+    }
+
+    /// Whether a way was pinged so recently that another ping would tell nothing new.
+    pub(crate) fn was_just_asked(&self, way: Way, now: Instant) -> bool {
+        self.get(way)
+            .is_some_and(|path| path.was_asked_within(ASKED_JUST_NOW, now))
+    }
+
+    /// Takes the answer to a ping of ours; which way it was about.
+    pub(crate) fn answer(&mut self, id: u64, now: Instant) -> Option<Way> {
+        self.paths.iter_mut().find_map(|path| {
+            let position = path.outstanding.iter().position(|(ping, _)| *ping == id)?;
+            path.answer(position, now);
+            Some(path.way)
+        })
+    }
+
+    /// Takes a round-trip time that somebody else has measured.
+    pub(crate) fn measured(&mut self, way: Way, sample: Duration) {
+        if let Some(path) = self.paths.iter_mut().find(|path| path.way == way) {
+            path.measured(sample);
+        }
+    }
+
+    /// The peer was heard from a way that is not in use: which ways to ask for it.
+    pub(crate) fn roamed(&mut self, to: Way, sign: Sign, now: Instant) -> Vec<Way> {
+        let is_standby = self.standbys(now).iter().any(|standby| standby.way == to);
+        if sign == Sign::Ping && is_standby {
+            return Vec::new();
+        }
+        self.learn(to, false);
+        let is_known = self.roam.is_some_and(|roam| {
+            let age = now.saturating_duration_since(roam.noticed);
+            roam.to == to && roam.sign >= sign && age < MAX_PATIENCE
+        });
+        if !is_known {
+            self.roam = Some(Roam {
+                to,
+                noticed: now,
+                sign,
+            });
+        }
+        let mut ways: Vec<Way> = self.current.into_iter().chain([to]).collect();
+        ways.retain(|way| !self.was_just_asked(*way, now));
+        ways
+    }
+
+    /// Whether time alone may decide something.
+    pub(crate) const fn is_undecided(&self) -> bool {
+        self.roam.is_some()
+    }
+
+    /// Which way to change over to for what pings have said, if any.
+    pub(crate) fn better(&mut self, now: Instant) -> Option<Way> {
+        let current = self.get(self.current?)?;
+        if let Some(roam) = self.roam
+            && let Some(there) = self.get(roam.to)
+        {
+            let age = now.saturating_duration_since(roam.noticed);
+            let is_followed = roam.sign == Sign::Use && there.rank() <= current.rank();
+            let is_due = is_followed || age >= current.patience();
+            if current.has_answered_since(roam.noticed) || age >= 2 * MAX_PATIENCE {
+                self.roam = None;
+            } else if is_due && there.has_answered_since(roam.noticed) {
+                return Some(roam.to);
+            }
+        }
+        let current = self.get(self.current?)?;
+        let settles = self.settles_until.is_some_and(|until| now < until);
+        let is_proven = |path: &&Path| {
+            path.answered_at.is_some_and(|at| {
+                let age = now.saturating_duration_since(at);
+                path.answers >= TRIAL_ANSWERS && age <= TRIAL_EVERY + path.patience()
+                    || settles && age <= SETTLING
+            })
+        };
+        self.others()
+            .filter(|path| path.beats(current))
+            .filter(is_proven)
+            .min_by_key(|path| path.score())
+            .map(|path| path.way)
+    }
+
+    /// The best way other than the one in use that has answered since then.
+    pub(crate) fn alive_since(&self, moment: Instant) -> Option<Way> {
+        self.others()
+            .filter(|path| path.has_answered_since(moment))
+            .min_by_key(|path| path.score())
+            .map(|path| path.way)
+    }
+
+    /// Whether the way in use has answered since then.
+    pub(crate) fn is_current_alive_since(&self, moment: Instant) -> bool {
+        let current = self.current.and_then(|way| self.get(way));
+        current.is_some_and(|path| path.has_answered_since(moment))
+    }
+
+    /// Whom to ask now, while data flows.
+    pub(crate) fn due(&self, now: Instant) -> Vec<Way> {
+        let Some(current) = self.current.and_then(|way| self.get(way)) else {
+            return Vec::new();
+        };
+        let standbys = self.standbys(now);
+        let is_due = |path: &&Path| {
+            let pause = if path.way == current.way {
+                WARM_EVERY
+            } else if path.answered_at.is_none() && current.rank() == Rank::Relay {
+                WARM_EVERY
+            } else if path.answered_at.is_none() {
+                SEEK_EVERY
+            } else if path.beats(current) && path.answers > 0 {
+                TRIAL_EVERY
+            } else if path.beats(current)
+                || standbys.iter().any(|standby| standby.way == path.way)
+                || standbys.len() < STANDBYS
+            {
+                WARM_EVERY
+            } else {
+                SEEK_EVERY
+            };
+            !path.was_asked_within(pause, now)
+        };
+        self.paths
+            .iter()
+            .filter(is_due)
+            .map(|path| path.way)
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;
