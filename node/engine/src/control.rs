@@ -44,6 +44,7 @@ use crate::{
     budget::Budgets,
     counters::{Counters, PeerCounters},
     endpoint::is_callable,
+    failover::Failover,
     fib::{Fib, NetworkSlot, PeerSlot},
     gate::Gate,
     gossip::Gossip,
@@ -89,6 +90,7 @@ pub struct Engine {
     called: Budgets,
     /// Peers that have lanes.
     with_lanes: BTreeSet<PeerSlot>,
+    failover: Failover,
     /// Those of them that are looked at more often.
     suspects: BTreeSet<PeerSlot>,
     is_translated: bool,
@@ -139,6 +141,7 @@ impl Engine {
             indices: Indices::default(),
             called,
             with_lanes: BTreeSet::new(),
+            failover: Failover::default(),
             suspects: BTreeSet::new(),
             is_translated: false,
             deadlines: BTreeSet::new(),
@@ -305,6 +308,7 @@ impl Engine {
         self.relays
             .remove_peer(peer.id.network, slot, peer.id.identity);
         self.free_slots.push_back((now, slot));
+        self.failover.forget(slot);
         if let Some(network) = self.network_mut(peer.id.network) {
             network.by_identity.remove(&peer.id.identity);
             network.by_transport.remove(&peer.id.parties.remote);
@@ -424,6 +428,7 @@ impl Engine {
             }
             pace = pace.min(own);
         }
+        self.seek_owners(now);
         if self.with_lanes.is_empty() {
             (self.last_tick, self.next_tick, self.next_full_tick) = (None, None, None);
             return;
@@ -437,6 +442,25 @@ impl Engine {
         self.last_tick = Some(now);
         self.next_full_tick = Some(next_full);
         self.next_tick = Some(soon.map_or(next_full, |soon| soon.min(next_full)));
+    }
+
+    /// An owner of a shared prefix is away: what waits for it goes to the next one.
+    fn turn_to_others(&mut self, owner: PeerSlot, now: Instant) {
+        self.outbox.fib_is_stale = true;
+        let waiting = self.peer_mut(owner).map(|peer| peer.take_waiting(now));
+        for packet in waiting.unwrap_or_default() {
+            self.handle_packet(owner, packet, now);
+        }
+    }
+
+    /// Looks for owners of shared prefixes that are away, and trusts those that came back.
+    fn seek_owners(&mut self, now: Instant) {
+        for &owner in self.failover.away().iter() {
+            self.with_peer(owner, now, |peer, context| peer.seek(context, now));
+        }
+        if self.failover.trust(now) {
+            self.outbox.fib_is_stale = true;
+        }
     }
 
     /// Asks every peer by every way: what was known of ways may be wrong.
@@ -497,6 +521,7 @@ impl Engine {
                 .map(|peer| peer.as_ref().and_then(Peer::path).cloned())
                 .collect(),
             lanes: lanes.collect(),
+            away: self.failover.away(),
             doors: networks
                 .flatten()
                 .map(|network| Arc::clone(&network.door))
@@ -578,6 +603,10 @@ impl Engine {
         peer.measure_way(&mut context, now);
         let after = peer.path().map(|path| path.to);
         let deadline = peer.poll_timeout();
+        let missed = network
+            .ownership
+            .is_shared_by(slot)
+            .then(|| peer.is_missed(now));
         if peer.has_lanes() {
             self.with_lanes.insert(slot);
             self.last_tick.get_or_insert(now);
@@ -590,6 +619,11 @@ impl Engine {
         self.reschedule(slot, deadline);
         if before != after {
             self.path_changed(name, before, after, now);
+        }
+        if let Some(is_missed) = missed
+            && self.failover.note(slot, is_missed, after.is_some(), now)
+        {
+            self.turn_to_others(slot, now);
         }
     }
 

@@ -59,6 +59,8 @@ pub(crate) type LaneTable = HashMap<LaneIndex, Arc<LaneEntry>, BuildHasherDefaul
 pub struct Fib {
     pub(crate) networks: Vec<Option<Arc<Ownership>>>,
     pub(crate) paths: Vec<Option<Arc<SendPath>>>,
+    /// Owners of shared prefixes that do not answer.
+    pub(crate) away: Arc<BTreeSet<PeerSlot>>,
     pub(crate) lanes: LaneTable,
     pub(crate) doors: Vec<Arc<dyn Door>>,
     pub(crate) machines: Arc<BTreeSet<MachineIndex>>,

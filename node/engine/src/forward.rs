@@ -295,7 +295,7 @@ impl Fib {
         let view = ip::view(packet).ok_or(DropReason::NotIp)?;
         let ownership = self.ownership(network).ok_or(DropReason::NoRoute)?;
         let peer = ownership
-            .next_hop(view.destination)
+            .next_hop_present(view.destination, &self.away)
             .ok_or(DropReason::NoRoute)?;
         Ok(Hop {
             peer,

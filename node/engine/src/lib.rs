@@ -15,6 +15,7 @@
 //! | [`forward`] | what becomes of one packet; reasons to drop it are in [`counters`] |
 //! | [`fib`] | what the fast path knows |
 //! | [`ownership`] | who owns which prefix: outbound routing and the inbound source check, by [`prefix_table`] |
+//! | `failover` | which of several owners of a prefix gets the packets |
 //! | [`lane`] | sealing and opening frames; [`replay`] |
 //! | [`mss`] | what TCP may announce |
 //! | `mtu` | the largest frame that a way takes; [`parts`]: what becomes of larger packets |
@@ -39,6 +40,7 @@ pub mod control;
 pub mod counters;
 pub mod diagnosis;
 pub mod endpoint;
+mod failover;
 pub mod fib;
 pub mod forward;
 mod gate;

@@ -1,11 +1,14 @@
 //! Who owns which prefix in one network: the one table behind both outbound routing and the inbound source check.
 //!
 //! Everything a live certificate names counts: the member's addresses, its /80 and its routes. The longest prefix that
-//! contains an address decides. Outbound, a packet goes to one of the owners of that prefix; inbound, the sender must be
-//! among them. This node's own prefixes are in the table as well, so that nobody else's shorter prefix covers them: a
+//! contains an address decides. Outbound, a packet goes to one of the owners of that prefix: the one with the lowest metric,
+//! then the lowest key, of those that are not away ([`crate::fib`]); inbound, the sender must be among them. This node's own prefixes are in the table as well, so that nobody else's shorter prefix covers them: a
 //! packet to them is not sent, and one that claims to be from them is not taken.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use ipnet::IpNet;
 use tombolo_proto::{config::MemberCert, id::Mtu, key::IdentityKey};
@@ -16,15 +19,17 @@ use crate::{fib::PeerSlot, prefix_table::PrefixTable};
 #[derive(Debug)]
 pub struct Ownership {
     prefixes: PrefixTable<Holding>,
+    /// Peers that own a prefix together with others.
+    sharing: BTreeSet<PeerSlot>,
     mtu: Mtu,
 }
 
 /// Who owns one prefix.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Holding {
-    /// Who gets packets; `None` if this node is an owner itself.
-    next_hop: Option<PeerSlot>,
-    /// Who may send from it, besides this node.
+    /// Whether this node is an owner itself: then nobody gets packets.
+    is_mine: bool,
+    /// Who may send from it, besides this node; the first gets the packets as long as it is there.
     owners: Owners,
 }
 
@@ -73,17 +78,51 @@ impl Ownership {
                 });
             }
         }
+        let mut sharing = BTreeSet::new();
         let prefixes = claims
             .into_iter()
             .filter_map(|(prefix, claims)| Some((prefix, Holding::new(claims, &slot)?)))
+            .inspect(|(_, holding)| {
+                if let [_, _, ..] = holding.next_hops() {
+                    sharing.extend(holding.next_hops());
+                }
+            })
             .collect();
-        Self { prefixes, mtu }
+        Self {
+            prefixes,
+            sharing,
+            mtu,
+        }
     }
 
-    /// The peer that packets to `destination` go to.
+    /// The peer that packets to `destination` go to, if it is there.
     #[must_use]
     pub fn next_hop(&self, destination: IpAddr) -> Option<PeerSlot> {
-        self.prefixes.lookup(destination)?.next_hop
+        self.next_hops(destination).first().copied()
+    }
+
+    /// The peers that packets to `destination` may go to, in the order that all members agree on.
+    #[must_use]
+    pub fn next_hops(&self, destination: IpAddr) -> &[PeerSlot] {
+        let holding = self.prefixes.lookup(destination);
+        holding.map(Holding::next_hops).unwrap_or_default()
+    }
+
+    /// The first of them that is not away; if all are, the first.
+    #[must_use]
+    pub fn next_hop_present(
+        &self,
+        destination: IpAddr,
+        away: &BTreeSet<PeerSlot>,
+    ) -> Option<PeerSlot> {
+        let hops = self.next_hops(destination);
+        let present = hops.iter().find(|hop| !away.contains(hop));
+        present.or(hops.first()).copied()
+    }
+
+    /// Whether a peer owns a prefix together with others.
+    pub(crate) fn is_shared_by(&self, peer: PeerSlot) -> bool {
+        self.sharing.contains(&peer)
     }
 
     /// Whether `peer` may send from `source`.
@@ -109,18 +148,28 @@ impl Holding {
         slot: &impl Fn(&IdentityKey) -> Option<PeerSlot>,
     ) -> Option<Self> {
         claims.sort_unstable();
-        let mine = claims.first()?.owner == Owner::Me;
+        let is_mine = claims.first()?.owner == Owner::Me;
         let owners: Vec<PeerSlot> = claims
             .iter()
             .filter(|claim| claim.owner == Owner::Peer)
             .filter_map(|claim| slot(&claim.key))
             .collect();
-        let next_hop = if mine { None } else { Some(*owners.first()?) };
+        if owners.is_empty() && !is_mine {
+            return None;
+        }
         let owners = match owners[..] {
             [only] => Owners::One(only),
             _ => Owners::Several(owners.into()),
         };
-        Some(Self { next_hop, owners })
+        Some(Self { is_mine, owners })
+    }
+
+    fn next_hops(&self) -> &[PeerSlot] {
+        match &self.owners {
+            _ if self.is_mine => &[],
+            Owners::One(owner) => std::slice::from_ref(owner),
+            Owners::Several(owners) => owners,
+        }
     }
 }
 

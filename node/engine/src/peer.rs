@@ -251,14 +251,44 @@ impl Peer {
         }
         for packet in packets {
             // While it waited, its destination may have moved to another member.
-            let is_ours = ip::view(&packet)
-                .and_then(|view| context.ownership.next_hop(view.destination))
-                == Some(self.id.slot);
+            let is_ours = ip::view(&packet).is_some_and(|view| {
+                let hops = context.ownership.next_hops(view.destination);
+                hops.contains(&self.id.slot)
+            });
             if !is_ours {
                 self.counters.dropped.count(DropReason::NoRoute);
             } else if !self.send_packet(&packet, context) {
                 self.counters.dropped.count(DropReason::Unreachable);
             }
+        }
+    }
+
+    /// Takes back what waits for a session.
+    pub(crate) fn take_waiting(&mut self, now: Instant) -> Vec<Vec<u8>> {
+        let (packets, expired) = self.pending.take(now);
+        for _ in 0..expired {
+            self.counters.dropped.count(DropReason::Unreachable);
+        }
+        packets
+    }
+
+    /// Whether packets for the peer go unanswered.
+    pub(crate) fn is_missed(&self, now: Instant) -> bool {
+        let is_called_in_vain = self
+            .dialing
+            .as_ref()
+            .is_some_and(|dialing| dialing.is_in_vain(now));
+        self.path.is_none() && (self.watch.is_lost() || is_called_in_vain)
+    }
+
+    /// Goes on dialling while the peer is missed.
+    pub(crate) fn seek(&mut self, context: &mut Context<'_>, now: Instant) {
+        if self.path.is_some() {
+            return;
+        }
+        match &mut self.dialing {
+            Some(dialing) => dialing.want(now),
+            None => self.dial(context, now),
         }
     }
 

@@ -48,12 +48,15 @@ impl Engine {
     }
 
     /// Routes the packet once more: while it was under way, its destination may have moved to another member.
-    fn handle_packet(&mut self, routed_to: PeerSlot, packet: Vec<u8>, now: Instant) {
+    pub(super) fn handle_packet(&mut self, routed_to: PeerSlot, packet: Vec<u8>, now: Instant) {
         let next_hop = self
             .peer(routed_to)
             .and_then(|peer| self.network(peer.id.network))
             .zip(ip::view(&packet))
-            .and_then(|(network, view)| network.ownership.next_hop(view.destination));
+            .and_then(|(network, view)| {
+                let away = self.failover.away();
+                network.ownership.next_hop_present(view.destination, &away)
+            });
         match next_hop {
             Some(slot) => {
                 self.with_peer(slot, now, |peer, context| {

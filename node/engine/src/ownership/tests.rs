@@ -12,6 +12,26 @@ use super::*;
 const ME: u8 = 0;
 
 #[test]
+fn of_several_owners_the_first_that_is_not_away_gets_the_packets_and_if_all_are_the_first() {
+    let ownership = an_ownership(&[(1, &[("10.9.0.0/16", 10)]), (2, &[("10.9.0.0/16", 20)])]);
+    let target = address("10.9.0.1");
+    let [first, second] = [PeerSlot(1), PeerSlot(2)];
+    assert_eq!(ownership.next_hops(target), [first, second]);
+
+    let chosen = |away: &[PeerSlot]| {
+        let away = away.iter().copied().collect();
+        ownership.next_hop_present(target, &away)
+    };
+
+    assert_eq!(chosen(&[]), Some(first));
+    assert_eq!(chosen(&[first]), Some(second));
+    assert_eq!(chosen(&[second]), Some(first));
+    assert_eq!(chosen(&[first, second]), Some(first));
+    assert!(ownership.is_shared_by(first) && ownership.is_shared_by(second));
+    assert_eq!(ownership.next_hop(target), Some(first));
+}
+
+#[test]
 fn the_longest_prefix_decides_both_ways_and_what_is_ours_is_nobody_elses() {
     let ownership = an_ownership(&[
         (ME, &[("10.1.1.0/24", 0)]),

@@ -23,6 +23,8 @@ const YIELD: Duration = Duration::from_millis(500);
 const MAX_OFFERS: u32 = 3;
 /// Before an offer is repeated; doubles.
 const OFFER_PAUSE: Duration = Duration::from_millis(250);
+/// An attempt without an answer for this long, four initiations, is in vain if somebody else will do as well.
+const IN_VAIN: Duration = Duration::from_millis(1500);
 /// An attempt that only the peer wants ends after this time: five initiations, which all get lost once in three thousand
 /// times on a path that loses a fifth of everything.
 const CALL_FOR: Duration = Duration::from_secs(3);
@@ -145,6 +147,11 @@ impl Dialing {
         if let Some(last) = self.last_initiation {
             self.next_at = self.next_at.min(last + pause);
         }
+    }
+
+    /// Whether the peer should have answered by now, if it were there.
+    pub(crate) fn is_in_vain(&self, now: Instant) -> bool {
+        !self.is_call && now.saturating_duration_since(self.started) >= IN_VAIN
     }
 
     /// There are new places to try.
