@@ -60,7 +60,7 @@ pub use effects::{Event, Transmit};
 use effects::{Indices, Outbox};
 use network::Network;
 pub use settings::{Settings, Timing};
-pub use status::PeerStatus;
+pub use status::{PeerStatus, StandbyStatus};
 
 /// Between looks at the sessions while anything flows.
 const TICK: Duration = Duration::from_millis(250);

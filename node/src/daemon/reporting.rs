@@ -6,7 +6,7 @@ use std::{
 };
 
 use ipnet::IpNet;
-use tombolo_engine::{control::PeerStatus, reconcile::ROUTE_METRIC};
+use tombolo_engine::{control::PeerStatus, path::way::Way, reconcile::ROUTE_METRIC};
 use tombolo_proto::id::NetworkId;
 
 use super::{Daemon, boot::has_aes, network::Network, wall};
@@ -126,25 +126,34 @@ impl Daemon {
             .networks
             .get(&peer.network)
             .and_then(|network| network.directory.as_ref()?.doc());
-        let is_up = peer.cipher.is_some();
+        let way = peer.way.filter(|_| peer.cipher.is_some());
+        let mtu = peer
+            .mtu
+            .or(doc.filter(|_| way.is_some()).map(|doc| doc.mtu.0));
+        let path_of = |way: Option<Way>, relay: Option<RelayName>| PathReport {
+            kind: match way {
+                Some(Way::Direct(_)) => PathKind::Direct,
+                Some(Way::Relay { .. }) => PathKind::Relay,
+                None => PathKind::None,
+            },
+            endpoint: way.and_then(Way::endpoint),
+            via: relay.and_then(|relay| self.member_that_relays(peer.network, relay)),
+            mtu,
+        };
         PeerReport {
             node: peer.node,
             name: peer.name,
             network: peer.network,
             addresses: peer.addresses,
-            path: PathReport {
-                kind: match (is_up, peer.relay) {
-                    (false, _) => PathKind::None,
-                    (true, None) => PathKind::Direct,
-                    (true, Some(_)) => PathKind::Relay,
-                },
-                endpoint: peer.endpoint,
-                via: peer
-                    .relay
-                    .and_then(|relay| self.member_that_relays(peer.network, relay)),
-                mtu: peer.mtu.or(doc.filter(|_| is_up).map(|doc| doc.mtu.0)),
-            },
-            standby: Vec::new(),
+            path: path_of(way, peer.relay),
+            standby: peer
+                .standby
+                .iter()
+                .map(|standby| PathReport {
+                    mtu: None,
+                    ..path_of(Some(standby.way), standby.relay)
+                })
+                .collect(),
             latency_ms: peer.latency.map(|latency| latency.as_secs_f64() * 1e3),
             last_handshake: peer.last_handshake.as_ref().map(Duration::as_secs_f64),
             cipher: peer.cipher.map(str::to_owned),

@@ -19,6 +19,17 @@ use crate::{
     relay::{RelayName, Relays},
 };
 
+/// A way to fall back to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StandbyStatus {
+    /// The way.
+    pub way: Way,
+    /// Who relays, if it is not direct.
+    pub relay: Option<RelayName>,
+    /// Smoothed round-trip time.
+    pub latency: Option<Duration>,
+}
+
 /// One peer, for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerStatus {
@@ -40,8 +51,8 @@ pub struct PeerStatus {
     pub relay: Option<RelayName>,
     /// Where it may be, best first.
     pub candidates: Vec<SocketAddr>,
-    /// Other ways that have answered lately, best first, with their round-trip times.
-    pub standby: Vec<(Way, Option<Duration>)>,
+    /// Other ways that have answered lately, best first.
+    pub standby: Vec<StandbyStatus>,
     /// Smoothed round-trip time.
     pub latency: Option<Duration>,
     /// Largest inner packet that passes undivided, once the way has been asked.
@@ -84,7 +95,11 @@ impl PeerStatus {
                 .standbys(now)
                 .into_iter()
                 .filter(|_| path.is_some())
-                .map(|standby| (standby.way, standby.round_trip))
+                .map(|standby| StandbyStatus {
+                    way: standby.way,
+                    relay: relays.behind(standby.way),
+                    latency: standby.round_trip,
+                })
                 .collect(),
             latency: path.and_then(|_| peer.round_trip()),
             mtu: path.and_then(|_| peer.proven_mtu()),

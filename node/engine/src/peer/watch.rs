@@ -185,11 +185,6 @@ impl Watch {
         self.silent_since.is_some() && !self.lost
     }
 
-    /// Whether the peer owes an answer to what was sent to it.
-    pub(crate) const fn is_silent(&self) -> bool {
-        self.asked > 0 || self.lost
-    }
-
     /// Whether the peer is held to be unreachable on the lane in use.
     pub(crate) const fn is_lost(&self) -> bool {
         self.lost
