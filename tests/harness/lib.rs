@@ -42,4 +42,5 @@ pub mod postgres;
 pub mod process;
 pub mod simnat;
 pub mod simnet;
+pub mod wan;
 pub mod world;

@@ -32,6 +32,7 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use crate::{
     machine::{self, Machine},
     process::{Process, Said, announce, wait_for},
+    wan::Wan,
 };
 
 const NAMESPACES: &str = "/run/netns";
@@ -248,6 +249,32 @@ impl Lab {
         }
     }
 
+    /// Makes a namespace that is connected to nothing yet.
+    ///
+    /// # Panics
+    /// When the kernel refuses.
+    #[track_caller]
+    pub fn namespace(&self, name: &str) -> Namespace {
+        Namespace::new(&format!("{}-{name}", self.prefix))
+    }
+
+    /// Puts a wide-area network between a host and the underlay, in place of its cable. It begins perfect.
+    ///
+    /// # Panics
+    /// When the kernel refuses.
+    #[track_caller]
+    pub fn put_behind_wan(&self, host: &Host, seed: u64) -> Wan {
+        let inside = &host.namespace;
+        self.underlay.run(&format!("ip link del p-{}", host.name));
+        let outer = format!("p-{}", host.name);
+        let wan = Wan::lay(&self.underlay, &outer, inside, "eth0", seed);
+        inside.run(&format!("ip addr add {}/24 dev eth0", host.v4));
+        inside.run(&format!("ip addr add {}/64 dev eth0 nodad", host.v6));
+        inside.run(&format!("ip route add default via {GATEWAY_V4}"));
+        inside.run(&format!("ip route add default via {GATEWAY_V6}"));
+        wan
+    }
+
     /// Makes a machine that is on a LAN only, and knows no other network.
     ///
     /// # Panics
@@ -292,6 +319,25 @@ impl Lan {
             &self.switch,
         );
         namespace.run(&format!("ip addr add {address} dev {interface}"));
+    }
+
+    /// The same with a wide-area network in place of the cable. It begins perfect.
+    ///
+    /// # Panics
+    /// When the kernel refuses.
+    #[track_caller]
+    pub fn connect_by_wan(
+        &self,
+        namespace: &Namespace,
+        interface: &str,
+        address: &str,
+        seed: u64,
+    ) -> Wan {
+        let port = self.ports.fetch_add(1, Ordering::Relaxed);
+        let outer = format!("port{port}");
+        let wan = Wan::lay(&self.switch, &outer, namespace, interface, seed);
+        namespace.run(&format!("ip addr add {address} dev {interface}"));
+        wan
     }
 }
 

@@ -61,6 +61,27 @@ pub fn figure(name: &str, measured: Duration, promise: Duration) {
     );
 }
 
+/// Prints how several measurements of one thing are distributed; gives the middle one and the worst.
+///
+/// # Panics
+/// When there is none.
+#[must_use]
+pub fn figures(name: &str, mut measured: Vec<Duration>) -> [Duration; 2] {
+    measured.sort_unstable();
+    let at = |share: f64| measured[((measured.len() - 1) as f64 * share).round() as usize];
+    let [least, median, most, nearly_all, worst] = [0.0, 0.5, 0.9, 0.99, 1.0].map(at);
+    announce(&format!(
+        "figure: {name} {:.2} s (of {}: from {:.2} s, 90 % within {:.2} s, 99 % within {:.2} s, all within {:.2} s)",
+        median.as_secs_f64(),
+        measured.len(),
+        least.as_secs_f64(),
+        most.as_secs_f64(),
+        nearly_all.as_secs_f64(),
+        worst.as_secs_f64()
+    ));
+    [median, worst]
+}
+
 /// The middle one of several measurements.
 ///
 /// # Panics

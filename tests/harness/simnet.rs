@@ -21,6 +21,8 @@ pub struct Conditions {
     pub loss: f64,
     /// Chance to arrive a second time.
     pub duplication: f64,
+    /// Chance that a bit turns over.
+    pub corruption: f64,
 }
 
 impl Conditions {
@@ -30,6 +32,7 @@ impl Conditions {
         jitter: Duration::ZERO,
         loss: 0.0,
         duplication: 0.0,
+        corruption: 0.0,
     };
     /// What a bad mobile network does.
     pub const ROUGH: Self = Self {
@@ -37,6 +40,7 @@ impl Conditions {
         jitter: Duration::from_millis(30),
         loss: 0.2,
         duplication: 0.1,
+        corruption: 0.0,
     };
 }
 
@@ -159,6 +163,12 @@ impl SimNet {
             return;
         }
         let fate = self.fate(Looks::from(&datagram));
+        if self.conditions.corruption > 0.0 && self.rng.random_bool(self.conditions.corruption) {
+            let at = self.rng.random_range(0..datagram.payload.len().max(1));
+            if let Some(byte) = datagram.payload.get_mut(at) {
+                *byte ^= 1 << self.rng.random_range(0..8);
+            }
+        }
         if fate == Some(Fate::Lost) {
             return;
         }

@@ -277,7 +277,11 @@ impl World {
         let places = self
             .nodes
             .values()
-            .map(|node| (node.identity(), vec![net.seen_as(node.address, controller)]))
+            .map(|node| {
+                let seen = net.seen_as(node.address, controller);
+                let places = [seen].into_iter().chain(node.links.iter().copied());
+                (node.identity(), places.collect())
+            })
             .collect();
         let directories = self
             .authorities

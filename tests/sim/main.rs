@@ -2,6 +2,7 @@
 
 mod changes;
 mod epochs;
+mod failover;
 mod first_packet;
 mod forged;
 mod gossip;
@@ -10,6 +11,8 @@ mod idle;
 mod jumps;
 mod mtu;
 mod negotiation;
+mod paths;
+mod quiet;
 mod random;
 mod rekey;
 mod relays;

@@ -6,7 +6,9 @@ use std::{
 };
 
 use ipnet::IpNet;
-use tombolo_engine::{control::PeerStatus, path::way::Way, reconcile::ROUTE_METRIC};
+use tombolo_engine::{
+    control::PeerStatus, path::way::Way, reconcile::ROUTE_METRIC, relay::RelayName,
+};
 use tombolo_proto::id::NetworkId;
 
 use super::{Daemon, boot::has_aes, network::Network, wall};

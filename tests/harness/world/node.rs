@@ -36,6 +36,8 @@ pub struct Node {
     identity: IdentityKey,
     /// Where its UDP socket is.
     pub address: SocketAddr,
+    /// Where else it is: at most one place in each /16, which is how it reaches that /16.
+    pub links: Vec<SocketAddr>,
     /// Its slow path.
     pub engine: Engine,
     /// Its fast path.
@@ -88,6 +90,7 @@ impl Node {
             identity: secret.public(),
             secret,
             address,
+            links: Vec::new(),
             fib: engine.fib(),
             engine,
             events: Vec::new(),
@@ -120,6 +123,21 @@ impl Node {
     #[must_use]
     pub const fn identity(&self) -> IdentityKey {
         self.identity
+    }
+
+    /// Which of its places a datagram leaves from.
+    pub(super) fn source_toward(&self, to: SocketAddr) -> SocketAddr {
+        let net = |at: SocketAddr| match at.ip() {
+            IpAddr::V4(address) => [address.octets()[0], address.octets()[1]],
+            IpAddr::V6(address) => [address.octets()[0], address.octets()[1]],
+        };
+        let link = self.links.iter().find(|link| net(**link) == net(to));
+        link.copied().unwrap_or(self.address)
+    }
+
+    /// Whether a datagram to this place reaches it.
+    pub(super) fn is_at(&self, place: SocketAddr) -> bool {
+        self.address == place || self.links.contains(&place)
     }
 
     /// Whether it runs.

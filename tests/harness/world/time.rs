@@ -130,7 +130,7 @@ impl World {
         let receiver = self
             .nodes
             .iter()
-            .find(|(_, node)| node.is_up && node.address == delivery.to)
+            .find(|(_, node)| node.is_up && node.is_at(delivery.to))
             .map(|(name, _)| *name);
         if let Some(name) = receiver {
             self.receive(name, delivery.from, delivery.payload);
@@ -225,7 +225,7 @@ impl World {
                 };
                 self.net.send(
                     Delivery {
-                        from: node.address,
+                        from: node.source_toward(to),
                         to,
                         payload: transmit.payload,
                     },

@@ -74,7 +74,7 @@ impl World {
                 ..
             } => self.net.send(
                 Delivery {
-                    from: node.address,
+                    from: node.source_toward(to),
                     to,
                     payload: frame,
                 },
