@@ -370,19 +370,16 @@ impl Paths {
             return Vec::new();
         };
         let standbys = self.standbys(now);
+        let is_relayed = current.rank() == Rank::Relay;
         let is_due = |path: &&Path| {
-            let pause = if path.way == current.way {
-                WARM_EVERY
-            } else if path.answered_at.is_none() && current.rank() == Rank::Relay {
-                WARM_EVERY
-            } else if path.answered_at.is_none() {
-                SEEK_EVERY
-            } else if path.beats(current) && path.answers > 0 {
+            let has_answered = path.answered_at.is_some();
+            let is_on_trial = path.beats(current) && path.answers > 0;
+            let is_standby = standbys.iter().any(|standby| standby.way == path.way);
+            let is_wanted = path.beats(current) || is_standby || standbys.len() < STANDBYS;
+            let is_current = path.way == current.way;
+            let pause = if has_answered && is_on_trial && !is_current {
                 TRIAL_EVERY
-            } else if path.beats(current)
-                || standbys.iter().any(|standby| standby.way == path.way)
-                || standbys.len() < STANDBYS
-            {
+            } else if is_current || is_relayed || has_answered && is_wanted {
                 WARM_EVERY
             } else {
                 SEEK_EVERY
