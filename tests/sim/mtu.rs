@@ -95,6 +95,7 @@ fn parts_that_are_lost_late_or_doubled_lose_no_other_packet() {
         jitter: MILLISECOND * 5,
         loss: 0.0,
         duplication: 0.3,
+        corruption: 0.0,
     };
 
     let sent: Vec<u64> = (0..300)

@@ -47,7 +47,7 @@ impl Peer {
         if fresh.is_empty() {
             return;
         }
-        if self.watch.is_suspicious() {
+        if self.watch.is_suspicious() || self.watch.is_lost() {
             self.ping_each(fresh, context, now);
         }
         if let Some(dialing) = &mut self.dialing {
