@@ -154,6 +154,7 @@ fn a_peer(way: Option<Way>) -> PeerStatus {
         way,
         endpoint: way.and_then(Way::endpoint),
         relay: None,
+        standby: Vec::new(),
         candidates: Vec::new(),
         latency: way.map(|_| Duration::from_millis(12)),
         mtu: way.map(|_| 1400),
