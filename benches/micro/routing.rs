@@ -24,6 +24,7 @@ use tombolo_proto::{
     },
     id::{Mtu, NetworkId, NodeId, UnixSeconds, Version},
     key::{IdentityKey, IdentitySecret, Seed},
+    rules::AccessRules,
     signed::Signed,
     sixplane,
 };
@@ -170,6 +171,7 @@ fn directory(network: NetworkId, authority: &IdentitySecret) -> Directory {
         v6_modes: BTreeSet::from([V6Mode::SixPlane]),
         mtu: Mtu::DEFAULT,
         members: MembersDigest::of([]),
+        rules: AccessRules::default(),
     };
     let mut entries = vec![DirectoryEntry::Network(Signed::sign(
         &doc,

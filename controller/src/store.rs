@@ -14,6 +14,7 @@ use sqlx::{
 };
 use tombolo_proto::id::UnixSeconds;
 
+mod access_rules;
 mod answers;
 mod audit;
 mod authority;

@@ -27,6 +27,10 @@ macro_rules! json {
     )*};
 }
 
+mod rules;
+
+pub use rules::{AccessRule, AccessRules};
+
 /// A page of a list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

@@ -15,6 +15,7 @@ use crate::{
     id::{Epoch, Mtu, NodeId, Revision, UnixSeconds, Version},
     key::{IdentityKey, TransportKey},
     link::HostPort,
+    rules::AccessRules,
     signed::{Document, NetworkScope, Signed},
 };
 
@@ -68,6 +69,13 @@ pub struct NetworkDoc {
     pub mtu: Mtu,
     /// Who is a member at this version: tells who is given a directory piece by piece when it is whole.
     pub members: MembersDigest,
+    /// What members take from each other. Without any, nothing is encoded: so the document of such a network is the same
+    /// for versions that know no rules, and they refuse one with rules rather than read half of it.
+    #[serde(
+        skip_serializing_if = "AccessRules::is_empty",
+        deserialize_with = "AccessRules::or_none"
+    )]
+    pub rules: AccessRules,
 }
 
 impl Document for NetworkDoc {

@@ -17,6 +17,7 @@
 //! | [`wire`] | the one canonical encoding of documents and messages |
 //! | [`signed`] | signatures over documents: the only way to a trusted document |
 //! | [`config`] | the documents: keyring, network, member certificate, revocation, endpoints |
+//! | [`rules`] | access rules in the network's document, and their text form |
 //! | [`control`] | messages between node and controller |
 //! | [`links`] | what members tell of their links |
 //! | [`gossip`] | messages between members, about documents |
@@ -35,6 +36,7 @@ pub mod key;
 pub mod link;
 pub mod links;
 pub mod relay;
+pub mod rules;
 pub mod signed;
 pub mod sixplane;
 pub mod stun;

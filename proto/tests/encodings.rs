@@ -16,6 +16,7 @@ use tombolo_proto::{
     link::{HostPort, JoinLink},
     links::LinkReport,
     relay::RelayMessage,
+    rules::{AccessRules, Rule},
     signed::{Signed, VerifyError},
     sixplane, stun,
     wire::{self, DecodeError},
@@ -37,7 +38,6 @@ macro_rules! encoding {
 
 encoding! {
     keyrings_encode_in_exactly_one_way: a_keyring();
-    network_documents_encode_in_exactly_one_way: a_network_doc();
     member_certificates_encode_in_exactly_one_way: a_member_cert();
     revocations_encode_in_exactly_one_way: a_revocation();
     announcements_encode_in_exactly_one_way: an_announcement();
@@ -49,10 +49,21 @@ fn round_trips_and_refuses_the_rest<T>(value: &T) -> Result<(), TestCaseError>
 where
     T: Serialize + DeserializeOwned + PartialEq + Debug,
 {
+    round_trips_and_refuses_what_is_cut(value, None)
+}
+
+/// `whole` is a length at which the encoding of another value ends.
+fn round_trips_and_refuses_what_is_cut<T>(
+    value: &T,
+    whole: Option<usize>,
+) -> Result<(), TestCaseError>
+where
+    T: Serialize + DeserializeOwned + PartialEq + Debug,
+{
     let bytes = wire::encode(value);
     let decoded = wire::decode::<T>(&bytes);
     prop_assert_eq!(decoded.as_ref(), Ok(value));
-    for length in 0..bytes.len() {
+    for length in (0..bytes.len()).filter(|length| Some(*length) != whole) {
         prop_assert!(
             wire::decode::<T>(&bytes[..length]).is_err(),
             "cut at {}",
@@ -62,6 +73,24 @@ where
     let trailing = [&bytes[..], &[0]].concat();
     prop_assert_eq!(wire::decode::<T>(&trailing), Err(DecodeError::NotCanonical));
     Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn network_documents_encode_in_exactly_one_way(doc in a_network_doc()) {
+        // Without its rules it is the document of a network that has none.
+        let without = NetworkDoc { rules: AccessRules::default(), ..doc.clone() };
+        round_trips_and_refuses_the_rest(&without)?;
+        round_trips_and_refuses_what_is_cut(&doc, Some(wire::encode(&without).len()))?;
+    }
+
+    #[test]
+    fn rules_are_read_as_they_are_written(rule in a_rule()) {
+        let written: Result<Rule<String>, _> = rule.to_string().parse();
+        let read = written.map(|written| written.rename_members(|key| key.parse()));
+        prop_assert_eq!(read, Ok(Ok(rule)));
+    }
 }
 
 proptest! {

@@ -11,6 +11,7 @@ use tombolo_proto::{
     key::{IdentitySecret, Seed},
     links::{Link, LinkReport, LinkWay},
     relay::RelayMessage,
+    rules::{AccessRules, Action, Party, Ports, Protocol, Rule},
     signed::Signed,
     stun, wire,
 };
@@ -127,6 +128,7 @@ fn signed_documents() {
         v6_modes: BTreeSet::from([V6Mode::SixPlane, V6Mode::Rfc4193]),
         mtu: Mtu::DEFAULT,
         members: MembersDigest::of([&key.public()]),
+        rules: AccessRules::default(),
     };
     let cert = MemberCert {
         version: Version::first_epoch(4),
@@ -177,6 +179,74 @@ fn signed_documents() {
         digest(&Signed::sign(&announcement, scope, &key)),
     ];
     assert_eq!(digests, SIGNED);
+}
+
+#[test]
+fn access_rules_stand_behind_everything_else_of_a_network_document_or_not_at_all() {
+    let without = NetworkDoc {
+        version: Version::first_epoch(3),
+        name: "home".to_owned(),
+        v4_pools: Vec::new(),
+        on_link: BTreeSet::new(),
+        subnet_pools: Vec::new(),
+        v6_modes: BTreeSet::new(),
+        mtu: Mtu::DEFAULT,
+        members: MembersDigest([7; 32]),
+        rules: AccessRules::default(),
+    };
+    let rule = Rule {
+        action: Action::Deny,
+        protocol: Protocol::Tcp,
+        ports: vec![Ports {
+            first: 22,
+            last: 300,
+        }],
+        from: vec![Party::Tag("web".to_owned())],
+        to: vec![
+            Party::Member(a_seed().identity().public()),
+            Party::Prefix("172.28.0.0/24".parse().expect("a prefix")),
+        ],
+    };
+    let other = Rule {
+        action: Action::Allow,
+        protocol: Protocol::Other(132),
+        ports: Vec::new(),
+        from: Vec::new(),
+        to: Vec::new(),
+    };
+    let with = NetworkDoc {
+        rules: AccessRules {
+            default: Action::Deny,
+            rules: vec![rule, other],
+        },
+        ..without.clone()
+    };
+
+    let (short, long) = (wire::encode(&without), wire::encode(&with));
+
+    assert_eq!(
+        hex(&short),
+        format!("000304686f6d6500000000f80a{}", "07".repeat(32))
+    );
+    let key = hex(&a_seed().identity().public().0);
+    assert_eq!(
+        hex(long.strip_prefix(&short[..]).expect("the rules come last")),
+        [
+            "0102",
+            "01010116ac02",
+            "010003776562",
+            &format!("0201{key}0200ac1c000018"),
+            "000484000000",
+        ]
+        .concat()
+    );
+    assert_eq!(wire::decode(&short), Ok(without));
+    assert_eq!(wire::decode(&long), Ok(with));
+    let empty = [&short[..], &[0, 0]].concat();
+    assert_eq!(
+        wire::decode::<NetworkDoc>(&empty),
+        Err(wire::DecodeError::NotCanonical)
+    );
 }
 
 #[test]

@@ -14,6 +14,7 @@ use tombolo_proto::{
     },
     id::{Epoch, Mtu, NetworkId, NodeId, Revision, UnixSeconds, Version},
     key::{IdentityKey, IdentitySecret, Seed},
+    rules::AccessRules,
     signed::Signed,
     sixplane,
 };
@@ -68,6 +69,7 @@ impl Authority {
             v6_modes: BTreeSet::from([V6Mode::SixPlane]),
             mtu: Mtu::DEFAULT,
             members,
+            rules: AccessRules::default(),
         };
         let signed = Signed::sign(&doc, self.network.into(), &self.replica);
         self.accept(DirectoryEntry::Network(signed));

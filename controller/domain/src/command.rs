@@ -7,6 +7,7 @@ use tombolo_proto::{
     config::{RouteMode, V6Mode},
     id::{Mtu, UnixSeconds},
     key::IdentityKey,
+    rules::{Action, Rule},
 };
 
 use crate::{
@@ -21,6 +22,13 @@ use crate::{
 pub enum Command {
     /// Change the settings.
     Configure(SettingsPatch),
+    /// Replace the access rules.
+    SetRules {
+        /// For what no rule matches.
+        default: Action,
+        /// In order, members named by name, node address or key.
+        rules: Vec<Rule<String>>,
+    },
     /// A node asks to join.
     Join {
         /// What it says of itself.

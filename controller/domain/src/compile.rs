@@ -115,6 +115,7 @@ fn network_doc(network: &Network, version: Version) -> NetworkDoc {
                 .filter(|member| member.is_authorized())
                 .map(|member| &member.identity),
         ),
+        rules: settings.rules.clone(),
     }
 }
 

@@ -20,6 +20,7 @@ use crate::{
 mod joining;
 mod membership;
 mod routing;
+mod rules;
 mod settings;
 
 pub use joining::{MAX_REQUESTS, MAX_REQUESTS_PER_SOURCE};
@@ -32,6 +33,7 @@ pub fn decide(
 ) -> Result<Vec<Change>, Refusal> {
     let changes = match command {
         Command::Configure(patch) => settings::configure(network, patch)?,
+        Command::SetRules { default, rules } => rules::set(network, default, rules)?,
         Command::Join { request, granted } => joining::join(network, request, granted)?,
         Command::UpdateMember { identity, patch } => membership::update(network, &identity, patch)?,
         Command::RemoveMember(identity) => membership::remove(network, &identity)?,

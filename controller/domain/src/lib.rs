@@ -31,6 +31,7 @@ pub mod prefix;
 pub mod refusal;
 pub mod rights;
 mod roll;
+pub mod rules;
 pub mod settings;
 pub mod subnet;
 pub mod webhook;

@@ -13,6 +13,7 @@ use crate::{
     managed_route::RouteId,
     name::{Name, NameError},
     prefix::PrefixError,
+    rules::RuleFault,
 };
 
 mod code;
@@ -145,6 +146,19 @@ pub enum Refusal {
     RouteState,
     #[error("the subnet pools have no free /{0}: add a subnet pool, or choose a longer prefix")]
     NoSubnetLeft(u8),
+    #[error("a network has at most {max} access rules: use tags and shorter prefixes", max = tombolo_proto::rules::MAX_RULES)]
+    TooManyRules,
+    #[error(
+        "the access rules take more than {max} bytes: give members that are named often a tag",
+        max = tombolo_proto::rules::MAX_RULES_BYTES
+    )]
+    RulesTooLong,
+    #[error("access rule {number} ({text}): {fault}")]
+    Rule {
+        number: usize,
+        text: String,
+        fault: RuleFault,
+    },
     #[error("a container subnet is a /{min} to /{max}: choose a length between", min = crate::subnet::SHORTEST, max = crate::subnet::LONGEST)]
     SubnetLength(u8),
     #[error("a member may ask for a /{min} to /{max}: choose a length between, or ask an administrator", min = crate::subnet::SHORTEST_FOR_MEMBER, max = crate::subnet::LONGEST)]
@@ -183,6 +197,12 @@ impl Refusal {
             | Self::TooManyAddresses(_)
             | Self::Tag(_)
             | Self::RouteState
+            | Self::TooManyRules
+            | Self::RulesTooLong
+            | Self::Rule {
+                fault: RuleFault::Form(_) | RuleFault::TooLong,
+                ..
+            }
             | Self::SubnetLength(_)
             | Self::MemberSubnetLength(_) => RefusalKind::Invalid,
             Self::RangesOverlap(..)
@@ -204,6 +224,7 @@ impl Refusal {
             | Self::ViaNotAuthorized(_)
             | Self::TooManyRoutes(_)
             | Self::NoSubnetLeft(_)
+            | Self::Rule { .. }
             | Self::UsedUp => RefusalKind::Conflict,
             Self::UnknownMember | Self::UnknownRoute => RefusalKind::NotFound,
             Self::Deauthorized | Self::MemberRoutesOff | Self::NotYourRoute(_) => {

@@ -9,6 +9,7 @@ use ipnet::{IpNet, Ipv4Net};
 use tombolo_proto::{
     config::{Ipv4Range, V6Mode},
     id::Mtu,
+    rules::AccessRules,
 };
 
 use crate::{address_pool::usable_bounds, name::Name, refusal::Refusal};
@@ -33,6 +34,8 @@ pub struct Settings {
     pub v6_modes: BTreeSet<V6Mode>,
     /// What happens to routes that members ask for.
     pub member_routes: MemberRoutes,
+    /// What members take from each other. Set through [`crate::command::Command::SetRules`] only.
+    pub rules: AccessRules,
 }
 
 /// What happens to a route that a member asks for itself.
@@ -60,6 +63,7 @@ impl Settings {
             subnet_pools: BTreeSet::from([subnet_pool.into()]),
             v6_modes: BTreeSet::from([V6Mode::SixPlane]),
             member_routes: MemberRoutes::default(),
+            rules: AccessRules::default(),
         }
     }
 

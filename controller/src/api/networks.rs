@@ -73,6 +73,7 @@ pub(super) async fn create(
         v6_modes: patch.v6_modes.unwrap_or(defaults.v6_modes),
         member_routes: patch.member_routes.unwrap_or(defaults.member_routes),
         name: defaults.name,
+        rules: defaults.rules,
     };
     let answer = |network: &domain::Network| {
         let body = views::network(network, &state.networks);

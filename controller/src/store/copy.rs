@@ -27,7 +27,7 @@ const TABLES: &[Table] = &[
     Table { name: "authority", columns: &[("id", Number), ("root_key", Bytes), ("epoch", Number), ("revision", Number), ("keyring", Bytes)] },
     Table { name: "replicas", columns: &[("key", Bytes), ("endpoints", Text), ("software", Text), ("registered_at", Number), ("last_seen", Number), ("revoked", Number)] },
     Table { name: "networks", columns: &[("id", Text), ("number", Number), ("name", Text), ("name_key", Text), ("private", Number), ("mtu", Number),
-        ("v4_ranges", Text), ("on_link", Text), ("subnet_pools", Text), ("v6_modes", Text), ("member_routes", Text), ("revision", Number), ("sequence", Number)] },
+        ("v4_ranges", Text), ("on_link", Text), ("subnet_pools", Text), ("v6_modes", Text), ("member_routes", Text), ("access_rules", Text), ("revision", Number), ("sequence", Number)] },
     Table { name: "members", columns: &[("network", Text), ("identity", Bytes), ("node", Text), ("name", Text), ("name_key", Text), ("transport", Bytes),
         ("transport_epoch", Number), ("state", Text), ("tags", Text), ("relay", Number), ("serial", Number), ("issued_at", Number), ("not_after", Number)] },
     Table { name: "member_addresses", columns: &[("network", Text), ("address", Text), ("identity", Bytes)] },

@@ -11,7 +11,7 @@ use super::{Store, StoreError, rows};
 
 // SQLite's type for flags has to be cast away.
 const NETWORK: &str = "SELECT id, name, CAST(private AS INTEGER) AS private, mtu, v4_ranges, on_link, subnet_pools, \
-     v6_modes, member_routes, revision, sequence FROM networks WHERE id = $1";
+     v6_modes, member_routes, access_rules, revision, sequence FROM networks WHERE id = $1";
 const MEMBERS: &str = "SELECT identity, node, name, transport, transport_epoch, state, tags, \
      CAST(relay AS INTEGER) AS relay, serial, issued_at, not_after FROM members WHERE network = $1 ORDER BY identity";
 const ROUTES: &str = "SELECT id, target, via, mode, metric, state, CAST(by_member AS INTEGER) AS by_member \

@@ -15,9 +15,10 @@ use tombolo_proto::{
     config::RouteMode,
     id::{Mtu, Revision, UnixSeconds},
     key::{IdentityKey, TransportKey},
+    rules::AccessRules,
 };
 
-use super::StoreError;
+use super::{StoreError, access_rules};
 
 /// A row holds what this program never writes.
 #[derive(Debug, thiserror::Error)]
@@ -186,7 +187,13 @@ pub(super) fn settings(row: &AnyRow) -> Result<Settings, StoreError> {
         subnet_pools: json(row, "subnet_pools")?,
         v6_modes: json(row, "v6_modes")?,
         member_routes: one_of(row, "member_routes", &MEMBER_ROUTES)?,
+        rules: rules(row)?,
     })
+}
+
+fn rules(row: &AnyRow) -> Result<AccessRules, StoreError> {
+    let column = text(row, "access_rules")?;
+    access_rules::from_text(&column).ok_or_else(|| corrupt("access_rules", column))
 }
 
 /// A member without its addresses, which stand in a table of their own.

@@ -11,6 +11,7 @@ use tombolo_domain::{
 use tombolo_proto::{config::DirectoryEntry, key::IdentityKey, wire};
 
 use super::{
+    access_rules,
     commit::{CommitError, SignedDocument},
     rows,
 };
@@ -22,8 +23,8 @@ pub(super) async fn insert_network(
     let settings = network.settings();
     sqlx::query(
         "INSERT INTO networks (id, number, name, name_key, private, mtu, v4_ranges, on_link, subnet_pools, v6_modes,
-             member_routes, revision, sequence)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 1)",
+             member_routes, access_rules, revision, sequence)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 1)",
     )
     .bind(rows::key(&network.id()))
     .bind(i64::from(network.id().number()))
@@ -36,6 +37,7 @@ pub(super) async fn insert_network(
     .bind(rows::to_json(&settings.subnet_pools))
     .bind(rows::to_json(&settings.v6_modes))
     .bind(rows::member_routes(settings.member_routes))
+    .bind(access_rules::to_text(&settings.rules))
     .bind(rows::int(network.revision().0))
     .execute(connection)
     .await?;
@@ -102,8 +104,8 @@ async fn update_settings(
 ) -> Result<(), CommitError> {
     sqlx::query(
         "UPDATE networks SET name = $1, name_key = $2, private = $3, mtu = $4, v4_ranges = $5, on_link = $6,
-             subnet_pools = $7, v6_modes = $8, member_routes = $9
-         WHERE id = $10",
+             subnet_pools = $7, v6_modes = $8, member_routes = $9, access_rules = $10
+         WHERE id = $11",
     )
     .bind(settings.name.as_str())
     .bind(settings.name.key())
@@ -114,6 +116,7 @@ async fn update_settings(
     .bind(rows::to_json(&settings.subnet_pools))
     .bind(rows::to_json(&settings.v6_modes))
     .bind(rows::member_routes(settings.member_routes))
+    .bind(access_rules::to_text(&settings.rules))
     .bind(network)
     .execute(connection)
     .await?;

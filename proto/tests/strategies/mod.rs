@@ -15,6 +15,7 @@ use tombolo_proto::{
     link::{HostPort, JoinLink},
     links::{Link, LinkReport, LinkWay},
     relay::{RelayIndex, RelayKey, RelayMessage, RelayRefusal},
+    rules::{AccessRules, Action, Party, Ports, Protocol, Rule},
     signed::Signed,
 };
 
@@ -113,19 +114,62 @@ pub(crate) fn a_network_doc() -> impl Strategy<Value = NetworkDoc> {
         collection::vec(a_prefix(), 0..3),
         modes,
         any::<(u16, [u8; 32])>(),
+        access_rules(),
     )
         .prop_map(
-            |(version, name, v4_pools, on_link, subnet_pools, modes, (mtu, members))| NetworkDoc {
-                version,
-                name,
-                v4_pools,
-                on_link,
-                subnet_pools,
-                v6_modes: modes.into_iter().collect(),
-                mtu: Mtu(mtu),
-                members: MembersDigest(members),
+            |(version, name, v4_pools, on_link, subnet_pools, modes, (mtu, members), rules)| {
+                NetworkDoc {
+                    version,
+                    name,
+                    v4_pools,
+                    on_link,
+                    subnet_pools,
+                    v6_modes: modes.into_iter().collect(),
+                    mtu: Mtu(mtu),
+                    members: MembersDigest(members),
+                    rules,
+                }
             },
         )
+}
+
+pub(crate) fn access_rules() -> impl Strategy<Value = AccessRules> {
+    (an_action(), collection::vec(a_rule(), 0..4))
+        .prop_map(|(default, rules)| AccessRules { default, rules })
+}
+
+pub(crate) fn a_rule() -> impl Strategy<Value = Rule> {
+    let protocol = prop_oneof![Just(Protocol::Any), any::<u8>().prop_map(Protocol::of)];
+    let ports = collection::vec((1..=u16::MAX, 1..=u16::MAX), 0..3);
+    let parties = || collection::vec(a_party(), 0..3);
+    (an_action(), protocol, ports, parties(), parties()).prop_map(
+        |(action, protocol, ports, from, to)| Rule {
+            action,
+            protocol,
+            ports: ports
+                .into_iter()
+                .filter(|_| protocol.has_ports())
+                .map(|(one, two)| Ports {
+                    first: one.min(two),
+                    last: one.max(two),
+                })
+                .collect(),
+            from,
+            to,
+        },
+    )
+}
+
+fn an_action() -> impl Strategy<Value = Action> {
+    prop_oneof![Just(Action::Allow), Just(Action::Deny)]
+}
+
+fn a_party() -> impl Strategy<Value = Party> {
+    prop_oneof![
+        "[a-z:]{1,8}".prop_map(Party::Tag),
+        an_identity().prop_map(Party::Member),
+        a_prefix().prop_map(Party::Prefix),
+    ]
 }
 
 pub(crate) fn a_member_cert() -> impl Strategy<Value = MemberCert> {

@@ -76,6 +76,7 @@ impl Registry {
             | Command::AllocateSubnet { .. }
             | Command::UpdateRoute { .. }
             | Command::WithdrawRoute { .. }
+            | Command::SetRules { .. }
             | Command::Upkeep { .. } => {}
         }
     }

@@ -21,6 +21,7 @@ pub(super) fn configure(network: &Network, patch: SettingsPatch) -> Result<Vec<C
             .unwrap_or_else(|| old.subnet_pools.clone()),
         v6_modes: patch.v6_modes.unwrap_or_else(|| old.v6_modes.clone()),
         member_routes: patch.member_routes.unwrap_or(old.member_routes),
+        rules: old.rules.clone(),
     };
     // The first revision of a network is its settings, whatever they are.
     if new == *old && network.revision().0 > 0 && new.name.as_str() == old.name.as_str() {

@@ -1,6 +1,9 @@
 //! Refusals for programs: a stable name, and what it is about by name, so that a refusal can be told in any language.
 
+use tombolo_proto::rules::MAX_RULES;
+
 use super::Refusal;
+use crate::rules::RuleFault;
 
 /// A refusal without its sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,6 +123,40 @@ impl Refusal {
             Self::RouteState => coded!("route-state"),
             Self::NoSubnetLeft(length) => coded!("no-subnet-left", "length" = length),
             Self::SubnetLength(length) => coded!("subnet-length", "length" = length),
+            Self::TooManyRules => coded!("too-many-rules", "most" = MAX_RULES),
+            Self::RulesTooLong => coded!("rules-too-long"),
+            Self::Rule {
+                number,
+                text,
+                fault,
+            } => match fault {
+                RuleFault::Form(_) => coded!("rule-form", "number" = number),
+                RuleFault::TooLong => coded!("rule-too-long", "number" = number),
+                RuleFault::UnknownMember(who) => {
+                    coded!(
+                        "rule-unknown-member",
+                        "number" = number,
+                        "rule" = text,
+                        "who" = who
+                    )
+                }
+                RuleFault::UnknownTag(tag) => {
+                    coded!(
+                        "rule-unknown-tag",
+                        "number" = number,
+                        "rule" = text,
+                        "tag" = tag
+                    )
+                }
+                RuleFault::Outside(prefix) => {
+                    coded!(
+                        "rule-outside",
+                        "number" = number,
+                        "rule" = text,
+                        "prefix" = prefix
+                    )
+                }
+            },
             Self::MemberSubnetLength(length) => coded!("member-subnet-length", "length" = length),
         }
     }

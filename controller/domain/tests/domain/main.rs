@@ -5,4 +5,5 @@ mod commands;
 mod members;
 mod pacing;
 mod routes;
+mod rules;
 mod scene;

@@ -10,6 +10,7 @@ use tombolo_proto::{
     gossip::{BUCKET_HASH, BUCKETS, KeyPrefix, Line, MAX_MESSAGE, Root},
     id::{Mtu, NetworkId, NodeId, Revision},
     key::{IdentitySecret, Seed},
+    rules::AccessRules,
     wire,
 };
 
@@ -229,6 +230,7 @@ impl Change {
                     v6_modes: BTreeSet::new(),
                     mtu: Mtu::DEFAULT,
                     members: MembersDigest::of([]),
+                    rules: AccessRules::default(),
                 };
                 DirectoryEntry::Network(Signed::sign(&doc, network, &key))
             }

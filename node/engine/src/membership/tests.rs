@@ -5,6 +5,7 @@ use tombolo_proto::{
     config::{CERT_LIFETIME_SECONDS, MembersDigest, V6Mode},
     id::{Epoch, Mtu, NodeId},
     key::{IdentitySecret, Seed},
+    rules::AccessRules,
 };
 
 use super::*;
@@ -239,6 +240,7 @@ fn a_doc(revision: u64) -> NetworkDoc {
         v6_modes: BTreeSet::from([V6Mode::SixPlane]),
         mtu: Mtu::DEFAULT,
         members: MembersDigest::of([]),
+        rules: AccessRules::default(),
     }
 }
 

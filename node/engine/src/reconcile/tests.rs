@@ -5,6 +5,7 @@ use tombolo_proto::{
     config::{CertRoute, DirectoryEntry, Keyring, MembersDigest, RouteMode},
     id::{NetworkId, NodeId, Version},
     key::{IdentitySecret, Seed},
+    rules::AccessRules,
     signed::Signed,
 };
 
@@ -367,6 +368,7 @@ fn a_directory(certs: &[MemberCert]) -> Directory {
         v6_modes: BTreeSet::from([V6Mode::SixPlane]),
         mtu: Mtu::DEFAULT,
         members: MembersDigest::of([]),
+        rules: AccessRules::default(),
     };
     let keyring = Signed::sign(&keyring, Keyring::scope(network().authority()), &secret(1));
     let mut directory =

@@ -11,6 +11,7 @@ use tombolo_proto::{
     },
     id::{Mtu, NetworkId, Version},
     key::{IdentityKey, IdentitySecret, Seed},
+    rules::AccessRules,
     signed::Signed,
 };
 
@@ -233,6 +234,7 @@ fn a_directory() -> Directory {
         v6_modes: BTreeSet::from([V6Mode::SixPlane]),
         mtu: Mtu::DEFAULT,
         members: MembersDigest::of([]),
+        rules: AccessRules::default(),
     };
     let mut entries = vec![DirectoryEntry::Network(Signed::sign(
         &doc,
