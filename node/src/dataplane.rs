@@ -13,9 +13,10 @@ use std::{
     io,
     sync::Arc,
     thread::{Builder, JoinHandle},
+    time::Instant,
 };
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 use tokio::sync::mpsc;
 use tombolo_engine::{
     counters::DropReason,
@@ -46,6 +47,15 @@ impl Shared {
         if self.punts.try_send(punt).is_err() {
             self.count(DropReason::QueueFull);
         }
+    }
+
+    /// The forwarding table for a batch, told the time if it wants to know.
+    fn fib(&self) -> Guard<Arc<Fib>> {
+        let fib = self.fib.load();
+        if fib.wants_time() {
+            fib.set_time(Instant::now());
+        }
+        fib
     }
 
     fn count(&self, reason: DropReason) {

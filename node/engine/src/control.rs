@@ -30,7 +30,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rand::rngs::StdRng;
+use rand::{Rng as _, rngs::StdRng};
 use tombolo_proto::{
     config::MAX_ENDPOINTS,
     id::{NetworkId, UnixSeconds},
@@ -60,7 +60,7 @@ pub use effects::{Event, Transmit};
 use effects::{Indices, Outbox};
 use network::Network;
 pub use settings::{Settings, Timing};
-pub use status::{PeerStatus, StandbyStatus};
+pub use status::{PeerStatus, RulesStatus, StandbyStatus, Stopped};
 
 /// Between looks at the sessions while anything flows.
 const TICK: Duration = Duration::from_millis(250);
@@ -243,10 +243,14 @@ impl Engine {
                 peer.portrait = Portrait::from(cert);
             }
         }
+        // Drawn only where it is needed, so that a simulation without rules repeats what it did before.
+        let has_rules = directory.doc().is_some_and(|doc| !doc.rules.is_open());
+        let seed = if has_rules { self.rng.random() } else { [0; 2] };
         if let Some(network) = self.network_mut(slot) {
             network.rebuild_ownership(directory, wall);
             let own = directory.member(&network.identity, wall);
             network.may_relay = own.is_some_and(|cert| cert.relay);
+            network.rebuild_guard(directory, seed, wall, now);
         }
         self.review_own_relay(now);
         self.outbox.fib_is_stale = true;
@@ -510,7 +514,13 @@ impl Engine {
             .filter_map(|slot| self.peer(*slot))
             .flat_map(Peer::lane_entries)
             .map(|entry| (entry.lane.local(), Arc::clone(entry)));
+        let guards = networks.clone().map(|network| network?.guard.clone());
         Fib {
+            guards: if guards.clone().any(|guard| guard.is_some()) {
+                guards.collect()
+            } else {
+                Vec::new()
+            },
             networks: networks
                 .clone()
                 .map(|network| network.map(|network| Arc::clone(&network.ownership)))
@@ -547,6 +557,13 @@ impl Engine {
             .flatten()
             .map(|peer| PeerStatus::of(peer, &self.relays, now))
             .collect()
+    }
+
+    /// What the access rules of a network do here; `None` if there is nothing to enforce.
+    #[must_use]
+    pub fn rules(&self, network: NetworkId) -> Option<RulesStatus> {
+        let guard = self.network(*self.by_id.get(&network)?)?.guard.as_deref()?;
+        Some(RulesStatus::of(guard.status(), |slot| self.peer(slot)))
     }
 
     // Access.

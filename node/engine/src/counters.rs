@@ -37,6 +37,10 @@ drop_reasons! {
     NoRoute = "no_route",
     /// The sender's certificate does not own the inner source address.
     SourceNotAllowed = "source_not_allowed",
+    /// An access rule of the network does not allow it here.
+    AccessRule = "access_rule",
+    /// A fragment whose first fragment was not seen, where access rules ask for ports.
+    Fragment = "fragment",
     /// A lane frame for a lane that does not exist (any more).
     UnknownLane = "unknown_lane",
     /// A lane frame that does not authenticate.

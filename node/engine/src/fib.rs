@@ -8,6 +8,7 @@ use std::{
     collections::{BTreeSet, HashMap},
     hash::{BuildHasherDefault, Hasher},
     sync::Arc,
+    time::Instant,
 };
 
 use tombolo_proto::{frame::WireGuardKind, id::LaneIndex};
@@ -20,6 +21,7 @@ use crate::{
     parts::Unfinished,
     path::way::Way,
     relay::RelayRoute,
+    rules::Guard,
     session::{Door, MachineIndex, receiver},
 };
 
@@ -58,6 +60,8 @@ pub(crate) type LaneTable = HashMap<LaneIndex, Arc<LaneEntry>, BuildHasherDefaul
 #[derive(Debug, Default)]
 pub struct Fib {
     pub(crate) networks: Vec<Option<Arc<Ownership>>>,
+    /// By network; empty while no network has rules to enforce.
+    pub(crate) guards: Vec<Option<Arc<Guard>>>,
     pub(crate) paths: Vec<Option<Arc<SendPath>>>,
     /// Owners of shared prefixes that do not answer.
     pub(crate) away: Arc<BTreeSet<PeerSlot>>,
@@ -80,6 +84,23 @@ impl Fib {
 
     pub(crate) fn ownership(&self, network: NetworkSlot) -> Option<&Ownership> {
         self.networks.get(usize::from(network.0))?.as_deref()
+    }
+
+    pub(crate) fn guard(&self, network: NetworkSlot) -> Option<&Guard> {
+        self.guards.get(usize::from(network.0))?.as_deref()
+    }
+
+    /// Whether access rules have to be told the time.
+    #[must_use]
+    pub fn wants_time(&self) -> bool {
+        !self.guards.is_empty()
+    }
+
+    /// Tells the time, once per batch of packets: flows that access rules let answers in for end by it.
+    pub fn set_time(&self, now: Instant) {
+        for guard in self.guards.iter().flatten() {
+            guard.set_time(now);
+        }
     }
 
     pub(crate) fn path(&self, peer: PeerSlot) -> Option<&SendPath> {

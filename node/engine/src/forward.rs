@@ -4,7 +4,7 @@
 //! Outbound: destination -> longest prefix -> peer -> lane; the packet is sealed where it lies. A peer without a lane
 //! punts the packet to the slow path, which queues it and makes a lane.
 //!
-//! Inbound: first byte -> lane index -> open -> the inner source must belong to the sender. Handshake messages go to the
+//! Inbound: first byte -> lane index -> open -> the inner source must belong to the sender -> access rules. Handshake messages go to the
 //! slow path, but only if they can be meant for this node. A frame may carry a note to the slow path: the first one on a
 //! fresh lane confirms it, and the newest one from an unexpected address says that the peer has moved.
 
@@ -297,6 +297,9 @@ impl Fib {
         let peer = ownership
             .next_hop_present(view.destination, &self.away)
             .ok_or(DropReason::NoRoute)?;
+        if let Some(guard) = self.guard(network) {
+            guard.sent(packet);
+        }
         Ok(Hop {
             peer,
             path: self.path(peer),
@@ -428,6 +431,9 @@ impl Fib {
         if !ownership.may_send_from(entry.peer, view.source) {
             return Err(DropReason::SourceNotAllowed);
         }
+        if let Some(guard) = self.guard(entry.network) {
+            guard.admit(entry.peer, packet)?;
+        }
         // What the peer's side announces in a SYN is sent to it by this node, on this path.
         mss::clamp(packet, fitting(ownership.mtu(), self.path(entry.peer)));
         entry.counters.received(packet.len());
@@ -443,7 +449,13 @@ impl Fib {
         packet: &mut [u8],
     ) -> Inbound {
         if let Err(reason) = self.check(entry, packet) {
-            return entry.refuse(reason);
+            let refused = entry.refuse(reason);
+            // What rules stop was the peer's frame all the same: what it says about the lane counts.
+            let is_ruled_out = matches!(reason, DropReason::AccessRule | DropReason::Fragment);
+            let note = is_ruled_out
+                .then(|| self.note(from, entry, header, &opened))
+                .flatten();
+            return note.map_or(refused, Inbound::Punt);
         }
         Inbound::Deliver {
             network: entry.network,

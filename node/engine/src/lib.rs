@@ -16,6 +16,7 @@
 //! | [`fib`] | what the fast path knows |
 //! | [`ownership`] | who owns which prefix: outbound routing and the inbound source check, by [`prefix_table`] |
 //! | `failover` | which of several owners of a prefix gets the packets |
+//! | [`rules`] | access rules: what is taken from peers, and which flows are under way |
 //! | [`lane`] | sealing and opening frames; [`replay`] |
 //! | [`mss`] | what TCP may announce |
 //! | `mtu` | the largest frame that a way takes; [`parts`]: what becomes of larger packets |
@@ -61,4 +62,5 @@ pub mod prefix_table;
 pub mod reconcile;
 pub mod relay;
 pub mod replay;
+pub mod rules;
 pub mod session;

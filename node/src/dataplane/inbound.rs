@@ -50,7 +50,7 @@ fn deliver(
 ) {
     let batch = Batch {
         shared,
-        fib: &shared.fib.load(),
+        fib: &shared.fib(),
         tuns: &shared.tuns.load(),
     };
     let (memory, arrived) = buffer.arrived();

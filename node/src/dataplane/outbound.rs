@@ -55,7 +55,7 @@ impl Outbound<'_> {
         let mut read = vec![0; MAX_READ].into_boxed_slice();
         let mut send = SendBuffer::new();
         while self.tun.wait_readable(self.queue, self.stop)? == Woken::Ready {
-            let fib = self.shared.fib.load();
+            let fib = self.shared.fib();
             let mut small = 0;
             for _ in 0..BATCH {
                 let Some(length) = self.tun.read(self.queue, &mut read)? else {

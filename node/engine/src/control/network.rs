@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     sync::Arc,
+    time::Instant,
 };
 
 use tombolo_proto::{
@@ -17,6 +18,7 @@ use crate::{
     gossip::Gossip,
     membership::Directory,
     ownership::Ownership,
+    rules::Guard,
     session::{Door, Noise},
 };
 
@@ -33,6 +35,8 @@ pub(crate) struct Network {
     pub(crate) public: TransportKey,
     pub(crate) door: Arc<dyn Door>,
     pub(crate) ownership: Arc<Ownership>,
+    /// While the network has access rules that deny anything.
+    pub(crate) guard: Option<Arc<Guard>>,
     pub(crate) by_identity: BTreeMap<IdentityKey, PeerSlot>,
     pub(crate) by_transport: BTreeMap<TransportKey, PeerSlot>,
     announced: BTreeMap<IdentityKey, Vec<SocketAddr>>,
@@ -76,6 +80,7 @@ impl Network {
                 Mtu::DEFAULT,
                 |_| None,
             )),
+            guard: None,
             by_identity: BTreeMap::new(),
             by_transport: BTreeMap::new(),
             announced: BTreeMap::new(),
@@ -135,6 +140,30 @@ impl Network {
             mtu,
             |identity| self.by_identity.get(identity).copied(),
         ));
+    }
+
+    /// Works out what the access rules of the network's document mean here. `seed` is random.
+    pub(crate) fn rebuild_guard(
+        &mut self,
+        directory: &Directory,
+        seed: [u64; 2],
+        wall: UnixSeconds,
+        now: Instant,
+    ) {
+        let doc = directory.doc();
+        let me = directory.member(&self.identity, wall);
+        let guard = doc.zip(me).and_then(|(doc, me)| {
+            Guard::new(
+                &doc.rules,
+                me,
+                directory.members(wall),
+                |identity| self.by_identity.get(identity).copied(),
+                self.guard.as_deref(),
+                seed,
+                now,
+            )
+        });
+        self.guard = guard.map(Arc::new);
     }
 
     /// Remembers where a member may be, for now and for when it becomes a peer.

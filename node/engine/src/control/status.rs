@@ -10,13 +10,16 @@ use std::{
 use tombolo_proto::{
     id::{NetworkId, NodeId},
     key::IdentityKey,
+    rules::{Action, Protocol},
 };
 
 use crate::{
+    fib::PeerSlot,
     handshake::KeyExchange,
     path::way::Way,
     peer::Peer,
     relay::{RelayName, Relays},
+    rules::GuardStatus,
 };
 
 /// A way to fall back to.
@@ -75,6 +78,67 @@ pub struct PeerStatus {
     pub dropped: BTreeMap<&'static str, u64>,
     /// Whether a handshake is under way.
     pub connecting: bool,
+}
+
+/// The access rules of a network at this node, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RulesStatus {
+    /// For what no rule matches.
+    pub default: Action,
+    /// Every rule as text and how many packets it stopped here, in order.
+    pub rules: Vec<(String, u64)>,
+    /// How many packets no rule allowed.
+    pub stopped_by_default: u64,
+    /// Flows under way.
+    pub flows: usize,
+    /// What was stopped lately, newest first; a bounded list.
+    pub lately: Vec<Stopped>,
+}
+
+/// A flow that an access rule stopped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stopped {
+    /// Who sent it; `None` if that is no member any more.
+    pub peer: Option<(NodeId, String)>,
+    /// The rule, from 1; `None` for the default.
+    pub rule: Option<usize>,
+    /// The rule as text, or `default deny`.
+    pub text: String,
+    /// From where.
+    pub source: IpAddr,
+    /// To where.
+    pub destination: IpAddr,
+    /// Its protocol.
+    pub protocol: Protocol,
+    /// Its destination port, if it has one.
+    pub port: Option<u16>,
+    /// How many packets.
+    pub packets: u64,
+    /// How long ago the last one came.
+    pub ago: Duration,
+}
+
+impl RulesStatus {
+    pub(super) fn of<'a>(guard: GuardStatus, peer: impl Fn(PeerSlot) -> Option<&'a Peer>) -> Self {
+        let lately = guard.lately.into_iter().map(|(flow, ago)| Stopped {
+            peer: peer(flow.peer).map(|peer| (peer.portrait.node, peer.portrait.name.clone())),
+            rule: flow.rule,
+            text: flow.text.to_string(),
+            source: flow.source,
+            destination: flow.destination,
+            protocol: Protocol::of(flow.protocol),
+            port: flow.port,
+            packets: flow.packets,
+            ago: Duration::from_secs(u64::from(ago)),
+        });
+        Self {
+            default: guard.default,
+            rules: guard.rules,
+            stopped_by_default: guard.stopped_by_default,
+            flows: guard.flows,
+            lately: lately.collect(),
+        }
+    }
 }
 
 impl PeerStatus {
