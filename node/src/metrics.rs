@@ -63,6 +63,42 @@ fn collect(socket: &std::path::Path) -> anyhow::Result<String> {
     Ok(text(&status, &peers))
 }
 
+fn write_rules(text: &mut String, status: &StatusReport) {
+    let ruled = || {
+        let networks = status.networks.iter();
+        networks.filter_map(|network| Some((network.id, network.rules.as_ref()?)))
+    };
+    family(
+        text,
+        "tombolo_access_rule_stopped_packets_total",
+        "counter",
+        "Packets that an access rule stopped, by its number",
+    );
+    for (id, rules) in ruled() {
+        let numbered = (1..).zip(&rules.rules);
+        let counts = numbered.map(|(number, rule): (u32, _)| (number.to_string(), rule.stopped));
+        for (rule, count) in counts.chain([("default".to_owned(), rules.stopped_by_default)]) {
+            let _ = writeln!(
+                text,
+                "tombolo_access_rule_stopped_packets_total{{network=\"{id}\",rule=\"{rule}\"}} {count}"
+            );
+        }
+    }
+    family(
+        text,
+        "tombolo_tracked_flows",
+        "gauge",
+        "Flows under way where there are access rules",
+    );
+    for (id, rules) in ruled() {
+        let _ = writeln!(
+            text,
+            "tombolo_tracked_flows{{network=\"{id}\"}} {}",
+            rules.flows
+        );
+    }
+}
+
 fn text(status: &StatusReport, peers: &[PeerReport]) -> String {
     let mut text = String::new();
     family(
@@ -96,6 +132,7 @@ fn text(status: &StatusReport, peers: &[PeerReport]) -> String {
             network.id
         );
     }
+    write_rules(&mut text, status);
     family(
         &mut text,
         "tombolo_dropped_packets_total",

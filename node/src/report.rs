@@ -2,6 +2,7 @@
 
 pub mod diagnosis;
 pub mod docker;
+pub mod rules;
 
 use std::{
     collections::BTreeMap,
@@ -81,6 +82,9 @@ pub struct NetworkReport {
     pub mtu: Option<u16>,
     /// What is not installed on this host, and why.
     pub clashes: Vec<String>,
+    /// What the access rules do here; null if there is nothing to enforce.
+    #[serde(default)]
+    pub rules: Option<rules::RulesReport>,
     /// Signs that a key which signs documents is in other hands.
     #[serde(default)]
     pub alarms: Vec<String>,

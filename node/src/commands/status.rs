@@ -10,6 +10,9 @@ use crate::{
     report::{NetworkReport, StatusReport},
 };
 
+/// Stopped flows that are shown of each network; JSON has more.
+const SHOWN_STOPPED: usize = 3;
+
 pub(super) fn run(global: &Global) -> anyhow::Result<()> {
     let status: StatusReport = ask(&global.socket, &Request::Status)?;
     if global.json {
@@ -87,6 +90,19 @@ fn write_network(text: &mut String, network: &NetworkReport) {
         "  controller {}",
         network.controller.as_deref().unwrap_or("not connected")
     );
+    if let Some(rules) = &network.rules {
+        let _ = writeln!(
+            text,
+            "  access rules: {}, default {}; {} packet(s) stopped, {} flow(s) under way",
+            rules.rules.len(),
+            rules.default,
+            rules.all_stopped(),
+            rules.flows
+        );
+        for stopped in rules.stopped.iter().take(SHOWN_STOPPED) {
+            let _ = writeln!(text, "    {}", stopped.sentence());
+        }
+    }
     if let Some(problem) = &network.problem {
         let _ = writeln!(text, "  problem: {problem}");
     }
