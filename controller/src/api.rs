@@ -35,6 +35,7 @@ mod outage;
 mod page;
 mod problem;
 mod routes;
+mod rules;
 mod status;
 mod tokens;
 mod users;
@@ -85,6 +86,7 @@ pub fn router(state: ApiState) -> Router {
         .routes(routes!(links::show))
         .routes(routes!(routes::list, routes::add))
         .routes(routes!(routes::show, routes::update, routes::remove))
+        .routes(routes!(rules::show, rules::replace))
         .routes(routes!(join_tokens::list, join_tokens::create))
         .routes(routes!(join_tokens::remove))
         .routes(routes!(tokens::list, tokens::create))

@@ -61,6 +61,9 @@ pub enum Verb {
     /// Add, list, approve and delete routes
     #[command(subcommand)]
     Route(RouteVerb),
+    /// List, replace, add and delete access rules
+    #[command(subcommand)]
+    Rule(RuleVerb),
     /// Create, list and delete API tokens
     #[command(subcommand)]
     Token(TokenVerb),
@@ -315,6 +318,50 @@ pub enum RouteVerb {
         /// Route id, or network id or name and route id
         #[arg(value_name = "[NETWORK] ID", num_args = 1..=2, required = true)]
         route: Vec<String>,
+    },
+}
+
+/// `controller rule`
+#[derive(Debug, Subcommand)]
+pub enum RuleVerb {
+    /// List the access rules of a network, in order
+    Ls {
+        /// Network id or name
+        network: String,
+    },
+    /// Replace all of them by those in a file
+    Set {
+        /// Network id or name
+        network: String,
+        /// A rule a line, and `default allow` or `default deny`; `-` reads from the standard input
+        file: PathBuf,
+    },
+    /// Add one, behind the others unless --at says where
+    Add {
+        /// Network id or name
+        network: String,
+        /// The number it shall have
+        #[arg(long, value_name = "NUMBER")]
+        at: Option<usize>,
+        /// allow|deny [any|tcp|udp|icmp|NUMBER [PORT[-PORT],…]] [from WHO,…] [to WHO,…]; WHO is any, tag:TAG, member:NAME
+        /// or a prefix
+        #[arg(required = true, num_args = 1..)]
+        rule: Vec<String>,
+    },
+    /// Delete one
+    Rm {
+        /// Network id or name
+        network: String,
+        /// Its number
+        number: usize,
+    },
+    /// Say what becomes of what no rule matches
+    Default {
+        /// Network id or name
+        network: String,
+        /// What becomes of it
+        #[arg(value_parser = ["allow", "deny"])]
+        action: String,
     },
 }
 

@@ -22,6 +22,7 @@ mod network;
 mod output;
 mod place;
 mod route;
+mod rule;
 mod serve;
 mod store;
 mod table;
@@ -74,6 +75,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Verb::Network(verb) => network::run(verb, &client()?, &out),
         Verb::Member(verb) => member::run(verb, &client()?, &out),
         Verb::Route(verb) => route::run(verb, &client()?, &out),
+        Verb::Rule(verb) => rule::run(verb, &client()?, &out),
         Verb::Token(verb) => token::run(verb, &client()?, &out),
         Verb::User(verb) => user::run(verb, &client()?, &out),
         Verb::JoinToken(verb) => join_token::run(verb, &client()?, &out),

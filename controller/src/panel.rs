@@ -8,7 +8,7 @@
 //! | [`client`] | the web API, asked in the name of the user |
 //! | [`layout`] | what every page has |
 //! | [`texts`] | every text, in every language |
-//! | [`networks`], [`network`], [`members`], [`routes`], [`join_tokens`], [`settings`], [`map`] | pages of networks |
+//! | [`networks`], [`network`], [`members`], [`routes`], [`rules`], [`join_tokens`], [`settings`], [`map`] | pages of networks |
 //! | [`users`], [`tokens`], [`system`] | pages of the controller |
 //! | [`account`] | one's own password and two-step sign-in |
 //! | [`ranges`], [`figures`], [`qr`] | what pages are made of |
@@ -40,6 +40,7 @@ mod networks;
 mod qr;
 mod ranges;
 mod routes;
+mod rules;
 mod settings;
 mod system;
 mod texts;
@@ -97,6 +98,23 @@ pub(crate) fn router(state: ApiState, api: Router) -> Router<ApiState> {
         .route(
             "/networks/{id}/routes/{route}/remove",
             get(elsewhere).post(routes::remove),
+        )
+        .route("/networks/{id}/rules", get(elsewhere).post(rules::add))
+        .route(
+            "/networks/{id}/rules/default",
+            get(elsewhere).post(rules::set_default),
+        )
+        .route(
+            "/networks/{id}/rules/{number}/up",
+            get(elsewhere).post(rules::up),
+        )
+        .route(
+            "/networks/{id}/rules/{number}/down",
+            get(elsewhere).post(rules::down),
+        )
+        .route(
+            "/networks/{id}/rules/{number}/remove",
+            get(elsewhere).post(rules::remove),
         )
         .route(
             "/networks/{id}/join-tokens",

@@ -6,7 +6,10 @@ mod steps;
 
 use std::{fs, path::Path};
 
-use tombolo_proto::api::{Member, Network, Route};
+use tombolo_proto::{
+    api::{AccessRules, Member, Network, Route},
+    rules::Action,
+};
 
 use self::{
     declared::Declared,
@@ -66,6 +69,21 @@ pub(super) fn run(
         Some(network) => carry_out(todo, network, dry_run, client, &mut all)?,
         None => all.extend(todo.into_iter().flat_map(|step| step.differences)),
     }
+    // Last: rules name members and tags.
+    if let Some(wanted) = declared.access_rules()? {
+        let known = match &network {
+            Some(network) => client.get(&format!("{}/rules", network_path(network.id)))?,
+            None => AccessRules {
+                default: Action::Allow,
+                rules: Vec::new(),
+            },
+        };
+        let step = steps::rules(wanted, &known);
+        match &network {
+            Some(network) => carry_out(step, network, dry_run, client, &mut all)?,
+            None => all.extend(step.into_iter().flat_map(|step| step.differences)),
+        }
+    }
     out.list(&all, |all| {
         Table::new(
             ["WHAT", "NOW", "WANTED"],
@@ -95,6 +113,9 @@ fn carry_out(
                 Request::Settings(patch) => drop(client.patch::<Network>(&path, &patch)?),
                 Request::Member(node, patch) => {
                     drop(client.patch::<Member>(&format!("{path}/members/{node}"), &patch)?);
+                }
+                Request::Rules(rules) => {
+                    drop(client.put::<AccessRules>(&format!("{path}/rules"), &rules)?);
                 }
                 Request::AddRoute(new) => {
                     drop(client.post::<Route>(&format!("{path}/routes"), &new)?);

@@ -77,6 +77,35 @@ impl Client {
         self.answer(request.call())
     }
 
+    /// An object and its ETag.
+    pub(super) fn get_tagged<T: DeserializeOwned>(
+        &self,
+        path: &str,
+    ) -> Result<(T, String), Failure> {
+        let request = self
+            .agent
+            .get(self.at(path))
+            .header("Authorization", self.bearer());
+        let response = self.checked(request.call())?;
+        let tag = response.headers().get("etag");
+        let tag = tag
+            .and_then(|tag| tag.to_str().ok())
+            .unwrap_or("*")
+            .to_owned();
+        Ok((self.answer(Ok(response))?, tag))
+    }
+
+    /// Replaces an object, unless it has another ETag by now.
+    pub(super) fn put_if<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        tag: &str,
+    ) -> Result<T, Failure> {
+        let request = self.agent.put(self.at(path)).header("If-Match", tag);
+        self.send(request, body)
+    }
+
     pub(super) fn post<T: DeserializeOwned>(
         &self,
         path: &str,

@@ -62,6 +62,14 @@ impl Client {
         read(self.send(Method::PATCH, path, json(body)).await?).await
     }
 
+    pub(super) async fn put<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, Problem> {
+        read(self.send(Method::PUT, path, json(body)).await?).await
+    }
+
     pub(super) async fn delete(&self, path: &str) -> Result<(), Problem> {
         self.send(Method::DELETE, path, Body::empty()).await?;
         Ok(())

@@ -7,7 +7,7 @@ use axum::{
 };
 use maud::{Markup, html};
 use tombolo_proto::{
-    api::{JoinToken, Network, NetworkSummary, Page, Role},
+    api::{AccessRules, JoinToken, Network, NetworkSummary, Page, Role},
     id::NetworkId,
 };
 
@@ -17,7 +17,7 @@ use super::{
     members::{self, Filter},
     networks, qr,
     ranges::{self, Range},
-    routes, settings,
+    routes, rules, settings,
     visit::{Action, Fields, SignedIn},
 };
 use crate::api::Problem;
@@ -83,6 +83,7 @@ struct Content {
     members: members::Listed,
     tokens: Vec<JoinToken>,
     ranges: Vec<Range>,
+    rules: AccessRules,
 }
 
 impl Content {
@@ -100,6 +101,7 @@ impl Content {
             members: members::list(by, network.id, filter).await?,
             tokens: tokens.items,
             ranges,
+            rules: by.api.get(&format!("{at}/rules")).await?,
             network,
         })
     }
@@ -119,6 +121,7 @@ impl Content {
             (add_server(by, network))
             (members::section(by, network.id, &self.members, filter))
             (routes::section(by, network))
+            (rules::section(by, network, &self.rules))
             div.columns {
                 (join_tokens::section(by, network.id, &self.tokens))
                 @if role >= Role::Admin { (settings::section(by, network, &self.ranges)) }

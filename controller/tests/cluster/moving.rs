@@ -4,7 +4,7 @@ use std::path::Path;
 
 use tempfile::TempDir;
 use tombolo_controller::{Controller, config::Config};
-use tombolo_proto::{api, id::Version, key::Seed};
+use tombolo_proto::{api, id::Version, key::Seed, rules::Action};
 use tombolo_tests::postgres::Postgres;
 
 use crate::{cluster::config, http::Http, node::Node};
@@ -110,6 +110,9 @@ async fn a_backup_goes_on_on_an_empty_machine_and_nodes_believe_it() {
         node.expect_member(network.id).await;
         let nothing = node.sync(network.id, before.upto).await;
         assert_eq!(nothing.certs.len(), 0, "nodes notice nothing");
+        let rules_path = format!("{}/rules", path(&network));
+        let rules: api::AccessRules = http.get(&rules_path).await.expect_status(200);
+        assert_eq!(rules.rules[0].protocol, "47", "rules are in the backup");
         // What is signed from now on is newer than anything that was signed after the backup.
         let _: api::Member = http
             .patch(
@@ -150,13 +153,14 @@ async fn a_network_is_what_its_file_says_and_applying_it_again_changes_nothing()
     write(&format!(
         "name = \"home\"\nv4 = \"172.27.0.1/16\"\nsubnet_pools = [\"10.240.0.1/12\"]\nmtu = 1300\nmember_routes = \"auto\"\nv6_modes = [\"rfc4193\", \"6plane\"]\n\
          [[members]]\nnode = \"{}\"\nname = \"nas\"\nauthorized = true\naddresses = [\"172.27.0.9\"]\ntags = [\"b\", \"a\"]\n\
-         [[routes]]\ntarget = \"10.9.0.1/24\"\nvia = \"nas\"\n",
+         [[routes]]\ntarget = \"10.9.0.1/24\"\nvia = \"nas\"\n\
+         [rules]\ndefault = \"deny\"\nlist = [\"allow tcp 22 from tag:a to member:nas\"]\n",
         node.address
     ));
 
     let changed = lone.apply(&[&name]).await;
 
-    assert_eq!(changed.len(), 8, "{changed:?}");
+    assert_eq!(changed.len(), 10, "{changed:?}");
     assert_eq!(lone.apply(&[&name]).await.len(), 0);
     let member: api::Member = lone
         .http()
@@ -164,6 +168,12 @@ async fn a_network_is_what_its_file_says_and_applying_it_again_changes_nothing()
         .await
         .expect_status(200);
     assert_eq!(member.name, "nas");
+    let rules: api::AccessRules = lone
+        .http()
+        .get(&format!("{}/rules", path(network)))
+        .await
+        .expect_status(200);
+    assert_eq!((rules.default, rules.rules.len()), (Action::Deny, 1));
     assert!(
         member
             .addresses
@@ -223,6 +233,9 @@ impl Lone {
             .await
             .expect_status(200);
         node.expect_member(network.id).await;
+        let rules = serde_json::json!({"default": "allow", "rules": [{"action": "deny", "protocol": "47"}]});
+        let rules_path = format!("{}/rules", path(&network));
+        let _: api::AccessRules = self.http().put(&rules_path, rules).await.expect_status(200);
         (network, node)
     }
 

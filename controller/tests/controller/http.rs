@@ -52,6 +52,10 @@ impl Http {
         self.json("PATCH", path, body).await
     }
 
+    pub(crate) async fn put(&self, path: &str, body: Value) -> Answer {
+        self.json("PUT", path, body).await
+    }
+
     pub(crate) async fn delete(&self, path: &str) -> Answer {
         self.send("DELETE", path, &[], Vec::new()).await
     }

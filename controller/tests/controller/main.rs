@@ -23,6 +23,7 @@ mod receiver;
 mod rendezvous;
 mod restart;
 mod rig;
+mod rules;
 mod sessions;
 mod start;
 mod verbs;

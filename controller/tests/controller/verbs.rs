@@ -6,26 +6,26 @@ use serde_json::Value;
 
 use crate::rig::Rig;
 
-struct Verbs {
+pub(crate) struct Verbs {
     url: String,
     state: PathBuf,
 }
 
-struct Ran {
-    code: Option<i32>,
-    out: String,
-    complaint: String,
+pub(crate) struct Ran {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) complaint: String,
 }
 
 impl Verbs {
-    fn of(rig: &Rig) -> Self {
+    pub(crate) fn of(rig: &Rig) -> Self {
         Self {
             url: format!("http://{}", rig.controller.http()),
             state: rig.state.path().to_owned(),
         }
     }
 
-    async fn run(&self, line: &str) -> Ran {
+    pub(crate) async fn run(&self, line: &str) -> Ran {
         let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
         let (url, state) = (self.url.clone(), self.state.clone());
         tokio::task::spawn_blocking(move || {
@@ -52,11 +52,11 @@ impl Verbs {
         serde_json::from_str(&ran.out).unwrap_or_else(|error| panic!("{error} in {}", ran.out))
     }
 
-    async fn json(&self, line: &str) -> Value {
+    pub(crate) async fn json(&self, line: &str) -> Value {
         Self::expect_json(&self.run(&format!("{line} --json")).await)
     }
 
-    async fn fails(&self, line: &str, code: i32, text: &str) {
+    pub(crate) async fn fails(&self, line: &str, code: i32, text: &str) {
         let ran = self.run(line).await;
         assert_eq!(ran.code, Some(code), "{line}: {}", ran.complaint);
         assert_eq!(ran.out, "", "{line}");

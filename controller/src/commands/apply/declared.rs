@@ -4,12 +4,13 @@ use std::net::IpAddr;
 
 use serde::Deserialize;
 use tombolo_proto::{
-    api::{MemberRoutes, NetworkSettings, NewNetwork},
+    api::{AccessRules, MemberRoutes, NetworkSettings, NewNetwork},
     config::{Ipv4Range, RouteMode, V6Mode},
     id::NodeId,
+    rules::Action,
 };
 
-use crate::commands::{Failure, network::range};
+use crate::commands::{Failure, network::range, rule};
 
 /// The file.
 #[derive(Debug, Deserialize)]
@@ -28,6 +29,17 @@ pub(super) struct Declared {
     pub(super) members: Vec<DeclaredMember>,
     #[serde(default)]
     pub(super) routes: Vec<DeclaredRoute>,
+    pub(super) rules: Option<DeclaredRules>,
+}
+
+/// Access rules, as lines: the whole list, in order.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DeclaredRules {
+    #[serde(default)]
+    pub(super) default: Action,
+    #[serde(default)]
+    pub(super) list: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -65,6 +77,20 @@ impl Declared {
                 v6_modes: self.v6_modes.clone(),
             },
         })
+    }
+
+    /// The access rules, if the file has any.
+    pub(super) fn access_rules(&self) -> Result<Option<AccessRules>, Failure> {
+        let Some(declared) = &self.rules else {
+            return Ok(None);
+        };
+        let rules = declared.list.iter().map(|text| {
+            rule::line(text).map_err(|fault| Failure::Usage(format!("rule {text:?}: {fault}")))
+        });
+        Ok(Some(AccessRules {
+            default: declared.default,
+            rules: rules.collect::<Result<_, _>>()?,
+        }))
     }
 
     /// The pools, if the file names any.

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use tombolo_proto::{
     api::{
-        Member, MemberPatch, Network, NetworkPatch, NetworkSettings, NewRoute, Route, RoutePatch,
-        RouteState,
+        AccessRules, Member, MemberPatch, Network, NetworkPatch, NetworkSettings, NewRoute, Route,
+        RoutePatch, RouteState,
     },
     config::RouteMode,
     id::NodeId,
@@ -15,7 +15,7 @@ use super::{
     declared::{Declared, DeclaredMember, DeclaredRoute},
     differences::{Difference, Differences, difference, json, listed},
 };
-use crate::commands::Failure;
+use crate::commands::{Failure, rule};
 
 /// Differences, and the request that removes them.
 pub(super) struct Step {
@@ -27,6 +27,7 @@ pub(super) enum Request {
     Settings(NetworkPatch),
     Member(NodeId, MemberPatch),
     AddRoute(NewRoute),
+    Rules(AccessRules),
     UpdateRoute(String, RoutePatch),
 }
 
@@ -180,6 +181,21 @@ pub(super) fn route(
         patch.state = Some(RouteState::Active);
     }
     step(found, Request::UpdateRoute(known.id.clone(), patch))
+}
+
+/// What makes the access rules those of the file. Order counts, so the difference is told by number.
+pub(super) fn rules(wanted: AccessRules, known: &AccessRules) -> Option<Step> {
+    let mut found = Differences::of("rule".to_owned());
+    found.note(
+        "default",
+        &known.default.to_string(),
+        &wanted.default.to_string(),
+    );
+    for at in 0..wanted.rules.len().max(known.rules.len()) {
+        let text = |rules: &AccessRules| rules.rules.get(at).map(rule::text).unwrap_or_default();
+        found.note(&(at + 1).to_string(), &text(known), &text(&wanted));
+    }
+    step(found, Request::Rules(wanted))
 }
 
 /// The node address behind whatever names a member.

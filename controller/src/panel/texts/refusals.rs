@@ -153,6 +153,34 @@ const CHINESE: &[(&str, &str)] = &[
         "forged-form",
         "此表单已过期或不属于您：请允许 Cookie，重新加载页面后再试",
     ),
+    (
+        "too-many-rules",
+        "一个网络最多 {most} 条访问规则：请使用标签和更大的网段",
+    ),
+    (
+        "rules-too-long",
+        "访问规则总长度过大：请给经常指名的成员打上标签",
+    ),
+    (
+        "rule-form",
+        "第 {number} 条访问规则无效：请写成 allow tcp 22 from tag:admin to member:db 的形式",
+    ),
+    (
+        "rule-too-long",
+        "第 {number} 条访问规则过长：请使用标签，或分成两条",
+    ),
+    (
+        "rule-unknown-member",
+        "第 {number} 条访问规则（{rule}）：没有成员 {who}，请查看成员列表",
+    ),
+    (
+        "rule-unknown-tag",
+        "第 {number} 条访问规则（{rule}）：没有成员带有标签 {tag}，请先给成员打上标签，或改正拼写",
+    ),
+    (
+        "rule-outside",
+        "第 {number} 条访问规则（{rule}）：{prefix} 中没有此网络的地址，请填写地址池、路由或其一部分，或更大的网段",
+    ),
     ("stale", "内容已被他人更改：请重新加载页面后再试"),
     ("busy", "更改过于频繁：请稍后再试"),
     ("not-admitted", "此副本尚未准入密钥环：请先准入"),
