@@ -5,7 +5,10 @@ use std::{net::IpAddr, time::Instant};
 use ipnet::IpNet;
 use tombolo_engine::{
     control::PeerStatus,
-    diagnosis::why::{self, Facts, Route, Standing, Target},
+    diagnosis::{
+        Finding,
+        why::{self, Facts, Route, Standing, Target},
+    },
     membership::Directory,
 };
 use tombolo_proto::{
@@ -17,6 +20,7 @@ use super::{Daemon, network::Network, wall};
 use crate::report::{
     NetworkStatus,
     diagnosis::{DaemonFacts, WhyReport},
+    rules::RulesReport,
 };
 
 /// Whom a text means in one network.
@@ -77,12 +81,33 @@ impl Daemon {
             route,
             ..self.facts(asked, Some(network), target)
         };
+        let explained = report(asked, &facts);
+        let ruled = self.ruled(network.id, node);
         WhyReport {
             node: Some(node),
             name: Some(name),
             network: Some(network.id),
-            ..report(asked, &facts)
+            steps: explained.steps.into_iter().chain(ruled).collect(),
+            ..explained
         }
+    }
+
+    /// What the access rules have to do with a member: only what they stop here is known here.
+    fn ruled(&self, network: NetworkId, node: NodeId) -> Vec<Finding> {
+        let Some(rules) = self.engine.rules(network).map(RulesReport::from) else {
+            return Vec::new();
+        };
+        let judged = format!(
+            "{} access rule(s), default {}: this host judges what it receives, the other what it is sent",
+            rules.rules.len(),
+            rules.default
+        );
+        let stopped = rules.stopped.iter().filter(|it| it.node == Some(node));
+        let mend = "if it should pass, change the rules: `tombolo-controller rule ls NETWORK`";
+        [Finding::ok("rules", judged)]
+            .into_iter()
+            .chain(stopped.map(|it| Finding::warning("rules", it.sentence(), mend)))
+            .collect()
     }
 
     fn nobody(&self, asked: &str, network: Option<&Network>) -> WhyReport {
