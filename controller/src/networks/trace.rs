@@ -153,6 +153,8 @@ fn keep_differences(was: &mut Map<String, Value>, is: &mut Map<String, Value>) {
 }
 
 fn settings(settings: &Settings) -> Value {
+    let rules = settings.rules.rules.iter().map(ToString::to_string);
+    let rules: Vec<String> = rules.collect();
     json!({
         "name": settings.name.as_str(),
         "private": settings.private,
@@ -166,6 +168,8 @@ fn settings(settings: &Settings) -> Value {
             MemberRoutes::Auto => "auto",
             MemberRoutes::Off => "off",
         },
+        "rules_default": settings.rules.default,
+        "rules": rules,
     })
 }
 

@@ -46,6 +46,8 @@ const TABLE: &[(&str, Need)] = &[
     ("show_route", Within(Role::Viewer)),
     ("update_route", Within(Role::Operator)),
     ("delete_route", Within(Role::Operator)),
+    ("show_rules", Within(Role::Viewer)),
+    ("replace_rules", Within(Role::Admin)),
     ("list_join_tokens", Within(Role::Viewer)),
     ("create_join_token", Within(Role::Operator)),
     ("delete_join_token", Within(Role::Operator)),
