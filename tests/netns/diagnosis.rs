@@ -37,18 +37,9 @@ fn ping_asks_through_the_session_and_counts_what_is_lost() {
         assert!(text.contains(word), "{word} is missing in {text}");
     }
 
+    let id = b.id();
     b.kill();
-    let lost = a.verb(&[
-        "ping",
-        &b.id(),
-        "-c",
-        "2",
-        "-i",
-        "0.05",
-        "-W",
-        "0.3",
-        "--json",
-    ]);
+    let lost = a.verb(&["ping", &id, "-c", "2", "-i", "0.05", "-W", "0.3", "--json"]);
     assert_eq!(lost.code, 1, "{lost:?}");
     let lost: Value = serde_json::from_str(&lost.stdout).expect("JSON also when all is lost");
     assert_eq!(
@@ -56,7 +47,7 @@ fn ping_asks_through_the_session_and_counts_what_is_lost() {
         (&Value::from(0), &Value::from(100.0))
     );
     a.verb(&["ping", "nobody"]).refused(1, &["nobody", "peers"]);
-    a.verb(&["ping", &b.id(), "-c", "0"])
+    a.verb(&["ping", &id, "-c", "0"])
         .refused(2, &["0 is not in"]);
 }
 
@@ -94,12 +85,13 @@ fn why_tells_the_obstacle_that_is_there() {
     });
     assert!(said(&behind, "route").contains("172.28.9.0/24"), "{behind}");
 
+    let id = c.id();
     c.kill();
     let silent = wait_for(
         "the session to be given up",
         Duration::from_secs(60),
         || {
-            let report = a.verb(&["why", &c.id(), "--json"]);
+            let report = a.verb(&["why", &id, "--json"]);
             let silent: Value = serde_json::from_str(&report.stdout).ok()?;
             (report.code == 1 && silent["reachable"] == false).then_some(silent)
         },

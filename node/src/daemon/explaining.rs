@@ -76,9 +76,14 @@ impl Daemon {
                 .find(|clash| clash.contains(&prefix.to_string()))
                 .cloned(),
         });
+        let relay = match &target {
+            Target::Member(peer) => self.relay_in_words(peer),
+            Target::Myself | Target::Nobody | Target::Removed | Target::Expired => None,
+        };
         let facts = Facts {
             name: name.clone(),
             route,
+            relay,
             ..self.facts(asked, Some(network), target)
         };
         let explained = report(asked, &facts);
@@ -130,8 +135,17 @@ impl Daemon {
             route: None,
             own_endpoints: self.own_endpoints(Instant::now()),
             nat: None,
+            relay: None,
             relayed_because: None,
         }
+    }
+
+    fn relay_in_words(&self, peer: &PeerStatus) -> Option<String> {
+        Some(match self.cert_of_relay(peer.network, peer.relay?) {
+            Some(cert) if cert.name.is_empty() => format!("the member {}", cert.node),
+            Some(cert) => format!("the member {}", cert.name),
+            None => "a controller".to_owned(),
+        })
     }
 
     fn standing_in(&self, network: &Network) -> Standing {

@@ -65,7 +65,7 @@ impl Daemon {
         self.cert_of_relay(id, relay).map(|cert| cert.node)
     }
 
-    fn cert_of_relay(&self, id: NetworkId, relay: RelayName) -> Option<&MemberCert> {
+    pub(super) fn cert_of_relay(&self, id: NetworkId, relay: RelayName) -> Option<&MemberCert> {
         let RelayName::Member(key) = relay else {
             return None;
         };

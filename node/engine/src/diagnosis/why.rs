@@ -75,6 +75,8 @@ pub struct Facts {
     pub own_endpoints: Vec<SocketAddr>,
     /// What this node knows of the NATs in between, if anything.
     pub nat: Option<String>,
+    /// Who relays, in words, if the path is relayed.
+    pub relay: Option<String>,
     /// Why the path is relayed, if it is and that is known.
     pub relayed_because: Option<String>,
 }
@@ -294,7 +296,8 @@ fn way(facts: &Facts, peer: &PeerStatus) -> String {
             let reason = facts.relayed_because.clone().unwrap_or_else(|| {
                 format!("no direct try was answered ({})", list(&peer.candidates))
             });
-            format!("by a relay{latency}, because {reason}{}", sides(facts))
+            let relay = facts.relay.as_deref().unwrap_or("a relay");
+            format!("by {relay}{latency}, because {reason}{}", sides(facts))
         }
         None => "by no path".to_owned(),
     }

@@ -111,6 +111,7 @@ fn a_relayed_path_says_why() {
         circuit: crate::path::way::Circuit(2),
     }));
     let facts = Facts {
+        relay: Some("the member nas".to_owned()),
         relayed_because: Some("UDP is blocked on this side".to_owned()),
         ..facts(Target::Member(Box::new(relayed)))
     };
@@ -118,10 +119,10 @@ fn a_relayed_path_says_why() {
     let explanation = explain(&facts);
 
     assert!(explanation.is_reachable);
-    assert!(
-        explanation
-            .conclusion
-            .contains("UDP is blocked on this side")
+    assert_eq!(
+        explanation.conclusion,
+        "srv2 is reached by the member nas, round trip 12.0 ms, because UDP is blocked on this side; \
+         this node is seen at 203.0.113.1:9790"
     );
 }
 
@@ -140,6 +141,7 @@ fn facts(target: Target) -> Facts {
         route: None,
         own_endpoints: vec!["203.0.113.1:9790".parse().expect("an endpoint")],
         nat: None,
+        relay: None,
         relayed_because: None,
     }
 }
