@@ -125,6 +125,12 @@ impl Ownership {
         self.sharing.contains(&peer)
     }
 
+    /// Whether an address is inside the overlay: a member's, or behind one, this node included.
+    #[must_use]
+    pub fn covers(&self, address: IpAddr) -> bool {
+        self.prefixes.lookup(address).is_some()
+    }
+
     /// Whether `peer` may send from `source`.
     #[must_use]
     pub fn may_send_from(&self, peer: PeerSlot, source: IpAddr) -> bool {

@@ -466,3 +466,6 @@ impl Relays {
         self.outputs.push_back(Output::Routes);
     }
 }
+
+#[cfg(test)]
+mod tests;

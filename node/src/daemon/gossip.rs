@@ -214,6 +214,7 @@ impl Daemon {
         endpoints: Vec<SocketAddr>,
         home: Option<IdentityKey>,
     ) -> Option<Signed<EndpointAnnouncement>> {
+        let endpoints = self.with_relays(id, endpoints);
         let network = self.networks.get_mut(&id)?;
         let last = network.announcements.get(&self.me);
         // Without a controller there is no new home to tell of.

@@ -185,7 +185,6 @@ impl Daemon {
         }
         let outer = self.outer_endpoints(now);
         self.engine.set_public(self.is_public(&outer));
-        let endpoints = self.with_relays(id, endpoints);
         let Some(announcement) = self.own_announcement(id, endpoints, home) else {
             return;
         };

@@ -62,7 +62,7 @@ impl Peer {
             .into_iter()
             .collect();
         for candidate in &self.candidates {
-            let is_underlay = context.ownership.next_hop(candidate.ip()).is_none();
+            let is_underlay = !context.ownership.covers(candidate.ip());
             if is_underlay && !places.contains(candidate) {
                 places.push(*candidate);
             }

@@ -312,7 +312,12 @@ impl Session {
             }
             Stage::Client(client) if client.next_ping <= now => {
                 if client.sent.len() >= MISSES as usize {
-                    self.begin_anew(&mut step, now);
+                    // Where no ping ever came back, frames do not pass, whatever the relay says.
+                    if client.is_up {
+                        self.begin_anew(&mut step, now);
+                    } else {
+                        self.refuse(&mut step, now);
+                    }
                 } else {
                     step.frame = Some(client.ping(now));
                 }
