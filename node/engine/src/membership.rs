@@ -249,6 +249,19 @@ impl Directory {
         verified_by(&self.keyring.document, self.network, signed)
     }
 
+    /// Whether this differs from `before` by nothing but members that are new. Whoever forgets those is told of them again,
+    /// while a removal that is forgotten lets somebody in.
+    #[must_use]
+    pub fn only_adds_to(&self, before: &Self) -> bool {
+        let version = |it: &Self| it.doc.as_ref().map(|doc| doc.document.version);
+        self.keyring_version() == before.keyring_version()
+            && version(self) == version(before)
+            && self.rollover.is_some() == before.rollover.is_some()
+            && self.revocations.len() == before.revocations.len()
+            && contains(&self.revocations, &before.revocations)
+            && contains(&self.members, &before.members)
+    }
+
     /// Which network this is the directory of.
     #[must_use]
     pub const fn network(&self) -> NetworkId {
@@ -442,6 +455,15 @@ macro_rules! versioned {
 }
 
 versioned!(Keyring, NetworkDoc, MemberCert, Revocation);
+
+/// Whether everything in `part` is in `whole` unchanged. What two versions of a directory have in common they share.
+fn contains<T>(
+    whole: &BTreeMap<IdentityKey, Arc<T>>,
+    part: &BTreeMap<IdentityKey, Arc<T>>,
+) -> bool {
+    part.iter()
+        .all(|(key, old)| whole.get(key).is_some_and(|new| Arc::ptr_eq(new, old)))
+}
 
 /// Whether `candidate` replaces `current`. Equality is judged on the body, never on signature bytes.
 fn supersedes<T: Versioned>(

@@ -45,6 +45,22 @@ fn a_member_counts_until_it_is_revoked_and_again_with_a_higher_serial() {
 }
 
 #[test]
+fn new_members_alone_can_wait_for_the_disk_and_nothing_else_can() {
+    let mut before = a_directory();
+    let _ = before.accept(vec![cert(&a_cert(3, 0, 5))]);
+    let after = |entries| {
+        let mut after = before.clone();
+        assert!(after.accept(entries).changed);
+        after.only_adds_to(&before)
+    };
+
+    assert!(after(vec![cert(&a_cert(4, 0, 6))]));
+    assert!(!after(vec![revocation(&a_revocation(3, 0, 6, 5))]));
+    assert!(!after(vec![revocation(&a_revocation(9, 0, 6, 5))]));
+    assert!(!after(vec![cert(&a_cert(4, 0, 6)), cert(&a_cert(3, 0, 7))]));
+}
+
+#[test]
 fn a_revoked_certificate_does_not_come_back_by_replay() {
     let mut directory = a_directory();
     let old = cert(&a_cert(3, 0, 5));
