@@ -280,7 +280,7 @@ impl Daemon {
         if self
             .networks
             .values()
-            .any(|network| network.has_endpoints_to_save(now))
+            .any(|network| network.has_directory_to_save(now) || network.has_endpoints_to_save(now))
         {
             self.write_caches();
         }

@@ -3,6 +3,7 @@
 //! One task per authority. It only carries messages; what they mean is decided by the daemon and the engine.
 
 mod dial;
+pub mod patience;
 pub mod transport;
 pub mod trust;
 pub mod visits;
@@ -25,6 +26,7 @@ use tombolo_proto::{
 };
 
 pub use dial::Problem;
+use patience::Patience;
 use transport::{Channel, Receiver, Sender, Transport};
 use trust::Trust;
 
@@ -150,6 +152,16 @@ impl AuthorityLink {
     }
 }
 
+/// Why a connection ended.
+enum Ended {
+    /// The daemon has no more to say.
+    Here,
+    /// The controller closed it, or it was given up for another one.
+    There,
+    /// Nothing came from the controller for too long.
+    Silent,
+}
+
 struct Link {
     transport: Arc<Transport>,
     authority: NodeId,
@@ -162,6 +174,7 @@ struct Link {
 impl Link {
     async fn run(mut self) {
         let mut pause = BACKOFF_MIN;
+        let mut patience = Patience::default();
         let mut lost = None;
         loop {
             let mut wanted = self.wanted.borrow_and_update().clone();
@@ -170,9 +183,11 @@ impl Link {
                 .controllers
                 .sort_by_key(|controller| Some(controller) == lost.as_ref());
             let mut moves_on = false;
+            let keyring = wanted.trust.keyring.as_ref();
+            let is_alone = keyring.is_some_and(|keyring| keyring.replicas.len() == 1);
             // What is wanted may change while nobody answers: a fresh join starts over at once.
             let dialled = tokio::select! {
-                dialled = dial::any(&self.transport, &wanted, None) => dialled,
+                dialled = dial::any(&self.transport, &wanted, None, patience.with(is_alone)) => dialled,
                 changed = self.wanted.changed() => match changed {
                     Ok(()) => continue,
                     Err(_) => return,
@@ -182,8 +197,10 @@ impl Link {
                 Ok((connected, channel)) => {
                     let since = Instant::now();
                     lost = Some(connected.controller.clone());
-                    if self.serve(connected, channel).await.is_break() {
-                        return;
+                    match self.serve(connected, channel).await {
+                        Ended::Here => return,
+                        Ended::Silent => patience.handle_lost(Instant::now().into_std()),
+                        Ended::There => {}
                     }
                     if since.elapsed() >= STABLE {
                         pause = BACKOFF_MIN;
@@ -212,11 +229,7 @@ impl Link {
     }
 
     /// Carries messages until the connection or the daemon ends.
-    async fn serve(
-        &mut self,
-        connected: Connected,
-        mut channel: Channel,
-    ) -> std::ops::ControlFlow<()> {
+    async fn serve(&mut self, connected: Connected, mut channel: Channel) -> Ended {
         while self.outbox.try_recv().is_ok() {}
         let (answers, mut unknown) = mpsc::unbounded_channel();
         self.tell(SyncEvent::Connected(Box::new(connected))).await;
@@ -225,13 +238,17 @@ impl Link {
         tokio::select! {
             error = inbound => tracing::debug!(authority = %self.authority, %error, "Control connection ended"),
             ended = outbound => match ended {
-                Ok(()) => return std::ops::ControlFlow::Break(()),
+                Ok(()) => return Ended::Here,
                 Err(error) => tracing::debug!(authority = %self.authority, %error, "Control connection ended"),
             },
             () = self.hang_up.notified() => tracing::debug!(authority = %self.authority, "Gave the control connection up"),
         }
         self.tell(SyncEvent::Lost).await;
-        std::ops::ControlFlow::Continue(())
+        if channel.fell_silent() {
+            Ended::Silent
+        } else {
+            Ended::There
+        }
     }
 
     async fn tell(&self, event: SyncEvent) {

@@ -33,7 +33,7 @@ impl Cost {
 
 /// The address of `key`, or `None` if this key has none (fifteen keys of sixteen).
 ///
-/// Takes milliseconds and memory: call it once per join, never twice at a time.
+/// Takes milliseconds and memory: call it once per join, and never for many at a time.
 #[must_use]
 pub fn of(key: &IdentityKey, cost: Cost) -> Option<NodeId> {
     let mut digest = [0; 64];

@@ -31,7 +31,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     config::{DirectoryEntry, EndpointAnnouncement, Keyring},
-    id::{NetworkId, Version},
+    id::{NetworkId, UnixSeconds, Version},
     key::{IdentityKey, TransportKey},
     links::LinkReport,
     relay::RelayMessage,
@@ -150,6 +150,14 @@ pub enum ToController {
         /// At most [`crate::links::MAX_LINKS`].
         report: LinkReport,
     },
+    /// Said before `Sync`: the node has what [`ToNode::EndpointsUpto`] told it of, so only later announcements are sent.
+    /// A controller that does not know it sends all of them.
+    EndpointsSince {
+        /// Which network.
+        network: NetworkId,
+        /// As the controller, or another replica of it, said.
+        moment: UnixSeconds,
+    },
 }
 
 /// What a node wants of a prefix.
@@ -267,6 +275,14 @@ pub enum ToNode {
         /// What a relay says to its client.
         message: RelayMessage,
     },
+    /// Every announcement that was made up to a moment has been sent. For [`ToController::EndpointsSince`] on the next
+    /// connection.
+    EndpointsUpto {
+        /// Which network.
+        network: NetworkId,
+        /// By the clock of the controller's store.
+        moment: UnixSeconds,
+    },
 }
 
 /// Where a node stands in a network.
@@ -349,11 +365,11 @@ pub trait Message: Serialize + DeserializeOwned {
 }
 
 impl Message for ToController {
-    const VARIANTS: u32 = 12;
+    const VARIANTS: u32 = 13;
 }
 
 impl Message for ToNode {
-    const VARIANTS: u32 = 13;
+    const VARIANTS: u32 = 14;
 }
 
 /// Length prefix and message, ready to send.

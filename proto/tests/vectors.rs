@@ -404,6 +404,23 @@ fn the_report_of_links() {
 }
 
 #[test]
+fn the_messages_about_announcements_that_a_node_has() {
+    let moment = UnixSeconds(1_800_000_000);
+    let since = ToController::EndpointsSince {
+        network: network(),
+        moment,
+    };
+    let upto = ToNode::EndpointsUpto {
+        network: network(),
+        moment,
+    };
+
+    let id = hex(&wire::encode(&network()));
+    assert_eq!(hex(&wire::encode(&since)), format!("0c{id}80a4a7da06"));
+    assert_eq!(hex(&wire::encode(&upto)), format!("0d{id}80a4a7da06"));
+}
+
+#[test]
 fn who_the_members_are_is_a_hash_over_their_keys_in_order() {
     let keys = [[2; 32], [1; 32]].map(tombolo_proto::key::IdentityKey);
     assert_eq!(

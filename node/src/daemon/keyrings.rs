@@ -112,6 +112,7 @@ impl Daemon {
             {
                 directory.end_rollover();
                 network.unsaved.directory = true;
+                network.unsaved.urgent = true;
                 network.rollover_ends = None;
             }
             self.write_caches();

@@ -185,6 +185,9 @@ impl Daemon {
         tracing::info!("Stopping");
         // Without systemd there is nobody to tell.
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+        for network in self.networks.values_mut() {
+            network.unsaved.urgent |= network.unsaved.directory;
+        }
         self.write_caches();
         self.host.withdraw().await;
         let authorities = std::mem::take(&mut self.authorities).into_values();

@@ -62,6 +62,8 @@ pub(super) struct Network {
     pub(super) waiting: Waiting,
     pub(super) clashes: Vec<String>,
     pub(super) clashes_told: Vec<String>,
+    /// Up to when a controller has told what other members announced, since this program started.
+    pub(super) endpoints_upto: Option<UnixSeconds>,
     /// Why no controller could be used.
     pub(super) sync_problem: Option<Problem>,
     /// Why there is no TUN.
@@ -69,10 +71,14 @@ pub(super) struct Network {
     /// The root key was believed because nothing else was known; said to the next `node join`.
     pub(super) trusted_on_first_use: bool,
     pub(super) unsaved: Unsaved,
+    directory_rests: Option<Instant>,
     endpoints_saved: Option<Instant>,
     announcements_saved: Option<Instant>,
 }
 
+/// The directory of a large network is written in tens of milliseconds, and hundreds of members may come within a minute: so
+/// many times as long passes before new members are written down again.
+const DIRECTORY_RESTS: u32 = 20;
 /// Endpoints are saved at once, so that a crash right after the first contact loses nothing, but not more often than this:
 /// in a large network they come in bursts.
 const ENDPOINTS_SAVED_EVERY: Duration = Duration::from_secs(1);
@@ -87,6 +93,8 @@ const MAX_ALARMS: usize = 8;
 pub(super) struct Unsaved {
     pub(super) settings: bool,
     pub(super) directory: bool,
+    /// More than new members: nobody acts on it before it is on disk.
+    pub(super) urgent: bool,
     pub(super) endpoints: bool,
     pub(super) announcements: bool,
 }
@@ -118,10 +126,12 @@ impl Network {
             waiting: Waiting::default(),
             clashes: Vec::new(),
             clashes_told: Vec::new(),
+            endpoints_upto: None,
             sync_problem: None,
             link_problem: None,
             trusted_on_first_use: false,
             unsaved: Unsaved::default(),
+            directory_rests: None,
             endpoints_saved: None,
             announcements_saved: None,
         }
@@ -207,6 +217,12 @@ impl Network {
         all
     }
 
+    /// Whether the directory has to be saved, or may be because the last time is long enough ago.
+    pub(super) fn has_directory_to_save(&self, now: Instant) -> bool {
+        let rests = self.directory_rests.is_some_and(|until| now < until);
+        self.unsaved.urgent || self.unsaved.directory && !rests
+    }
+
     /// Whether there are endpoints to save, and the last time is long enough ago.
     pub(super) fn has_endpoints_to_save(&self, now: Instant) -> bool {
         let recently = self
@@ -221,11 +237,13 @@ impl Network {
             self.files.store_settings(&self.settings)?;
             self.unsaved.settings = false;
         }
-        if self.unsaved.directory
+        if self.has_directory_to_save(Instant::now())
             && let Some(directory) = &self.directory
         {
+            let start = Instant::now();
             self.files.store_directory(directory)?;
-            self.unsaved.directory = false;
+            (self.unsaved.directory, self.unsaved.urgent) = (false, false);
+            self.directory_rests = Some(Instant::now() + start.elapsed() * DIRECTORY_RESTS);
         }
         if self.unsaved.endpoints {
             self.files.store_endpoints(&self.endpoints)?;

@@ -130,6 +130,13 @@ impl Daemon {
             tracing::info!(network = %id, epoch = directory.keyring_version().epoch.0, "A new epoch begins: a key was revoked");
             network.alarms.clear();
         }
+        let only_adds = network
+            .directory
+            .as_ref()
+            .is_some_and(|before| directory.only_adds_to(before));
+        if !only_adds || !was_member {
+            network.unsaved.urgent = true;
+        }
         network.directory = Some(directory);
         network.unsaved.directory = true;
         network.learn_controllers();
@@ -178,6 +185,7 @@ impl Daemon {
         });
         network.endpoints.peers.clear();
         network.announcements.clear();
+        network.endpoints_upto = None;
         network.waiting = Waiting::default();
         network.incoming = None;
         network.unsaved.endpoints = false;
@@ -186,6 +194,7 @@ impl Daemon {
             tracing::warn!(network = %id, "Failed to forget its members: {error:#}");
         }
         network.unsaved.directory = network.directory.is_some();
+        network.unsaved.urgent = network.unsaved.directory;
         self.write_caches();
     }
 

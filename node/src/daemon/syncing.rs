@@ -129,6 +129,12 @@ impl Daemon {
             .directory
             .as_ref()
             .map_or_else(Version::default, Directory::have);
+        if let Some(moment) = network.endpoints_upto {
+            authority.link.send(ToController::EndpointsSince {
+                network: id,
+                moment,
+            });
+        }
         authority
             .link
             .send(ToController::Sync { network: id, have });
@@ -279,9 +285,15 @@ impl Daemon {
                 self.subnet_answered(network, request, outcome);
             }
             ToNode::Keyring(keyring) => self.take_keyring(authority, &keyring),
+            ToNode::EndpointsUpto { network, moment } if network.authority() == authority => {
+                if let Some(network) = self.networks.get_mut(&network) {
+                    network.endpoints_upto = Some(moment);
+                }
+            }
             ToNode::Status { .. }
             | ToNode::Directory { .. }
             | ToNode::Endpoints { .. }
+            | ToNode::EndpointsUpto { .. }
             | ToNode::Rendezvous { .. }
             | ToNode::RendezvousAnswer { .. }
             | ToNode::RelayAnswer { .. }

@@ -16,6 +16,7 @@ use tombolo_proto::{
 
 use super::{
     Connected, Wanted,
+    patience::Patience,
     transport::{Channel, Transport},
     trust::{Distrust, Trust},
 };
@@ -58,6 +59,7 @@ pub(super) async fn any(
     transport: &Arc<Transport>,
     wanted: &Wanted,
     only: Option<IdentityKey>,
+    patience: Patience,
 ) -> Result<(Connected, Channel), Problem> {
     let mut waiting = resolve(&wanted.controllers).await;
     let mut handshakes = FuturesUnordered::new();
@@ -65,7 +67,7 @@ pub(super) async fn any(
     let mut worst = Problem::Unreachable(names.join(", "));
     loop {
         if let Some((controller, address)) = waiting.pop_front() {
-            handshakes.push(handshake(transport, controller, address));
+            handshakes.push(handshake(transport, controller, address, patience));
         }
         tokio::select! {
             Some(ended) = handshakes.next() => {
@@ -102,8 +104,9 @@ async fn handshake(
     transport: &Transport,
     controller: HostPort,
     address: SocketAddr,
+    patience: Patience,
 ) -> Option<(HostPort, Channel)> {
-    match timeout(ANSWER, transport.connect(address)).await {
+    match timeout(ANSWER, transport.connect(address, patience)).await {
         Ok(Ok(channel)) => Some((controller, channel)),
         Ok(Err(error)) => {
             tracing::debug!(%controller, %address, %error, "A controller does not answer");
@@ -167,6 +170,7 @@ fn judge(
         | ToNode::RendezvousAnswer { .. }
         | ToNode::Relay { .. }
         | ToNode::RelayAnswer { .. }
+        | ToNode::EndpointsUpto { .. }
         | ToNode::Keyring(_) => Err(None),
     }
 }

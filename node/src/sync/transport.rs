@@ -6,13 +6,12 @@
 use std::{
     net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     sync::Arc,
-    time::Duration,
 };
 
 use anyhow::{Context as _, anyhow, bail, ensure};
 use quinn::{
-    ClientConfig, Connection, Endpoint, EndpointConfig, RecvStream, SendStream, TokioRuntime,
-    TransportConfig, VarInt, crypto::rustls::QuicClientConfig,
+    ClientConfig, Connection, ConnectionError, Endpoint, EndpointConfig, RecvStream, SendStream,
+    TokioRuntime, TransportConfig, VarInt, crypto::rustls::QuicClientConfig,
 };
 use rustls::{
     DigitallySignedStruct, SignatureScheme,
@@ -34,11 +33,7 @@ use tombolo_proto::{
     wire::MAX_ENCODED,
 };
 
-/// How often a controller has to show that it lives.
-const KEEP_ALIVE: Duration = Duration::from_secs(1);
-/// How long it may take to do so. Lost packets are sent again meanwhile, and QUIC itself waits longer where round trips
-/// take longer (RFC 9000 section 10.1). With [`KEEP_ALIVE`] it keeps a move to another controller within 3 seconds.
-const IDLE_TIMEOUT: Duration = Duration::from_millis(1500);
+use super::patience::Patience;
 
 /// Makes connections in the name of a node.
 #[derive(Debug)]
@@ -76,10 +71,16 @@ impl Transport {
     }
 
     /// Connects and opens the one stream that everything is said on.
-    pub async fn connect(&self, address: SocketAddr) -> anyhow::Result<Channel> {
+    pub async fn connect(
+        &self,
+        address: SocketAddr,
+        patience: Patience,
+    ) -> anyhow::Result<Channel> {
+        let mut config = self.config.clone();
+        config.transport_config(Arc::new(transport_config(patience)?));
         let connection = self
             .endpoint
-            .connect_with(self.config.clone(), address, "controller")?
+            .connect_with(config, address, "controller")?
             .await?;
         let peer = peer_key(&connection).context("The controller has no Ed25519 key")?;
         let (send, receive) = connection.open_bi().await?;
@@ -105,6 +106,17 @@ pub struct Channel {
     /// Its half of the stream.
     pub receiver: Receiver,
     connection: Connection,
+}
+
+impl Channel {
+    /// Whether the connection ended because nothing came any more.
+    #[must_use]
+    pub fn fell_silent(&self) -> bool {
+        matches!(
+            self.connection.close_reason(),
+            Some(ConnectionError::TimedOut)
+        )
+    }
 }
 
 impl Drop for Channel {
@@ -203,19 +215,23 @@ fn client_config(identity: &IdentitySecret) -> anyhow::Result<ClientConfig> {
     tls.enable_early_data = false;
     tls.resumption = Resumption::disabled();
 
+    let quic = QuicClientConfig::try_from(tls).map_err(|error| anyhow!("{error}"))?;
+    Ok(ClientConfig::new(Arc::new(quic)))
+}
+
+/// Lost packets are sent again within a silence that is borne, and QUIC itself waits longer where round trips take longer
+/// (RFC 9000 section 10.1).
+fn transport_config(patience: Patience) -> anyhow::Result<TransportConfig> {
+    let silence = patience
+        .silence()
+        .try_into()
+        .context("The idle timeout is too long")?;
     let mut transport = TransportConfig::default();
-    transport.max_idle_timeout(Some(
-        IDLE_TIMEOUT
-            .try_into()
-            .context("The idle timeout is too long")?,
-    ));
-    transport.keep_alive_interval(Some(KEEP_ALIVE));
+    transport.max_idle_timeout(Some(silence));
+    transport.keep_alive_interval(Some(patience.sign_of_life()));
     transport.max_concurrent_bidi_streams(VarInt::from_u32(0));
     transport.max_concurrent_uni_streams(VarInt::from_u32(0));
-    let quic = QuicClientConfig::try_from(tls).map_err(|error| anyhow!("{error}"))?;
-    let mut config = ClientConfig::new(Arc::new(quic));
-    config.transport_config(Arc::new(transport));
-    Ok(config)
+    Ok(transport)
 }
 
 /// Checks that the server holds the Ed25519 key it shows, whichever key that is.

@@ -20,6 +20,7 @@ use tombolo_proto::{
 
 use super::{
     Wanted, dial,
+    patience::Patience,
     transport::{Receiver, Sender, Transport},
 };
 
@@ -112,7 +113,13 @@ struct Visit {
 
 impl Visit {
     async fn run(mut self) {
-        let dialled = dial::any(&self.transport, &self.wanted, Some(self.replica)).await;
+        let dialled = dial::any(
+            &self.transport,
+            &self.wanted,
+            Some(self.replica),
+            Patience::default(),
+        )
+        .await;
         let (connected, mut channel) = match dialled {
             Ok(dialled) => dialled,
             Err(problem) => {

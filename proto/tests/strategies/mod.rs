@@ -308,6 +308,12 @@ pub(crate) fn to_controller() -> impl Strategy<Value = ToController> {
             }),
         (a_network_id(), a_version())
             .prop_map(|(network, have)| ToController::Sync { network, have }),
+        (a_network_id(), any::<u64>()).prop_map(|(network, moment)| {
+            ToController::EndpointsSince {
+                network,
+                moment: UnixSeconds(moment),
+            }
+        }),
         (a_network_id(), a_signed_announcement()).prop_map(|(network, announcement)| {
             ToController::Announce {
                 network,
@@ -455,6 +461,10 @@ pub(crate) fn to_node() -> impl Strategy<Value = ToNode> {
             }
         }),
         any::<u16>().prop_map(|port| ToNode::Relay { port }),
+        (a_network_id(), any::<u64>()).prop_map(|(network, moment)| ToNode::EndpointsUpto {
+            network,
+            moment: UnixSeconds(moment),
+        }),
         (a_keyring(), a_secret(), a_node_id()).prop_map(|(keyring, key, authority)| {
             ToNode::Keyring(Signed::sign(&keyring, Keyring::scope(authority), &key))
         }),
