@@ -1,11 +1,12 @@
-//! The signed documents of every network as this replica last saw them: what it serves while the store cannot be asked.
+//! The signed documents of every network as this replica last saw them: what it serves, whether the store can be
+//! asked or not.
 
 use std::collections::BTreeMap;
 
 use dashmap::DashMap;
 use tombolo_proto::{
     config::DirectoryEntry,
-    id::{NetworkId, Version},
+    id::{Epoch, NetworkId, Revision, Version},
     key::IdentityKey,
 };
 
@@ -32,7 +33,28 @@ impl Place {
 /// Documents by network.
 #[derive(Debug, Default)]
 pub(crate) struct Blobs {
-    networks: DashMap<NetworkId, BTreeMap<Place, (Version, DirectoryEntry)>>,
+    networks: DashMap<NetworkId, Held>,
+}
+
+/// The documents of one network.
+#[derive(Debug, Default)]
+struct Held {
+    places: BTreeMap<Place, Version>,
+    documents: BTreeMap<(Version, Place), DirectoryEntry>,
+    /// The epoch of which every document is here, up to what was told of the network last.
+    whole: Option<Epoch>,
+}
+
+impl Held {
+    fn take(&mut self, place: Place) {
+        if let Some(version) = self.places.remove(&place) {
+            self.documents.remove(&(version, place));
+        }
+    }
+
+    fn is_older(&self, place: Place, version: Version) -> bool {
+        self.places.get(&place).is_some_and(|held| *held < version)
+    }
 }
 
 impl Blobs {
@@ -40,26 +62,32 @@ impl Blobs {
     pub(crate) fn add(&self, network: NetworkId, documents: &[SignedDocument]) {
         let mut held = self.networks.entry(network).or_default();
         for document in documents {
-            let place = Place::of(document);
-            let is_newer = held
-                .get(&place)
-                .is_none_or(|(version, _)| *version < document.version);
-            if !is_newer {
+            let (place, version) = (Place::of(document), document.version);
+            if held.places.contains_key(&place) && !held.is_older(place, version) {
                 continue;
             }
-            if let Place::Revocation(identity) = place {
-                let is_over = |(version, _): &(Version, _)| *version < document.version;
-                if held.get(&Place::Member(identity)).is_some_and(is_over) {
-                    held.remove(&Place::Member(identity));
-                }
+            if let Place::Revocation(identity) = place
+                && held.is_older(Place::Member(identity), version)
+            {
+                held.take(Place::Member(identity));
             }
-            held.insert(place, (document.version, document.entry.clone()));
+            held.take(place);
+            held.places.insert(place, version);
+            held.documents
+                .insert((version, place), document.entry.clone());
         }
     }
 
-    /// Whether documents of this network are held.
-    pub(crate) fn has(&self, network: NetworkId) -> bool {
-        self.networks.contains_key(&network)
+    /// From now on every document of this epoch is held.
+    pub(crate) fn set_whole(&self, network: NetworkId, epoch: Epoch) {
+        self.networks.entry(network).or_default().whole = Some(epoch);
+    }
+
+    /// Whether every document of this epoch is held.
+    pub(crate) fn is_whole(&self, network: NetworkId, epoch: Epoch) -> bool {
+        self.networks
+            .get(&network)
+            .is_some_and(|held| held.whole == Some(epoch))
     }
 
     /// Documents above a version, in order of version.
@@ -67,12 +95,13 @@ impl Blobs {
         let Some(held) = self.networks.get(&network) else {
             return Vec::new();
         };
-        let mut above: Vec<_> = held
-            .values()
-            .filter(|(version, _)| *version > have)
-            .collect();
-        above.sort_by_key(|(version, _)| *version);
-        above.into_iter().map(|(_, entry)| entry.clone()).collect()
+        let next = Version {
+            revision: Revision(have.revision.0.saturating_add(1)),
+            ..have
+        };
+        // No place is before the network's own.
+        let above = held.documents.range((next, Place::Network)..);
+        above.map(|(_, entry)| entry.clone()).collect()
     }
 
     pub(crate) fn forget(&self, network: NetworkId) {

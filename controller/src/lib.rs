@@ -21,6 +21,7 @@
 //! | `limiter` | how often a source may ask |
 //! | [`cli`], [`commands`] | the verbs |
 
+mod announced;
 pub mod api;
 mod auth;
 mod authority;

@@ -5,10 +5,15 @@ use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
 };
 
+use rustix::net::sockopt::set_socket_recv_buffer_size_force;
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 256;
+
+/// Bytes that wait to be received over UDP: thousands of nodes acknowledge at the same moment what all of them are told, and
+/// a datagram that is lost there costs a joining node a second.
+const RECEIVE_BUFFER: usize = 4 << 20;
 
 /// Why an address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +57,9 @@ fn bind(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socke
     }
     if kind == Type::STREAM {
         socket.set_reuse_address(true)?;
+    } else if set_socket_recv_buffer_size_force(&socket, RECEIVE_BUFFER).is_err() {
+        // Without the right to force it, as much as the system grants everybody.
+        socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
     }
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;

@@ -1,9 +1,17 @@
 //! Changing networks: load, decide, sign, commit, publish; and again from the start if somebody else was faster.
 
-use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use dashmap::DashMap;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 use tombolo_domain::{
     change::Change,
     command::{Command, SettingsPatch},
@@ -21,6 +29,7 @@ use tombolo_proto::{
 };
 
 use crate::{
+    announced::Announced,
     blobs::Blobs,
     publish::{Push, Registry},
     signer::Signer,
@@ -136,7 +145,25 @@ impl<'a> Wish<'a> {
 #[derive(Debug, Default)]
 struct Writer {
     turn: Mutex<()>,
+    /// The sequence that a commit under way will have made; 0 if there is none.
+    committing: AtomicU64,
     joins: Joins,
+}
+
+/// A commit under way. It is over when what it did is known.
+struct Committing<'a>(&'a AtomicU64);
+
+impl<'a> Committing<'a> {
+    fn begin(writer: &'a Writer, sequence: u64) -> Self {
+        writer.committing.store(sequence, Ordering::Release);
+        Self(&writer.committing)
+    }
+}
+
+impl Drop for Committing<'_> {
+    fn drop(&mut self) {
+        self.0.store(0, Ordering::Release);
+    }
 }
 
 /// What a decision came to.
@@ -158,24 +185,27 @@ pub struct Networks {
     writers: DashMap<NetworkId, Arc<Writer>>,
     /// What the nodes that follow a network here were told last.
     told: DashMap<NetworkId, Arc<Loaded>>,
-    /// The newest announcement that they were told.
-    announced: DashMap<(NetworkId, IdentityKey), u64>,
+    pub(crate) announced: Arc<Announced>,
     blobs: Blobs,
     pub(crate) telling: Telling,
+    /// Hints that there is something in the store that nobody here was told.
+    pub(crate) behind: Arc<Notify>,
 }
 
 impl Networks {
     pub(crate) fn new(store: Store, signer: Arc<Signer>, registry: Arc<Registry>) -> Self {
+        let announced = Arc::<Announced>::default();
         Self {
-            telling: Telling::new(Arc::clone(&registry)),
+            telling: Telling::new(Arc::clone(&registry), Arc::clone(&announced)),
+            announced,
             store,
             signer,
             registry,
             loaded: DashMap::new(),
             writers: DashMap::new(),
             told: DashMap::new(),
-            announced: DashMap::new(),
             blobs: Blobs::default(),
+            behind: Arc::default(),
         }
     }
 
@@ -196,16 +226,36 @@ impl Networks {
             self.writers.remove(&id);
             return Ok(None);
         };
-        if let Some(known) = self.loaded.get(&id)
-            && known.sequence == sequence
-        {
-            return Ok(Some(Arc::clone(&known)));
+        if let Some(known) = self.known_as(id, sequence) {
+            return Ok(Some(known));
         }
-        let loaded = self.store.load(id).await?.map(Arc::new);
+        let known = self.loaded.get(&id).map(|known| Arc::clone(&known));
+        let loaded = match known {
+            Some(known) => self.store.load_again(&known).await?,
+            None => self.store.load(id).await?,
+        };
+        let loaded = loaded.map(Arc::new);
         if let Some(loaded) = &loaded {
             self.loaded.insert(id, Arc::clone(loaded));
         }
         Ok(loaded)
+    }
+
+    /// What is known of a network, if that is its state as of this sequence; or the one before it, while the change in
+    /// between is one of this replica that nobody was told to have happened.
+    fn known_as(&self, id: NetworkId, sequence: u64) -> Option<Arc<Loaded>> {
+        let known = || self.loaded.get(&id).map(|known| Arc::clone(&known));
+        let is_known = |known: &Arc<Loaded>| known.sequence == sequence;
+        known().filter(is_known).or_else(|| {
+            let before = known();
+            let committing = self.writers.get(&id).map(|writer| Arc::clone(&writer))?;
+            if committing.committing.load(Ordering::Acquire) == sequence {
+                before.filter(|before| before.sequence + 1 == sequence)
+            } else {
+                // It may have come to its end between the two looks.
+                known().filter(is_known)
+            }
+        })
     }
 
     /// Like [`Self::load`], for callers that need the network to be there.
@@ -249,6 +299,7 @@ impl Networks {
             match self.store.commit(commit).await {
                 Ok(sequence) => {
                     self.blobs.add(id, &documents);
+                    self.blobs.set_whole(id, epoch);
                     let network = after.clone();
                     self.told.insert(id, Arc::new(Loaded { network, sequence }));
                     self.registry.tell(id, Some(after.revision()), CHANGED);
@@ -284,6 +335,7 @@ impl Networks {
         for attempt in 0..ATTEMPTS {
             pause_before(attempt).await;
             let epoch = self.may_sign()?;
+            let turn = self.store.turn(id).await?;
             let loaded = self
                 .load_fresh(id)
                 .await?
@@ -302,10 +354,11 @@ impl Networks {
                 epoch,
                 answer: wish.answer.and_then(|answer| answer(&after)),
             };
-            match self
+            let committed = self
                 .commit(&loaded, &after, done, &[wish.deed(&trace)], &wish.answered)
-                .await
-            {
+                .await;
+            turn.release().await;
+            match committed {
                 Ok(()) => return Ok(after),
                 Err(CommitError::Conflict) => {}
                 Err(CommitError::Epoch) => self.take_keyring().await?,
@@ -325,6 +378,8 @@ impl Networks {
         answered: &BTreeSet<IdentityKey>,
     ) -> Result<(), CommitError> {
         let id = after.id();
+        let writer = self.writer(id);
+        let _committing = Committing::begin(&writer, loaded.sequence + 1);
         let sequence = self
             .store
             .commit(Commit {
@@ -349,6 +404,8 @@ impl Networks {
             && told.sequence == loaded.sequence
         {
             *told = kept;
+        } else {
+            self.behind.notify_one();
         }
         Ok(())
     }

@@ -220,6 +220,14 @@ impl Registry {
 }
 
 impl Place {
+    /// Whether no newer connection of the same node has taken it over.
+    pub(crate) fn is_current(&self) -> bool {
+        self.registry
+            .nodes
+            .get(&self.identity)
+            .is_none_or(|node| node.serial == self.serial)
+    }
+
     /// From now on the connection hears of this network.
     pub(crate) fn follow(&self, network: NetworkId) {
         if let Some(mut node) = self.registry.nodes.get_mut(&self.identity)

@@ -18,6 +18,7 @@ mod access_rules;
 mod answers;
 mod audit;
 mod authority;
+mod changed;
 mod commit;
 mod copy;
 mod directory;
@@ -31,6 +32,7 @@ mod rows;
 mod second_factor;
 mod sessions;
 mod tokens;
+mod turns;
 mod url;
 mod users;
 mod webhooks;
@@ -65,6 +67,8 @@ const SQLITE_CONNECTIONS: u32 = 4;
 const POSTGRES_CONNECTIONS: u32 = 12;
 /// Reports are short, and who reports waits for nothing.
 const REPORT_CONNECTIONS: u32 = 2;
+/// Networks that one replica changes at the same moment.
+const TURN_CONNECTIONS: u32 = 4;
 /// How long it may take to get a connection to PostgreSQL: a write has to be refused within two seconds.
 const POSTGRES_PATIENCE: Duration = Duration::from_millis(1500);
 /// What SQLite says of a file that is as it should be.
@@ -133,9 +137,13 @@ pub struct Store {
     /// For what nodes report of themselves: a commit does not wait for the disk. A crash of the controller loses nothing of
     /// it, a crash of the machine what nodes say again when they come back.
     reports: AnyPool,
+    /// For waiting: whoever has a network's turn still needs a connection to work with.
+    turns: AnyPool,
     /// A connection of its own, so that a busy store is not taken for one that is away.
     probe: AnyPool,
     url: StoreUrl,
+    /// Names this store among others that are open on the same database.
+    name: String,
     health: Health,
     tokens: KnownTokens,
     sessions: KnownSessions,
@@ -156,6 +164,9 @@ impl Store {
         let probe = pool_options(url)
             .max_connections(1)
             .connect_lazy_with(options.clone());
+        let turns = pool_options(url)
+            .max_connections(TURN_CONNECTIONS)
+            .connect_lazy_with(options.clone());
         let reports = report_options(url).connect_lazy_with(options.clone());
         let pool = pool_options(url)
             .connect_with(options)
@@ -166,7 +177,9 @@ impl Store {
             pool,
             reports,
             probe,
+            turns,
             url: url.clone(),
+            name: rand::random::<u64>().to_string(),
             health: Health::default(),
             tokens: KnownTokens::default(),
             sessions: KnownSessions::default(),
@@ -179,6 +192,7 @@ impl Store {
     pub async fn close(&self) {
         self.probe.close().await;
         self.reports.close().await;
+        self.turns.close().await;
         self.pool.close().await;
     }
 
@@ -245,6 +259,23 @@ impl Store {
             connection.execute(heads::HINT).await?;
         }
         Ok(())
+    }
+
+    /// The same to other replicas only: this one knows.
+    async fn hint_others(&self, connection: &mut AnyConnection) -> Result<(), sqlx::Error> {
+        if matches!(self.url, StoreUrl::Postgres(_)) {
+            sqlx::query("SELECT 1 FROM pg_notify($1, $2)")
+                .bind(CHANNEL)
+                .bind(&self.name)
+                .execute(connection)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// What the hints say that this store gives to others only.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     async fn begin(

@@ -23,6 +23,7 @@ use tombolo_proto::{
 };
 
 use crate::{
+    announced::Announced,
     blobs::Place,
     publish::{Push, Registry},
     stop::Stop,
@@ -83,14 +84,16 @@ struct Line {
 #[derive(Debug)]
 pub(crate) struct Telling {
     registry: Arc<Registry>,
+    announced: Arc<Announced>,
     lines: DashMap<NetworkId, Line>,
     changed: Notify,
 }
 
 impl Telling {
-    pub(crate) fn new(registry: Arc<Registry>) -> Self {
+    pub(crate) fn new(registry: Arc<Registry>, announced: Arc<Announced>) -> Self {
         Self {
             registry,
+            announced,
             lines: DashMap::new(),
             changed: Notify::new(),
         }
@@ -222,6 +225,10 @@ impl Telling {
         documents.sort_by_key(|(version, _)| *version);
         let newest = documents.last().map_or(upto, |(version, _)| *version);
         let newest = announcements.is_empty().then_some(newest);
+        let looked = line
+            .says_everything_announced()
+            .then(|| self.announced.looked())
+            .flatten();
         let entries: Vec<_> = documents.into_iter().map(|(_, entry)| entry).collect();
         let mut messages = if entries.is_empty() {
             Vec::new()
@@ -235,6 +242,12 @@ impl Telling {
                 announcement,
             }));
         }
+        // With nothing left to wait, whoever has this portion has everything.
+        if newest.is_none()
+            && let Some(moment) = looked
+        {
+            messages.extend(control::encode(&ToNode::EndpointsUpto { network, moment }));
+        }
         let portion = Portion {
             previous,
             upto,
@@ -247,6 +260,13 @@ impl Telling {
 }
 
 impl Line {
+    fn says_everything_announced(&self) -> bool {
+        !self
+            .waiting
+            .iter()
+            .any(|item| matches!(item, Item::Endpoints(..)))
+    }
+
     /// Up to which version everything was told.
     fn told(&self) -> Version {
         let waiting = self.waiting.iter().filter_map(|item| match item {
@@ -353,7 +373,7 @@ mod tests {
             let (seat, pushes) = registry.enter(identity(0));
             seat.follow(id);
             Self {
-                telling: Telling::new(registry),
+                telling: Telling::new(registry, Arc::default()),
                 network,
                 pushes,
                 _seat: seat,

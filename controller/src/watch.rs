@@ -6,8 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use sqlx::postgres::PgListener;
-use tokio::sync::Notify;
-use tombolo_proto::id::UnixSeconds;
+use tokio::{sync::Notify, time::Instant};
 
 use crate::{
     networks::Networks,
@@ -19,6 +18,8 @@ use crate::{
 const POLL: Duration = Duration::from_secs(5);
 /// Hints that come close together cause one look.
 const GATHER: Duration = Duration::from_millis(50);
+/// A look for announcements is followed by so many times as long without one.
+const REST: u32 = 8;
 /// A listener that lost its connection tries again after this.
 const LISTEN_AGAIN: Duration = Duration::from_secs(1);
 /// How often the store is asked whether it is there.
@@ -28,14 +29,12 @@ const PROBE_PATIENCE: Duration = Duration::from_millis(1200);
 /// How long nodes may hear of no changes before they are sent to a replica that may know them. Longer than a server takes
 /// to start again.
 const RELEASE: Duration = Duration::from_secs(5);
-/// Announcements are looked for this far back: a transaction becomes visible later than it began.
-const OVERLAP_SECONDS: u64 = 5;
 
 /// Follows the store until told to stop.
 pub(crate) async fn run(store: Store, networks: Arc<Networks>, stop: Stop) {
-    let hints = Arc::new(Notify::new());
+    let hints = Arc::clone(&networks.behind);
     tokio::join!(
-        listen(store.url().clone(), Arc::clone(&hints), stop.clone()),
+        listen(store.clone(), Arc::clone(&hints), stop.clone()),
         probe(store.clone(), Arc::clone(&hints), stop.clone()),
         release(store.clone(), Arc::clone(&networks), stop.clone()),
         follow(store, networks, hints, stop),
@@ -45,7 +44,7 @@ pub(crate) async fn run(store: Store, networks: Arc<Networks>, stop: Stop) {
 async fn follow(store: Store, networks: Arc<Networks>, hints: Arc<Notify>, mut stop: Stop) {
     let mut due = tokio::time::interval(POLL);
     due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut looked = UnixSeconds(0);
+    let mut rest = Rest::default();
     loop {
         let is_due = tokio::select! {
             _ = due.tick() => true,
@@ -53,10 +52,11 @@ async fn follow(store: Store, networks: Arc<Networks>, hints: Arc<Notify>, mut s
                 tokio::time::sleep(GATHER).await;
                 false
             }
+            () = rest.wait() => false,
             () = stop.wait() => return,
         };
-        match look(&store, &networks, looked, is_due).await {
-            Ok(now) => looked = now,
+        match look(&store, &networks, &mut rest, is_due).await {
+            Ok(()) => {}
             Err(error) if error.is_outage() => store.health().suspect(&error),
             Err(error) => tracing::error!(%error, "could not look for changes, will try again"),
         }
@@ -66,9 +66,9 @@ async fn follow(store: Store, networks: Arc<Networks>, hints: Arc<Notify>, mut s
 async fn look(
     store: &Store,
     networks: &Networks,
-    since: UnixSeconds,
+    rest: &mut Rest,
     is_due: bool,
-) -> Result<UnixSeconds, StoreError> {
+) -> Result<(), StoreError> {
     let now = store.now().await?;
     // The only replica of a file need not tell anybody.
     if is_due && matches!(store.url(), StoreUrl::Postgres(_)) {
@@ -78,18 +78,48 @@ async fn look(
     }
     networks.take_keyring().await?;
     networks.catch_up().await?;
-    let overlapped = UnixSeconds(since.0.saturating_sub(OVERLAP_SECONDS));
-    networks.take_announcements(overlapped).await?;
-    store.remember_tokens().await?;
-    Ok(now)
+    if rest.is_over() {
+        let start = Instant::now();
+        networks.take_announcements(now).await?;
+        rest.begin(start.elapsed());
+    }
+    store.remember_tokens().await
+}
+
+/// The time between two looks for announcements: while thousands of nodes come, each finds what thousands said.
+#[derive(Debug, Default)]
+struct Rest {
+    until: Option<Instant>,
+    is_awaited: bool,
+}
+
+impl Rest {
+    /// Whether it is time to look; if not, [`Self::wait`] says when it is.
+    fn is_over(&mut self) -> bool {
+        self.is_awaited = self.until.is_some_and(|until| Instant::now() < until);
+        !self.is_awaited
+    }
+
+    fn begin(&mut self, took: Duration) {
+        self.until = Some(Instant::now() + took * REST);
+    }
+
+    async fn wait(&self) {
+        match self.until {
+            Some(until) if self.is_awaited => tokio::time::sleep_until(until).await,
+            _ => std::future::pending().await,
+        }
+    }
 }
 
 /// Turns the hints of PostgreSQL into ours.
-async fn listen(url: StoreUrl, hints: Arc<Notify>, mut stop: Stop) {
-    let StoreUrl::Postgres(url) = url else { return };
+async fn listen(store: Store, hints: Arc<Notify>, mut stop: Stop) {
+    let StoreUrl::Postgres(url) = store.url() else {
+        return;
+    };
     loop {
         tokio::select! {
-            () = receive(&url, &hints) => {}
+            () = receive(url, store.name(), &hints) => {}
             () = stop.wait() => return,
         }
         tokio::select! {
@@ -99,7 +129,7 @@ async fn listen(url: StoreUrl, hints: Arc<Notify>, mut stop: Stop) {
     }
 }
 
-async fn receive(url: &str, hints: &Notify) {
+async fn receive(url: &str, own: &str, hints: &Notify) {
     let Ok(mut listener) = PgListener::connect(url).await else {
         return;
     };
@@ -109,8 +139,10 @@ async fn receive(url: &str, hints: &Notify) {
     // Whatever came before this listener did has to be looked for.
     hints.notify_one();
     // `try_recv` says when the connection was lost, and with it hints.
-    while let Ok(Some(_)) = listener.try_recv().await {
-        hints.notify_one();
+    while let Ok(Some(hint)) = listener.try_recv().await {
+        if hint.payload() != own {
+            hints.notify_one();
+        }
     }
 }
 

@@ -81,6 +81,15 @@ impl Cache {
         self.known().directory.as_ref().map(Directory::root)
     }
 
+    /// The authority's keyring, once somebody was greeted with it.
+    pub(crate) fn keyring(&self) -> Option<Keyring> {
+        let known = self.known();
+        let directory = known.directory.as_ref()?;
+        let scope = Keyring::scope(known.network.authority());
+        let signed = directory.signed_keyring();
+        signed.verify(scope, |key| *key == directory.root()).ok()
+    }
+
     /// Revision of the newest document about somebody.
     pub(crate) fn newest_of(&self, identity: &IdentityKey) -> Option<u64> {
         let known = self.known();

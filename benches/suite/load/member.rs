@@ -15,7 +15,7 @@ use tombolo_node::sync::{
 use tombolo_proto::{
     config::EndpointAnnouncement,
     control::{self, Standing, ToController, ToNode},
-    id::{NetworkId, NodeId, Version},
+    id::{NetworkId, NodeId, UnixSeconds, Version},
     key::{IdentityKey, Seed},
     link::HostPort,
     signed::Signed,
@@ -48,6 +48,8 @@ pub(crate) struct Common {
     pub(crate) token: String,
     pub(crate) cache: Cache,
     pub(crate) news: mpsc::Sender<News>,
+    /// Up to when somebody was told everything that was announced.
+    pub(crate) announced: AtomicU64,
     /// What all nodes received, in bytes.
     pub(crate) received: AtomicU64,
     /// How many connections broke.
@@ -164,6 +166,9 @@ impl Life {
         )]
         match message {
             ToNode::Status { standing, .. } => self.stands(standing),
+            ToNode::EndpointsUpto { moment, .. } => {
+                self.common.announced.fetch_max(moment.0, Ordering::Relaxed);
+            }
             ToNode::Directory {
                 entries,
                 upto,
@@ -210,6 +215,13 @@ impl Life {
                 } else {
                     self.common.cache.have()
                 };
+                // The cache holds what everybody announced as well.
+                let moment = self.common.announced.load(Ordering::Relaxed);
+                if moment > 0 {
+                    let moment = UnixSeconds(moment);
+                    self.link
+                        .send(ToController::EndpointsSince { network, moment });
+                }
                 self.link.send(ToController::Sync { network, have });
                 let clashes = Vec::new();
                 self.link.send(ToController::Clashes { network, clashes });

@@ -114,6 +114,7 @@ impl<'a> Swarm<'a> {
                 token: link.token.clone().context("a link with a token")?,
                 cache: Cache::new(network),
                 news: sender,
+                announced: AtomicU64::new(0),
                 received: AtomicU64::new(0),
                 lost: AtomicUsize::new(0),
             }),
@@ -126,9 +127,10 @@ impl<'a> Swarm<'a> {
         })
     }
 
-    /// Pins the root key, as every real node does after its first contact.
+    /// Pins the root key and keeps the keyring, as every real node does after its first contact.
     pub(crate) fn pin(&mut self) {
         self.trust.pinned = self.common.cache.root();
+        self.trust.keyring = self.common.cache.keyring();
     }
 
     pub(crate) fn network(&self) -> NetworkId {

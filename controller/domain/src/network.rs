@@ -110,6 +110,17 @@ impl Network {
         next
     }
 
+    /// The network that a store holds now, given the rows that others changed since.
+    #[must_use]
+    pub fn follow(&self, revision: Revision, settings: Settings, rows: Vec<Change>) -> Self {
+        let mut next = self.clone();
+        for row in rows {
+            next.apply_one(row);
+        }
+        (next.revision, next.settings) = (revision, settings);
+        next
+    }
+
     fn apply_one(&mut self, change: Change) {
         match change {
             Change::Settings(settings) => self.settings = settings,

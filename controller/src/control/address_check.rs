@@ -1,6 +1,6 @@
-//! The memory-hard check of node addresses: one at a time, off the async threads, once per identity.
+//! The memory-hard check of node addresses: a few at a time, off the async threads, once per identity.
 
-use std::sync::Arc;
+use std::{sync::Arc, thread};
 
 use dashmap::DashMap;
 use tokio::sync::Semaphore;
@@ -13,6 +13,9 @@ use tombolo_proto::{
 /// Remembered answers; forgotten all at once when there are more, which costs a millisecond each to find again.
 const REMEMBERED: usize = 65_536;
 
+/// Checks at a time: one for each core, and no more than these, at 2 MiB each.
+const AT_ONCE: usize = 8;
+
 #[derive(Debug)]
 pub(super) struct AddressCheck {
     turn: Arc<Semaphore>,
@@ -21,8 +24,9 @@ pub(super) struct AddressCheck {
 
 impl Default for AddressCheck {
     fn default() -> Self {
+        let cores = thread::available_parallelism().map_or(1, usize::from);
         Self {
-            turn: Arc::new(Semaphore::new(1)),
+            turn: Arc::new(Semaphore::new(cores.min(AT_ONCE))),
             known: DashMap::new(),
         }
     }

@@ -6,7 +6,7 @@ use quinn::{Connection, RecvStream, SendStream};
 use tokio::sync::mpsc;
 use tombolo_proto::{
     control::{PROTOCOL, PROTOCOL_MIN, Standing, ToController, ToNode, negotiate},
-    id::{NetworkId, NodeId, Version},
+    id::{NetworkId, NodeId, UnixSeconds, Version},
     key::IdentityKey,
 };
 
@@ -85,6 +85,8 @@ pub(super) struct Session<'a> {
     keyring: Version,
     /// Networks whose directory the node follows, and what it holds of each.
     following: HashMap<NetworkId, Version>,
+    /// Up to when the node was told what others announced, as it says.
+    pub(super) told_upto: HashMap<NetworkId, UnixSeconds>,
 }
 
 async fn serve(connection: &Connection, shared: &Arc<Shared>) -> Result<(), End> {
@@ -107,13 +109,13 @@ async fn serve(connection: &Connection, shared: &Arc<Shared>) -> Result<(), End>
     if let Received::Message(ToController::Rendezvous { .. } | ToController::Relay { .. }) = first {
         return rendezvous::visit(shared, identity, first, send, receive).await;
     }
-    ignore_outage(
-        shared
-            .store
-            .saw(&identity, &software, &shared.replica())
-            .await,
-    )?;
+    // First the place: an older connection of this node that ends meanwhile finds that it is not to report it gone.
     let (place, mut pushes) = shared.registry.enter(identity);
+    let saw = async || {
+        let store = &shared.store;
+        ignore_outage(store.saw(&identity, &software, &shared.replica()).await)
+    };
+    saw().await?;
     let mut session = Session {
         shared,
         identity,
@@ -123,6 +125,7 @@ async fn serve(connection: &Connection, shared: &Arc<Shared>) -> Result<(), End>
         send,
         keyring: greeted.keyring.version,
         following: HashMap::new(),
+        told_upto: HashMap::new(),
     };
     tracing::debug!(%node, "node connected");
     let port = shared.relay_port;
@@ -131,8 +134,13 @@ async fn serve(connection: &Connection, shared: &Arc<Shared>) -> Result<(), End>
         Err(end) => Err(end),
     };
     session.send.finish().ok();
-    // Whoever hears that it is gone finds it so in the store.
-    ignore_outage(shared.store.saw_off(&identity, &shared.replica()).await)?;
+    // Whoever hears that it is gone finds it so in the store; unless it has come again.
+    if session.place.is_current() {
+        ignore_outage(shared.store.saw_off(&identity, &shared.replica()).await)?;
+        if !session.place.is_current() {
+            saw().await?;
+        }
+    }
     drop(session);
     tracing::debug!(%node, "node disconnected");
     ended

@@ -11,7 +11,7 @@ use tombolo_domain::{
 };
 use tombolo_proto::{
     config::{EndpointAnnouncement, MAX_ENDPOINTS, RouteMode},
-    control::{self, RouteAction, RouteOutcome, Standing, SubnetOutcome, ToController, ToNode},
+    control::{RouteAction, RouteOutcome, Standing, SubnetOutcome, ToController, ToNode},
     id::{NetworkId, UnixSeconds, Version},
     key::{IdentityKey, TransportKey},
     signed::Signed,
@@ -31,6 +31,8 @@ use crate::{
 /// Clashes that are kept of one member, and how long each may be.
 const MAX_CLASHES: usize = 32;
 const MAX_CLASH_LENGTH: usize = 300;
+/// Networks of which it is remembered what a node has.
+const MAX_NETWORKS: usize = 1024;
 
 /// What a node says of itself when it joins.
 struct Introduction {
@@ -64,6 +66,12 @@ impl Session<'_> {
                 self.join(network, introduction).await
             }
             ToController::Sync { network, have } => self.sync(network, have).await,
+            ToController::EndpointsSince { network, moment } => {
+                if self.told_upto.len() < MAX_NETWORKS {
+                    self.told_upto.insert(network, moment);
+                }
+                Ok(())
+            }
             ToController::Announce {
                 network,
                 announcement,
@@ -228,18 +236,10 @@ impl Session<'_> {
             };
             return self.say_standing(network, standing).await;
         }
-        let announced = self.shared.store.announcements(network).await;
-        let messages = ignore_outage(announced)?
-            .into_iter()
-            .filter(|(identity, _)| *identity != self.identity)
-            .flat_map(|(identity, announcement)| {
-                control::encode(&ToNode::Endpoints {
-                    network,
-                    identity,
-                    announcement,
-                })
-            });
-        self.say_encoded(messages.collect()).await
+        let since = self.told_upto.get(&network).copied();
+        let networks = &self.shared.networks;
+        let announced = networks.announcements(network, &self.identity, since).await;
+        self.say_encoded(ignore_outage(announced)?).await
     }
 
     async fn announce(
@@ -253,18 +253,26 @@ impl Session<'_> {
             .store
             .put_announcement(network, &self.identity, body.sequence, &announcement)
             .await;
-        let is_newer = match stored {
+        let networks = &self.shared.networks;
+        let stored_at = match stored {
             // Those who are connected here may still hear of it, if it is a member's.
             Err(error) if error.is_outage() => {
-                let known = self.shared.networks.load(network).await?;
-                known.is_some_and(|known| {
+                let known = networks.load(network).await?;
+                let is_member = known.is_some_and(|known| {
                     standing(&known.network, &self.identity) == Standing::Member
-                })
+                });
+                is_member.then(|| networks.announced.looked().unwrap_or(UnixSeconds(0)))
             }
             stored => stored?,
         };
-        let networks = &self.shared.networks;
-        if is_newer && networks.is_news(network, self.identity, body.sequence) {
+        if let Some(stored_at) = stored_at
+            && networks.announced.put(
+                network,
+                self.identity,
+                (body.sequence, stored_at),
+                &announcement,
+            )
+        {
             networks
                 .telling
                 .announce(network, self.identity, announcement);

@@ -2,14 +2,16 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
+use tombolo_domain::{member::Member, network::Network};
 use tombolo_proto::{
-    control::Standing,
+    control::{self, Standing, ToNode},
     id::{NetworkId, UnixSeconds, Version},
     key::IdentityKey,
 };
 
 use super::{Networks, standing};
 use crate::{
+    announced::OVERLAP_SECONDS,
     publish::Push,
     store::{DirectoryPart, Loaded, StoreError},
     telling::Step,
@@ -104,16 +106,23 @@ impl Networks {
         let Some(now) = self.load_fresh(network).await? else {
             return Ok(());
         };
+        if told
+            .as_ref()
+            .is_some_and(|told| told.sequence >= now.sequence)
+        {
+            return Ok(());
+        }
         let version = |loaded: &Loaded| Version {
             epoch,
             revision: loaded.network.revision(),
         };
         let have = match told.as_deref() {
-            Some(told) if self.blobs.has(network) => version(told),
+            Some(told) if self.blobs.is_whole(network, epoch) => version(told),
             _ => Version::default(),
         };
         let documents = self.store.documents_above(network, have).await?;
         self.blobs.add(network, &documents);
+        self.blobs.set_whole(network, epoch);
         self.told.insert(network, Arc::clone(&now));
         let Some(before) = told else {
             // Whoever was faster than the first look has missed nothing then.
@@ -155,29 +164,65 @@ impl Networks {
         self.told.remove(&network);
         self.blobs.forget(network);
         self.telling.forget(network);
-        self.announced.retain(|(of, _), _| *of != network);
+        self.announced.forget(network);
     }
 
-    /// Passes on announcements that other replicas took.
-    pub(crate) async fn take_announcements(&self, since: UnixSeconds) -> Result<(), StoreError> {
-        for announced in self.store.announced_since(since).await? {
-            let (network, identity) = (announced.network, announced.identity);
-            if self.is_news(network, identity, announced.sequence) {
+    /// Passes on announcements that other replicas took until `now`.
+    pub(crate) async fn take_announcements(&self, now: UnixSeconds) -> Result<(), StoreError> {
+        let looked = self.announced.looked().unwrap_or(UnixSeconds(0));
+        let since = UnixSeconds(looked.0.saturating_sub(OVERLAP_SECONDS));
+        let found = self
+            .store
+            .announced_since(since, |network, identity, sequence| {
+                !self.announced.has(network, identity, sequence)
+            })
+            .await?;
+        for it in found {
+            let order = (it.sequence, it.stored_at);
+            let is_news = self
+                .announced
+                .put(it.network, it.identity, order, &it.announcement);
+            // Whoever comes gets all that is held: what the first look finds is news to those only who came before it.
+            let is_first = looked == UnixSeconds(0);
+            if is_news && (!is_first || self.registry.follower_count(it.network) > 0) {
                 self.telling
-                    .announce(network, identity, announced.announcement);
+                    .announce(it.network, it.identity, it.announcement);
             }
         }
+        self.announced.set_looked(now);
         Ok(())
     }
 
-    /// Whether nobody here was told this announcement yet; from now on somebody was.
-    pub(crate) fn is_news(&self, network: NetworkId, identity: IdentityKey, sequence: u64) -> bool {
-        let mut newest = self.announced.entry((network, identity)).or_default();
-        let is_news = sequence > *newest;
-        if is_news {
-            *newest = sequence;
-        }
-        is_news
+    /// What members of a network announced since a moment, or all of it, for one of them. Until the store was looked
+    /// through, it is asked.
+    pub(crate) async fn announcements(
+        &self,
+        network: NetworkId,
+        reader: &IdentityKey,
+        since: Option<UnixSeconds>,
+    ) -> Result<Vec<u8>, StoreError> {
+        let Some(moment) = self.announced.looked() else {
+            let announced = self.store.announcements(network).await?;
+            let messages = announced
+                .into_iter()
+                .filter(|(identity, _)| identity != reader)
+                .flat_map(|(identity, announcement)| {
+                    control::encode(&ToNode::Endpoints {
+                        network,
+                        identity,
+                        announcement,
+                    })
+                });
+            return Ok(messages.collect());
+        };
+        let Some(known) = self.loaded.get(&network).map(|known| Arc::clone(&known)) else {
+            return Ok(Vec::new());
+        };
+        let mut messages = self.announced.since(network, since, |identity| {
+            identity != reader && is_authorized(&known.network, identity)
+        });
+        messages.extend(control::encode(&ToNode::EndpointsUpto { network, moment }));
+        Ok(messages)
     }
 
     /// Ids of networks, in order, after the given one; while the store is unreachable, of those that are known.
@@ -210,14 +255,18 @@ impl Networks {
         }
     }
 
-    /// Every document above `have`, for a member; none if `reader` is not an authorised member. While the store is
-    /// unreachable, the documents that were last seen in it.
+    /// Every document above `have`, for a member; none if `reader` is not an authorised member. As a rule this replica holds
+    /// them; the store is asked for what others may have written a moment ago. While it is unreachable, the documents count
+    /// that were last seen in it.
     pub(crate) async fn directory(
         &self,
         network: NetworkId,
         reader: &IdentityKey,
         have: Version,
     ) -> Result<Option<DirectoryPart>, StoreError> {
+        if let Some(part) = self.held_directory(network, reader, have) {
+            return Ok(Some(part));
+        }
         let epoch = self.signer.epoch();
         match self.store.directory(network, reader, have, epoch).await {
             Err(error) if error.is_outage() => {
@@ -226,19 +275,45 @@ impl Networks {
                 let Some(known) = known else {
                     return Err(error);
                 };
-                let is_member = known
-                    .network
-                    .member(reader)
-                    .is_some_and(tombolo_domain::member::Member::is_authorized);
-                Ok(is_member.then(|| DirectoryPart {
-                    entries: self.blobs.above(network, have),
-                    upto: Version {
-                        epoch,
-                        revision: known.network.revision(),
-                    },
-                }))
+                Ok(
+                    is_authorized(&known.network, reader).then(|| DirectoryPart {
+                        entries: self.blobs.above(network, have),
+                        upto: Version {
+                            epoch,
+                            revision: known.network.revision(),
+                        },
+                    }),
+                )
             }
             answered => answered,
         }
     }
+
+    /// The same from what is held, if it is certain that nothing is missing up to a version that `have` is not above, and
+    /// that `reader` is a member there. Whoever is none here may have become one elsewhere.
+    fn held_directory(
+        &self,
+        network: NetworkId,
+        reader: &IdentityKey,
+        have: Version,
+    ) -> Option<DirectoryPart> {
+        let told = self
+            .told
+            .get(&network)
+            .map(|told| Arc::clone(told.value()))?;
+        let epoch = self.signer.epoch();
+        let upto = Version {
+            epoch,
+            revision: told.network.revision(),
+        };
+        let is_whole = self.blobs.is_whole(network, epoch) && have <= upto;
+        (is_whole && is_authorized(&told.network, reader)).then(|| DirectoryPart {
+            entries: self.blobs.above(network, have),
+            upto,
+        })
+    }
+}
+
+fn is_authorized(network: &Network, identity: &IdentityKey) -> bool {
+    network.member(identity).is_some_and(Member::is_authorized)
 }

@@ -132,6 +132,7 @@ impl Networks {
         for attempt in 0..ATTEMPTS {
             pause_before(attempt).await;
             let epoch = self.may_sign()?;
+            let turn = self.store.turn(id).await?;
             let loaded = self
                 .load_fresh(id)
                 .await?
@@ -184,10 +185,11 @@ impl Networks {
                 .iter()
                 .map(|join| join.wish.request.identity)
                 .collect();
-            match self
+            let committed = self
                 .commit(&loaded, &network, done, &deeds, &answered)
-                .await
-            {
+                .await;
+            turn.release().await;
+            match committed {
                 Ok(()) => return Ok(outcomes(&network)),
                 Err(CommitError::Conflict) => {}
                 Err(CommitError::Epoch) => self.take_keyring().await?,

@@ -12,7 +12,8 @@ use tombolo_proto::{
 };
 
 use super::{
-    Kept, Store, StoreError, StoreUrl, Trace, answers, audit, rows, violates, webhooks, writing,
+    Kept, Store, StoreError, StoreUrl, Trace, answers, audit, changed, rows, violates, webhooks,
+    writing,
 };
 
 /// Who does something, for the audit log.
@@ -154,6 +155,7 @@ impl Store {
         for change in commit.changes {
             writing::apply(&mut transaction, &key, change).await?;
         }
+        changed::note(&mut transaction, &key, sequence, commit.changes).await?;
         for document in commit.documents {
             writing::put_document(&mut transaction, &key, document).await?;
         }
@@ -176,7 +178,7 @@ impl Store {
             answers::keep(&mut transaction, kept).await?;
         }
         audit::append(&mut transaction, &entries).await?;
-        self.hint(&mut transaction).await?;
+        self.hint_others(&mut transaction).await?;
         transaction.commit().await?;
         Ok(sequence)
     }

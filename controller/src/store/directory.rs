@@ -2,7 +2,7 @@
 
 use tombolo_proto::{
     config::{DirectoryEntry, EndpointAnnouncement},
-    id::{Epoch, NetworkId, Revision, Version},
+    id::{Epoch, NetworkId, Revision, UnixSeconds, Version},
     key::IdentityKey,
     signed::Signed,
     wire,
@@ -63,14 +63,14 @@ impl Store {
         }))
     }
 
-    /// Keeps a member's announcement if it is newer than the one held. Tells whether it was.
+    /// Keeps a member's announcement if it is newer than the one held. Tells when, if it was.
     pub async fn put_announcement(
         &self,
         network: NetworkId,
         identity: &IdentityKey,
         sequence: u64,
         announcement: &Signed<EndpointAnnouncement>,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Option<UnixSeconds>, StoreError> {
         let mut connection = self.report().await?;
         let kept = sqlx::query(
             "INSERT INTO announcements (network, identity, sequence, announcement, stored_at)
@@ -78,16 +78,20 @@ impl Store {
              WHERE network = $1 AND identity = $2 AND state = 'authorized'
              ON CONFLICT (network, identity) DO UPDATE
              SET sequence = excluded.sequence, announcement = excluded.announcement, stored_at = excluded.stored_at
-             WHERE excluded.sequence > announcements.sequence",
+             WHERE excluded.sequence > announcements.sequence
+             RETURNING stored_at",
         )
         .bind(rows::key(&network))
         .bind(&identity.0[..])
         .bind(rows::int(sequence))
         .bind(wire::encode(announcement))
-        .execute(&mut *connection)
+        .fetch_optional(&mut *connection)
         .await?;
-        self.hint(&mut connection).await?;
-        Ok(kept.rows_affected() == 1)
+        let Some(kept) = kept else {
+            return Ok(None);
+        };
+        self.hint_others(&mut connection).await?;
+        Ok(Some(UnixSeconds(rows::number(&kept, "stored_at")?)))
     }
 
     /// The last announcement of every member of a network.

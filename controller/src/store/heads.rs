@@ -28,6 +28,7 @@ pub(crate) struct Announced {
     pub(crate) identity: IdentityKey,
     pub(crate) sequence: u64,
     pub(crate) announcement: Signed<EndpointAnnouncement>,
+    pub(crate) stored_at: UnixSeconds,
 }
 
 impl Store {
@@ -86,27 +87,33 @@ impl Store {
             .collect()
     }
 
-    /// Announcements that came since a moment.
+    /// Announcements that came since a moment, of those that are asked for by network, member and sequence.
     pub(crate) async fn announced_since(
         &self,
         since: UnixSeconds,
+        is_wanted: impl Fn(NetworkId, &IdentityKey, u64) -> bool,
     ) -> Result<Vec<Announced>, StoreError> {
         let found = sqlx::query(
-            "SELECT network, identity, sequence, announcement FROM announcements WHERE stored_at >= $1",
+            "SELECT network, identity, sequence, announcement, stored_at FROM announcements WHERE stored_at >= $1",
         )
         .bind(rows::int(since.0))
         .fetch_all(&mut *self.connection().await?)
         .await?;
-        found
-            .iter()
-            .map(|row| {
-                Ok(Announced {
-                    network: rows::parsed(row, "network")?,
-                    identity: IdentityKey(rows::bytes32(row, "identity")?),
-                    sequence: u64::try_from(row.try_get::<i64, _>("sequence")?).unwrap_or_default(),
+        let mut announced = Vec::new();
+        for row in &found {
+            let network = rows::parsed(row, "network")?;
+            let identity = IdentityKey(rows::bytes32(row, "identity")?);
+            let sequence = u64::try_from(row.try_get::<i64, _>("sequence")?).unwrap_or_default();
+            if is_wanted(network, &identity, sequence) {
+                announced.push(Announced {
+                    network,
+                    identity,
+                    sequence,
                     announcement: rows::encoded(row, "announcement")?,
-                })
-            })
-            .collect()
+                    stored_at: UnixSeconds(rows::number(row, "stored_at")?),
+                });
+            }
+        }
+        Ok(announced)
     }
 }

@@ -10,13 +10,13 @@ use tombolo_proto::{
 use super::{Store, StoreError, rows};
 
 // SQLite's type for flags has to be cast away.
-const NETWORK: &str = "SELECT id, name, CAST(private AS INTEGER) AS private, mtu, v4_ranges, on_link, subnet_pools, \
+pub(super) const NETWORK: &str = "SELECT id, name, CAST(private AS INTEGER) AS private, mtu, v4_ranges, on_link, subnet_pools, \
      v6_modes, member_routes, access_rules, revision, sequence FROM networks WHERE id = $1";
-const MEMBERS: &str = "SELECT identity, node, name, transport, transport_epoch, state, tags, \
-     CAST(relay AS INTEGER) AS relay, serial, issued_at, not_after FROM members WHERE network = $1 ORDER BY identity";
-const ROUTES: &str = "SELECT id, target, via, mode, metric, state, CAST(by_member AS INTEGER) AS by_member \
+pub(super) const MEMBERS: &str = "SELECT identity, node, name, transport, transport_epoch, state, tags, \
+     CAST(relay AS INTEGER) AS relay, serial, issued_at, not_after FROM members WHERE network = $1";
+pub(super) const ROUTES: &str = "SELECT id, target, via, mode, metric, state, CAST(by_member AS INTEGER) AS by_member \
      FROM routes WHERE network = $1";
-const REQUESTS: &str = "SELECT identity, node, name, transport, transport_epoch, source, requested_at \
+pub(super) const REQUESTS: &str = "SELECT identity, node, name, transport, transport_epoch, source, requested_at \
      FROM requests WHERE network = $1";
 
 /// A network as it was at one moment.

@@ -10,6 +10,7 @@
 )]
 
 mod cluster;
+mod following;
 #[path = "../controller/http.rs"]
 mod http;
 mod joining;

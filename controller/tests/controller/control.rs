@@ -6,7 +6,7 @@ use serde_json::json;
 use tombolo_proto::{
     api::{self, Page},
     control::{self, RouteAction, RouteOutcome, Standing, SubnetOutcome, ToController, ToNode},
-    id::{Revision, Version},
+    id::{Revision, UnixSeconds, Version},
     sixplane, stun,
 };
 
@@ -103,6 +103,38 @@ async fn members_hear_of_new_members_and_of_removed_ones() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_comes_back_is_told_only_what_was_announced_since_it_was_there() {
+    let rig = Rig::start().await;
+    let network = rig.home().await;
+    let mut other = rig.member(network.id).await;
+    other.announce(network.id, 1).await;
+    let mut node = rig.member(network.id).await;
+    node.sync(network.id, Version::default()).await;
+    let (told, moment) = node.all_endpoints(network.id).await;
+    // It was announced a moment before or after the node asked.
+    if told.is_empty() {
+        assert_eq!(node.endpoints(network.id).await, other.identity());
+    }
+    assert!(moment > UnixSeconds(1_700_000_000));
+
+    let mut back = rig.node_with(node.seed.clone()).await;
+    back.join(network.id, None).await;
+    back.expect_member(network.id).await;
+    back.say(&ToController::EndpointsSince {
+        network: network.id,
+        moment: UnixSeconds(moment.0 + 3600),
+    })
+    .await;
+    back.sync(network.id, Version::default()).await;
+    let (again, _) = back.all_endpoints(network.id).await;
+    other.announce(network.id, 2).await;
+    let (news, _) = back.all_endpoints(network.id).await;
+
+    assert_eq!(again, []);
+    assert_eq!(news, [other.identity()]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_deauthorised_member_hears_nothing_more_of_the_network() {
     let rig = Rig::start().await;
     let network = rig.home().await;
@@ -115,8 +147,13 @@ async fn a_deauthorised_member_hears_nothing_more_of_the_network() {
     let _other = rig.member(network.id).await;
     out.join(network.id, None).await;
 
+    // What was said while it was a member may still lie there.
+    let next = out.wait(|message| match message {
+        ToNode::EndpointsUpto { .. } => None,
+        other => Some(other.clone()),
+    });
     assert!(matches!(
-        out.next().await,
+        next.await,
         ToNode::Status {
             standing: Standing::Denied { .. },
             ..

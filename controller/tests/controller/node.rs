@@ -25,7 +25,7 @@ use tombolo_proto::{
         self, ALPN, Message as _, PROTOCOL, PROTOCOL_MIN, RendezvousOutcome, Standing,
         ToController, ToNode,
     },
-    id::{NetworkId, NodeId, Version},
+    id::{NetworkId, NodeId, UnixSeconds, Version},
     key::{IdentityKey, Seed},
     signed::Signed,
 };
@@ -272,6 +272,33 @@ impl Node {
             _ => None,
         })
         .await
+    }
+
+    pub(crate) async fn announce(&mut self, network: NetworkId, sequence: u64) {
+        let announcement = self.announcement(network, sequence);
+        self.say(&ToController::Announce {
+            network,
+            announcement,
+        })
+        .await;
+    }
+
+    /// Whose endpoints are told before it is said that all of them were, and up to when that is.
+    pub(crate) async fn all_endpoints(&mut self, of: NetworkId) -> (Vec<IdentityKey>, UnixSeconds) {
+        let mut told = Vec::new();
+        loop {
+            let next = self.wait(|message| match message {
+                ToNode::Endpoints {
+                    network, identity, ..
+                } if *network == of => Some(Err(*identity)),
+                ToNode::EndpointsUpto { network, moment } if *network == of => Some(Ok(*moment)),
+                _ => None,
+            });
+            match next.await {
+                Ok(moment) => return (told, moment),
+                Err(identity) => told.push(identity),
+            }
+        }
     }
 
     /// Waits until the controller closed the connection, and tells with which code.
