@@ -135,7 +135,8 @@ fn picture(by: &SignedIn, view: &View) -> Markup {
             p.soft { ((texts.members_drawn)(drawing.members, view.members.len())) }
         }
         @if drawing.pairs < pairs.len() { p.soft { ((texts.drawn)(drawing.pairs, pairs.len())) } }
-        div.map { (drawing.svg) }
+        // A picture that is wider than a phone is moved by the keyboard as well.
+        div.map tabindex="0" { (drawing.svg) }
         ul.legend aria-label=(texts.legend) {
             li { span.line.direct {} (texts.direct) }
             li { span.line.relayed {} (texts.relayed) }

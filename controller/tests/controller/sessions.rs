@@ -187,8 +187,8 @@ async fn who_guesses_has_to_wait_and_says_nothing_about_who_is_there() {
     let wrong = guesser.sign_in("alice", "wrong password").await;
     let nobody = guesser.sign_in("mallory", "wrong password").await;
 
-    wrong.expect(401, "Name or password is wrong");
-    nobody.expect(401, "Name or password is wrong");
+    wrong.expect(401, "Name, password or one-time code is wrong");
+    nobody.expect(401, "Name, password or one-time code is wrong");
     for _ in 2..20 {
         guesser.sign_in("alice", "wrong password").await;
     }

@@ -19,7 +19,7 @@ use crate::panel::{figures, texts::Map};
 /// More would touch each other.
 const MAX_MEMBERS: usize = 240;
 /// More would be one dark disc, and a long page.
-const MAX_PAIRS: usize = 1500;
+const MAX_PAIRS: usize = 600;
 /// Up to this many lines tell their latency to a pointer that rests on them.
 const MAX_TOLD: usize = 300;
 /// Up to this many members have names that lie flat, and latencies written at the lines.
@@ -65,11 +65,18 @@ pub(super) fn draw(
         ))
     };
     let is_flat = shown.len() <= MAX_FLAT;
+    let is_dense = lines.len() > MAX_TOLD;
+    // Names that lie flat need no room above and below.
+    let view = if is_flat {
+        "0 110 1000 780"
+    } else {
+        "0 0 1000 1000"
+    };
     let svg = html! {
-        svg viewBox="0 0 1000 1000" role="img" aria-label=(texts.picture) {
+        svg.dense[is_dense] viewBox=(view) role="img" aria-label=(texts.picture) {
             @for (relayed, class) in [(false, "edge direct"), (true, "edge relayed")] {
                 @let of_kind: Vec<&&Pair> = lines.iter().filter(|pair| pair.relayed == relayed).collect();
-                @if lines.len() <= MAX_TOLD {
+                @if !is_dense {
                     @for pair in of_kind {
                         @if let Some(path) = line(pair) {
                             path class=(class) d=(path) { @if let Some(latency) = pair.latency { title { (figures::latency(latency)) } } }
@@ -175,7 +182,7 @@ fn latency(places: &BTreeMap<NodeId, (f64, f64, f64)>, pair: &Pair) -> Markup {
     html! {
         @if let (Some(from), Some(to), Some(latency)) = (from, to, pair.latency) {
             // Not in the middle, where lines cross.
-            @let (x, y) = (from.0 * 0.6 + to.0 * 0.4, from.1 * 0.6 + to.1 * 0.4);
+            @let (x, y) = (from.0 * 0.7 + to.0 * 0.3, from.1 * 0.7 + to.1 * 0.3);
             text.latency x=(format!("{x:.0}")) y=(format!("{y:.0}")) text-anchor="middle" font-size="20" { (figures::latency(latency)) }
         }
     }
