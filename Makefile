@@ -97,7 +97,7 @@ build-release:
 	$(CARGO) build --locked --release --package tombolo-node --package tombolo-controller
 
 lab-tools:
-	$(call need,cargo:cargo cc:gcc ip:iproute2 ping:iputils-ping iperf3:iperf3 nft:nftables tcpdump:tcpdump jq:jq sysctl:procps capsh:libcap2-bin setpriv:util-linux curl:curl)
+	$(call need,cargo:cargo cc:gcc ip:iproute2 ping:iputils-ping iperf3:iperf3 nft:nftables tcpdump:tcpdump jq:jq sysctl:procps capsh:libcap2-bin setpriv:util-linux curl:curl miniupnpd:miniupnpd-nftables)
 
 # Tests start a PostgreSQL of their own; the cluster that the package may start is not touched.
 store-tools:

@@ -18,6 +18,7 @@ use crate::{
     links::Links,
     listen::{self, ListenError},
     networks::Networks,
+    observing::Observing,
     publish::Registry,
     relay, setup,
     state_dir::{StateDir, StateError},
@@ -113,6 +114,7 @@ impl Controller {
         });
         let control_address = control_socket.local_addr().map_err(StartError::Socket)?;
         let relay = relay_socket.local_addr().map_err(StartError::Socket)?;
+        let observing = Arc::new(Observing::beside(relay));
         let endpoints = if config.advertise.is_empty() {
             interfaces::endpoints(control_address).await
         } else {
@@ -178,11 +180,17 @@ impl Controller {
             tokio::spawn(http::serve(http_listener, tls, state.clone(), stop.clone())),
             tokio::spawn({
                 let (relayed, stop) = (Arc::clone(&relayed), stop.clone());
+                let observing = Arc::clone(&observing);
                 async move {
-                    if let Err(error) = relay::serve(relay_socket, &relayed, stop).await {
+                    let served = relay::serve(relay_socket, &relayed, &observing, stop).await;
+                    if let Err(error) = served {
                         tracing::error!(%error, "STUN and relaying stopped");
                     }
                 }
+            }),
+            tokio::spawn({
+                let stop = stop.clone();
+                async move { observing.serve_second(stop).await }
             }),
             tokio::spawn(relay::review(relayed, Arc::clone(&networks), stop.clone())),
             tokio::spawn(watch::run(

@@ -16,8 +16,8 @@
 //! | `panel` | pages for people; a client of the web API |
 //! | `auth` | who may do what |
 //! | `control` | QUIC connections of nodes |
-//! | `relay` | STUN |
 //! | `links` | what members tell of their links |
+//! | `relay` | relaying for members; `observing`: STUN |
 //! | `limiter` | how often a source may ask |
 //! | [`cli`], [`commands`] | the verbs |
 
@@ -38,6 +38,7 @@ mod limiter;
 mod links;
 mod listen;
 pub mod networks;
+mod observing;
 mod panel;
 pub mod publish;
 mod relay;

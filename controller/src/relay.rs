@@ -5,12 +5,11 @@
 //! clients on their control connections, and need none afterwards.
 
 use std::{
-    net::{IpAddr, SocketAddr, UdpSocket as StdSocket},
+    net::UdpSocket as StdSocket,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use tokio::{
     net::UdpSocket,
     time::{MissedTickBehavior, interval, sleep_until},
@@ -18,20 +17,14 @@ use tokio::{
 use tombolo_proto::{
     control::Standing,
     frame::{self, FrameKind},
-    stun,
 };
 use tombolo_relay::{Outlet, Relay, Verdict};
 
 use crate::{
-    limiter::Limiter,
     networks::{Networks, standing},
+    observing::Observing,
     stop::Stop,
 };
-
-/// Answers per second for one IPv4 /24 or IPv6 /56: a busy site's, far below what would hurt anybody.
-const PER_SECOND: u32 = 50;
-/// Answers at once.
-const BURST: u32 = 200;
 
 /// Longest datagram that is looked at: the largest frame of a jumbo network, and the relay's header.
 const LONGEST: usize = 9_300;
@@ -61,9 +54,13 @@ pub(crate) async fn review(relay: Arc<Relay>, networks: Arc<Networks>, mut stop:
 }
 
 /// Answers STUN and relays until told to stop.
-pub(crate) async fn serve(socket: StdSocket, relay: &Relay, mut stop: Stop) -> std::io::Result<()> {
+pub(crate) async fn serve(
+    socket: StdSocket,
+    relay: &Relay,
+    observing: &Observing,
+    mut stop: Stop,
+) -> std::io::Result<()> {
     let socket = UdpSocket::from_std(socket)?;
-    let mut limiter = Limiter::new(PER_SECOND, BURST);
     let mut datagram = vec![0; LONGEST].into_boxed_slice();
     loop {
         let due = relay.poll_timeout();
@@ -87,8 +84,8 @@ pub(crate) async fn serve(socket: StdSocket, relay: &Relay, mut stop: Stop) -> s
                 Verdict::Answer => drop(socket.try_send_to(received, from)),
                 Verdict::Forward(Outlet::Stream(_)) | Verdict::Drop => {}
             }
-        } else if let Some(answer) = answer(received, from, &mut limiter, Instant::now()) {
-            let _ = socket.try_send_to(&answer, from);
+        } else {
+            observing.answer(&socket, received, from);
         }
     }
 }
@@ -97,63 +94,5 @@ async fn until(moment: Option<Instant>) {
     match moment {
         Some(moment) => sleep_until(moment.into()).await,
         None => std::future::pending().await,
-    }
-}
-
-fn answer(
-    question: &[u8],
-    from: SocketAddr,
-    limiter: &mut Limiter<IpNet>,
-    now: Instant,
-) -> Option<Vec<u8>> {
-    let transaction = stun::read_request(question)?;
-    limiter
-        .allows(block(from.ip()), now)
-        .then(|| stun::response(&transaction, from))
-}
-
-fn block(source: IpAddr) -> IpNet {
-    match source.to_canonical() {
-        IpAddr::V4(address) => {
-            IpNet::V4(Ipv4Net::new(address, 24).expect("24 is within 32").trunc())
-        }
-        IpAddr::V6(address) => {
-            IpNet::V6(Ipv6Net::new(address, 56).expect("56 is within 128").trunc())
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_flood_from_one_block_is_cut_and_others_are_served() {
-        let mut limiter = Limiter::new(PER_SECOND, BURST);
-        let now = Instant::now();
-        let question = stun::request(&[1; 12]);
-        let mut ask = |from: &str, now| {
-            let from: SocketAddr = from.parse().expect("an address");
-            answer(&question, from, &mut limiter, now).is_some()
-        };
-
-        let answered = (0..1000).filter(|_| ask("192.0.2.1:9", now)).count();
-
-        assert_eq!(answered, 200);
-        assert!(!ask("192.0.2.77:9", now), "the same /24");
-        assert!(ask("192.0.3.1:9", now), "another /24");
-        assert!(ask("192.0.2.1:9", now + Duration::from_secs(1)), "later");
-    }
-
-    #[test]
-    fn what_is_not_a_full_request_gets_no_answer() {
-        let mut limiter = Limiter::new(PER_SECOND, BURST);
-        let question = stun::request(&[1; 12]);
-        let from: SocketAddr = "192.0.2.1:9".parse().expect("an address");
-
-        for length in 0..question.len() {
-            let cut = &question[..length];
-            assert_eq!(answer(cut, from, &mut limiter, Instant::now()), None);
-        }
     }
 }

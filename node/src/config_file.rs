@@ -11,6 +11,7 @@
 //! forwarding = true       # turn on IP forwarding where this member carries prefixes for others
 //! firewall = true         # let packets for this member's prefixes pass a firewall that would drop them (needs iptables, nft)
 //! weak_host_rule = true   # drop overlay sources that arrive on other interfaces (needs nft)
+//! port_mapping = true     # behind a NAT, ask the router for a port (PCP, NAT-PMP)
 //!
 //! [docker]
 //! enabled = true          # look after container networks where Docker runs
@@ -89,6 +90,8 @@ pub struct HostSection {
     pub firewall: bool,
     /// Install the rule against overlay sources on other interfaces.
     pub weak_host_rule: bool,
+    /// Ask the router for a port that leads here.
+    pub port_mapping: bool,
 }
 
 impl Default for HostSection {
@@ -97,6 +100,7 @@ impl Default for HostSection {
             forwarding: true,
             firewall: true,
             weak_host_rule: true,
+            port_mapping: true,
         }
     }
 }
@@ -273,7 +277,7 @@ mod tests {
     #[test]
     fn every_key_is_understood() {
         let text = "port = 1\nadvertise = [\"a:2\"]\nmetrics = \"127.0.0.1:3\"\ncontrollers = [\"b:4\"]\n\
-                    [host]\nforwarding = false\nfirewall = false\nweak_host_rule = false\n\
+                    [host]\nforwarding = false\nfirewall = false\nweak_host_rule = false\nport_mapping = false\n\
                     [session]\nrekey_after_seconds = 5\nreject_after_seconds = 8\n[crypto]\naes = false\npost_quantum = false\n\
                     [names]\nenabled = true\n[forwarding]\nqueues = 2\ntun_offload = \"tcp\"\nudp_gso = false\n";
 
@@ -293,7 +297,8 @@ mod tests {
             HostSection {
                 forwarding: false,
                 firewall: false,
-                weak_host_rule: false
+                weak_host_rule: false,
+                port_mapping: false
             }
         );
     }

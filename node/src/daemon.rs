@@ -15,8 +15,10 @@ mod lifecycle;
 mod links;
 mod measuring;
 mod naming;
+mod nat;
 mod network;
 mod pinging;
+mod port_mapping;
 mod reachability;
 mod reflexive;
 mod relaying;
@@ -59,7 +61,7 @@ use crate::{
     dataplane::Dataplane,
     docker,
     host::netlink::Netlink,
-    io::udp::UdpSockets,
+    io::udp::{UdpPort, UdpSockets},
     local_api::{
         Answer,
         server::{Asked, Server},
@@ -76,8 +78,10 @@ use crate::{
 use host_keeper::HostKeeper;
 use joining::JoinWaiter;
 use links::Links;
+use nat::{Nat, Tested};
 use network::Network;
 use pinging::PingWaiter;
+use port_mapping::PortMapper;
 use reflexive::Reflexive;
 
 /// How often small things are looked at: waiters, caches to write, questions to ask again.
@@ -161,6 +165,9 @@ struct Daemon {
     host_is_stale: bool,
     listeners: Listeners,
     reflexive: Reflexive,
+    /// Of IPv4, and of IPv6.
+    nats: [Nat; 2],
+    port_mapper: PortMapper,
     /// Where controllers answer STUN, if it is not the usual port; by control address.
     relay_ports: BTreeMap<HostPort, u16>,
     /// `--advertise`, resolved.
@@ -178,6 +185,7 @@ struct Daemon {
     inputs: Inputs,
     sync_sender: mpsc::Sender<(NodeId, SyncEvent)>,
     resolved_sender: mpsc::Sender<Resolved>,
+    tested_sender: mpsc::Sender<Tested>,
     docker: docker::Keeper,
     /// Present where names are switched on.
     names: Option<Names>,
@@ -194,6 +202,7 @@ struct Inputs {
     host_changes: watch::Receiver<u64>,
     resolved: mpsc::Receiver<Resolved>,
     visited: mpsc::Receiver<Answered>,
+    tested: mpsc::Receiver<Tested>,
     questions: mpsc::Receiver<docker::Question>,
 }
 
@@ -244,6 +253,8 @@ impl Daemon {
                 Some(question) = self.inputs.questions.recv() => self.handle_question(question),
                 Some(resolved) = self.inputs.resolved.recv() => self.handle_resolved(resolved),
                 Some(answered) = self.inputs.visited.recv() => self.visited(answered),
+                Some(tested) = self.inputs.tested.recv() => self.handle_tested(&tested),
+                () = self.port_mapper.changed() => self.port_mapped(Instant::now()),
                 Ok(()) = self.inputs.host_changes.changed(), if host_settles.is_none() => {
                     host_settles = Some(Instant::now() + HOST_SETTLES);
                 }
@@ -289,6 +300,7 @@ impl Daemon {
 
     fn drain_engine(&mut self) {
         let mut fib_changed = false;
+        let mut unused = Vec::new();
         while let Some(event) = self.engine.poll_event() {
             match event {
                 Event::FibChanged => fib_changed = true,
@@ -323,6 +335,7 @@ impl Daemon {
                     replica,
                     message,
                 } => self.say_to_relay(network, replica, message),
+                Event::SocketUnused { socket } => unused.push(socket),
             }
         }
         // The table first: a peer may answer a datagram faster than the next line runs.
@@ -342,11 +355,26 @@ impl Daemon {
             // What follows from it is to be published, too.
             self.drain_engine();
         }
+        for socket in unused {
+            self.dataplane.close_extra(socket);
+        }
     }
 
     fn send(&self, to: Way, payload: &[u8]) -> Sent {
         match to {
             Way::Direct(to) => self.send_to(to, payload),
+            Way::Through { socket, endpoint } => {
+                // Its first datagram opens it. Where that fails, the peer is met by another socket, or not at all.
+                if self.udp.extra(socket).is_none()
+                    && let Err(error) = self.dataplane.open_extra(socket, endpoint)
+                {
+                    tracing::debug!(%error, "Failed to open a socket");
+                }
+                match self.udp.by(to, 0) {
+                    Some((socket, to)) => send_from(&socket, to, payload),
+                    None => Sent::OrLost,
+                }
+            }
             // Nothing makes such ways yet.
             Way::Relay { .. } => Sent::OrLost,
         }
@@ -356,15 +384,7 @@ impl Daemon {
         let Some(socket) = self.udp.toward(to, 0) else {
             return Sent::OrLost;
         };
-        // Handshakes and questions are repeated: a full socket buffer or a missing route is not worth a wait.
-        match socket.send(to, Ecn::NotEct, payload, payload.len()) {
-            Err(error) if is_too_large(&error) => Sent::TooLarge,
-            Err(error) => {
-                tracing::trace!(%to, %error, "Failed to send");
-                Sent::OrLost
-            }
-            Ok(()) => Sent::OrLost,
-        }
+        send_from(socket, to, payload)
     }
 
     fn handle_punt(&mut self, punt: Punt) {
@@ -384,6 +404,7 @@ impl Daemon {
             self.dataplane.is_receiving(),
             "a receiving thread ended: see the log above"
         );
+        self.look_at_nat(now);
         self.ask_reflexive(now);
         self.repeat_joins(now);
         self.end_rollovers(now);
@@ -411,6 +432,18 @@ enum Sent {
 
 fn is_too_large(error: &std::io::Error) -> bool {
     error.raw_os_error() == Some(rustix::io::Errno::MSGSIZE.raw_os_error())
+}
+
+/// Handshakes and questions are repeated: a full socket buffer or a missing route is not worth a wait.
+fn send_from(socket: &UdpPort, to: SocketAddr, payload: &[u8]) -> Sent {
+    match socket.send(to, Ecn::NotEct, payload, payload.len()) {
+        Err(error) if is_too_large(&error) => Sent::TooLarge,
+        Err(error) => {
+            tracing::trace!(%to, %error, "Failed to send");
+            Sent::OrLost
+        }
+        Ok(()) => Sent::OrLost,
+    }
 }
 
 /// Waits until a moment, or for ever if there is none.

@@ -4,6 +4,7 @@
 //! packet. What it cannot decide it punts through one bounded channel; what it drops it counts.
 
 mod batch;
+mod extra;
 mod inbound;
 mod joined;
 mod outbound;
@@ -11,6 +12,7 @@ mod outbound;
 use std::{
     collections::BTreeMap,
     io,
+    net::SocketAddr,
     sync::Arc,
     thread::{Builder, JoinHandle},
     time::Instant,
@@ -22,9 +24,11 @@ use tombolo_engine::{
     counters::DropReason,
     fib::{Fib, NetworkSlot},
     forward::Punt,
+    path::way::SocketSlot,
 };
 
 use crate::io::{stop::Stop, tun::Tun, tun_offload::TunOffload, udp::UdpSockets};
+use extra::Waiting;
 use outbound::Outbound;
 
 /// Punts that may wait for the slow path. A flood of handshakes fills it and is dropped, counted, at no further cost.
@@ -68,6 +72,7 @@ impl Shared {
 pub struct Dataplane {
     shared: Arc<Shared>,
     inbound: Vec<Worker>,
+    extra: Arc<Waiting>,
     outbound: BTreeMap<NetworkSlot, Vec<Worker>>,
 }
 
@@ -95,9 +100,15 @@ impl Dataplane {
                 },
             )?);
         }
+        let extra = Arc::new(Waiting::new()?);
+        inbound.push(Worker::spawn("udp-extra", {
+            let (shared, extra) = (Arc::clone(&shared), Arc::clone(&extra));
+            move |stop| extra.run(&shared, stop)
+        })?);
         Ok(Self {
             shared,
             inbound,
+            extra,
             outbound: BTreeMap::new(),
         })
     }
@@ -153,6 +164,17 @@ impl Dataplane {
     #[must_use]
     pub fn is_receiving(&self) -> bool {
         self.inbound.iter().all(Worker::is_running)
+    }
+
+    /// Opens a socket with a port of its own, and receives on it until it is closed.
+    pub fn open_extra(&self, slot: SocketSlot, to: SocketAddr) -> io::Result<()> {
+        let socket = self.shared.udp.open_extra(slot, to)?;
+        self.extra.add(slot, &socket)
+    }
+
+    /// Closes a socket with a port of its own.
+    pub fn close_extra(&self, slot: SocketSlot) {
+        self.shared.udp.close_extra(slot);
     }
 
     /// Publishes a new forwarding table; threads see it with their next batch.

@@ -36,6 +36,9 @@ pub struct StatusReport {
     pub port: u16,
     /// Where this node has announced that it can be reached.
     pub endpoints: Vec<SocketAddr>,
+    /// What NATs in front of this node do.
+    #[serde(default)]
+    pub nat: NatsReport,
     /// What is wrong with the host or the daemon as a whole, one line each.
     pub warnings: Vec<String>,
     /// How packets are moved.
@@ -46,6 +49,30 @@ pub struct StatusReport {
     pub dropped: BTreeMap<String, u64>,
     /// The joined networks.
     pub networks: Vec<NetworkReport>,
+}
+
+/// The NATs in front of a node; none of a family in which nobody has seen it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NatsReport {
+    /// Towards IPv4.
+    pub ipv4: Option<NatReport>,
+    /// Towards IPv6.
+    pub ipv6: Option<NatReport>,
+    /// Where the router lets everybody in to this node, because it was asked to.
+    #[serde(default)]
+    pub mapped_port: Option<SocketAddr>,
+}
+
+/// What a NAT does, in the words of RFC 4787: `endpoint-independent`, `address-dependent`, `address-and-port-dependent`, or
+/// `unknown` as long as it cannot be seen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NatReport {
+    /// How outer ports are given; `none` where there is no NAT.
+    pub mapping: String,
+    /// What is let in, by a NAT or a firewall.
+    pub filtering: String,
+    /// How many observers the mapping was seen by.
+    pub observers: usize,
 }
 
 /// What the forwarding threads have to work with on this host.

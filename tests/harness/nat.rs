@@ -7,7 +7,7 @@
 //! Linux's own masquerading is a NAT that maps every inner socket once and lets in nothing but answers; the other kinds
 //! of RFC 4787 are made of it with maps that are filled by what goes out.
 
-use std::{fs, net::Ipv4Addr};
+use std::{fs, net::Ipv4Addr, process::Command};
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
@@ -24,6 +24,8 @@ pub enum Nat {
     PortRestricted,
     /// A mapping for every destination, at a random port, open to that destination alone.
     Symmetric,
+    /// The same, at ports in a row.
+    SymmetricSequential,
 }
 
 /// A router and its inner network.
@@ -74,13 +76,80 @@ impl Lab {
     }
 }
 
+impl Router {
+    /// The daemon of Debian's `miniupnpd-nftables`, to be run: the router then maps ports of its
+    /// address `outer` for whoever asks from inside.
+    ///
+    /// # Panics
+    /// When the kernel refuses.
+    #[must_use]
+    #[track_caller]
+    pub fn maps_ports(&self, miniupnpd: &str, outer: &str) -> Command {
+        let rules = self.host.dir.join("mapped.nft");
+        fs::write(&rules, MAPPED).expect("the lab's directory is writable");
+        let inside = &self.host.namespace;
+        inside.run(&format!("nft -f {}", rules.display()));
+        let config = self.host.dir.join("miniupnpd.conf");
+        let text = format!(
+            "ext_ifname=eth0\next_ip={outer}\nlistening_ip=lan0\nenable_natpmp=yes\nenable_upnp=no\n\
+             uuid=8f1e1a3e-1c5b-4d8e-9c64-1f6f1b1f0a01\nallow 1024-65535 0.0.0.0/0 1024-65535\n"
+        );
+        fs::write(&config, text).expect("the lab's directory is writable");
+        let pid = self.host.dir.join("miniupnpd.pid");
+        let mut command = inside.command(miniupnpd);
+        command.arg("-d").arg("-f").arg(config).arg("-P").arg(pid);
+        command
+    }
+}
+
+/// Where miniupnpd puts its rules, as its package's own script makes it.
+const MAPPED: &str = "table inet filter {
+  chain miniupnpd { }
+  chain prerouting_miniupnpd { }
+  chain postrouting_miniupnpd { }
+  chain forward { type filter hook forward priority 0; policy accept; jump miniupnpd; }
+  chain prerouting { type nat hook prerouting priority -100; policy accept; jump prerouting_miniupnpd; }
+  chain postrouting { type nat hook postrouting priority 100; policy accept; jump postrouting_miniupnpd; }
+}
+";
+
 impl Nat {
+    /// Whether it maps by destination.
+    #[must_use]
+    pub const fn is_symmetric(self) -> bool {
+        matches!(self, Self::Symmetric | Self::SymmetricSequential)
+    }
+
+    /// What a node behind it finds out about its mapping.
+    #[must_use]
+    pub const fn mapping(self) -> &'static str {
+        if self.is_symmetric() {
+            "address-and-port-dependent"
+        } else {
+            "endpoint-independent"
+        }
+    }
+
+    /// What a node behind it finds out about its filter, from one controller: whether other hosts get in it cannot tell.
+    #[must_use]
+    pub const fn filtering(self) -> &'static str {
+        match self {
+            Self::FullCone | Self::AddressRestricted => "address-dependent",
+            Self::PortRestricted | Self::Symmetric | Self::SymmetricSequential => {
+                "address-and-port-dependent"
+            }
+        }
+    }
+
     /// Rules for nft. What comes in and nobody waits for is dropped before conntrack keeps it: it would take the port that
     /// an inner socket is about to be mapped to.
     fn rules(self) -> String {
         let masquerade = match self {
             Self::FullCone | Self::AddressRestricted | Self::PortRestricted => "masquerade",
             Self::Symmetric => "masquerade fully-random",
+            Self::SymmetricSequential => {
+                "meta l4proto udp masquerade to :numgen inc mod 20000 offset 40000"
+            }
         };
         // Masquerading keeps ports, so the outer port is known before there is a mapping.
         let open = match self {
@@ -90,7 +159,7 @@ impl Nat {
                 "udp sport . ip daddr",
                 "udp dport . ip saddr",
             )),
-            Self::PortRestricted | Self::Symmetric => None,
+            Self::PortRestricted | Self::Symmetric | Self::SymmetricSequential => None,
         };
         let opened = open.map(|(key, sent, received)| {
             format!(

@@ -95,8 +95,9 @@ pub struct SimNet {
     rng: StdRng,
     in_flight: BTreeMap<(Instant, u64), Delivery>,
     sequence: u64,
-    /// By the address of the host behind each.
-    nats: BTreeMap<IpAddr, SimNat>,
+    routers: Vec<SimNat>,
+    /// The router of each host, or of each router that is behind another.
+    behind: BTreeMap<IpAddr, usize>,
     unreachable: BTreeSet<SocketAddr>,
     /// Datagrams with more bytes get lost without a word.
     hole: usize,
@@ -122,7 +123,8 @@ impl SimNet {
             rng: StdRng::seed_from_u64(seed),
             in_flight: BTreeMap::new(),
             sequence: 0,
-            nats: BTreeMap::new(),
+            routers: Vec::new(),
+            behind: BTreeMap::new(),
             unreachable: BTreeSet::new(),
             hole: usize::MAX,
             sides: BTreeMap::new(),
@@ -134,22 +136,69 @@ impl SimNet {
         }
     }
 
-    /// Puts the host of this address behind a NAT.
+    /// Puts the host of this address behind a NAT of its own.
     pub fn set_nat(&mut self, host: IpAddr, nat: SimNat) {
-        self.nats.insert(host, nat);
+        let router = self.add_router(nat);
+        self.put_behind(host, router);
+    }
+
+    /// Adds a router with NAT.
+    pub fn add_router(&mut self, nat: SimNat) -> usize {
+        self.routers.push(nat);
+        self.routers.len() - 1
+    }
+
+    /// Puts a host behind a router, or a router by its public address behind another.
+    pub fn put_behind(&mut self, host: IpAddr, router: usize) {
+        self.behind.insert(host, router);
+    }
+
+    /// What a router does.
+    #[must_use]
+    pub fn router(&self, router: usize) -> &SimNat {
+        &self.routers[router]
     }
 
     /// Where others see a datagram that goes from one socket to another come from.
     pub fn seen_as(&mut self, from: SocketAddr, by: SocketAddr) -> SocketAddr {
-        match self.nats.get_mut(&from.ip()) {
-            Some(nat) => nat.outbound(from, by),
-            None => from,
+        self.translated(from, by).unwrap_or(from)
+    }
+
+    /// What a host outside answers to the question of a socket where it is seen; `None` if the question does not get there.
+    pub fn answered(
+        &mut self,
+        from: SocketAddr,
+        by: SocketAddr,
+        now: Instant,
+    ) -> Option<SocketAddr> {
+        self.set_now(now);
+        self.translated(from, by)
+    }
+
+    /// Where a datagram comes from once it is on the network of its destination; `None` if it never gets there.
+    fn translated(&mut self, mut from: SocketAddr, to: SocketAddr) -> Option<SocketAddr> {
+        let network_of = self.behind.get(&to.ip()).copied();
+        while let Some(&router) = self.behind.get(&from.ip())
+            && network_of != Some(router)
+        {
+            let nat = &mut self.routers[router];
+            let behaviour = nat.behaviour();
+            if behaviour.blocks || (to.ip() == nat.public() && !behaviour.hairpin) {
+                return None;
+            }
+            from = nat.outbound(from, to);
         }
+        (network_of == self.behind.get(&from.ip()).copied()).then_some(from)
     }
 
     /// Takes a datagram.
     pub fn send(&mut self, mut datagram: Delivery, now: Instant) {
-        datagram.from = self.seen_as(datagram.from, datagram.to);
+        self.set_now(now);
+        let Some(from) = self.translated(datagram.from, datagram.to) else {
+            self.sent += 1;
+            return;
+        };
+        datagram.from = from;
         if let Some(tap) = &mut self.tap {
             tap.push(datagram.clone());
         }
@@ -180,6 +229,12 @@ impl SimNet {
             self.enqueue(datagram.clone(), now);
         }
         self.enqueue(datagram, now + late);
+    }
+
+    fn set_now(&mut self, now: Instant) {
+        for router in &mut self.routers {
+            router.set_now(now);
+        }
     }
 
     /// How many of the datagrams that were picked have not come by yet.
@@ -280,12 +335,15 @@ impl SimNet {
     pub fn poll_delivery(&mut self, now: Instant) -> Option<Delivery> {
         let entry = self.in_flight.first_entry()?;
         let mut datagram = (entry.key().0 <= now).then(|| entry.remove())?;
+        self.set_now(now);
         // What a NAT does not let in stays at its public address, where nobody is.
-        let inside = self
-            .nats
-            .values()
-            .find_map(|nat| nat.inbound(datagram.from, datagram.to));
-        datagram.to = inside.unwrap_or(datagram.to);
+        while let Some(inside) = self
+            .routers
+            .iter()
+            .find_map(|nat| nat.inbound(datagram.from, datagram.to))
+        {
+            datagram.to = inside;
+        }
         Some(datagram)
     }
 

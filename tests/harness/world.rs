@@ -7,6 +7,7 @@ pub mod diary;
 pub mod disk;
 mod life;
 mod member;
+mod nat;
 mod node;
 mod time;
 mod traffic;

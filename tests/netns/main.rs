@@ -16,6 +16,7 @@ mod laboratory;
 mod lanes;
 mod leaving;
 mod mtu;
+mod nat;
 mod offload;
 mod outage;
 mod paths;

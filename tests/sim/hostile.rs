@@ -12,7 +12,7 @@ use tombolo_engine::{
     path::way::Way,
     session::{MachineIndex, Noise as _, WireGuardNoise, network_psk},
 };
-use tombolo_proto::{id::LaneIndex, key::Seed};
+use tombolo_proto::{id::LaneIndex, key::Seed, stun};
 use tombolo_tests::{
     simnet::{Conditions, Delivery},
     world::{Handshake, Name, World},
@@ -155,7 +155,7 @@ fn under_a_flood_of_initiations_a_member_still_gets_in_by_showing_a_cookie() {
 }
 
 #[test]
-fn a_stranger_gets_no_answer_to_anything_but_cookies() {
+fn a_stranger_gets_no_answer_to_anything_but_cookies_and_stun() {
     let mut world = a_session();
     world.net.listen();
     let network = world.network();
@@ -171,11 +171,23 @@ fn a_stranger_gets_no_answer_to_anything_but_cookies() {
         world.receive(A, a_stranger(), machine.initiate().expect("an initiation"));
         world.receive(A, a_stranger(), itself.initiate().expect("an initiation"));
     }
-    world.receive(A, a_stranger(), tombolo_proto::stun::request(&[1; 12]));
     world.run_for(SECOND);
-
     assert_eq!(world.net.heard(), []);
     assert_eq!(world.drops(A, DropReason::UnknownPeer), 20);
+
+    let question = stun::request(&[1; 12]);
+    world.receive(A, a_stranger(), question.clone());
+    let answers = world.net.heard();
+
+    let [answer] = &answers[..] else {
+        panic!("one answer: {answers:?}");
+    };
+    assert_eq!(answer.to, a_stranger());
+    assert_eq!(
+        stun::read_response(&answer.payload),
+        Some(([1; 12], a_stranger()))
+    );
+    assert!(answer.payload.len() <= question.len());
 }
 
 #[test]

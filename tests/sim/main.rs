@@ -10,6 +10,7 @@ mod hostile;
 mod idle;
 mod jumps;
 mod mtu;
+mod nat;
 mod negotiation;
 mod paths;
 mod quiet;

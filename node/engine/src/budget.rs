@@ -47,6 +47,15 @@ impl Budgets {
         }
     }
 
+    /// Others of the same kind, for something else: addresses that share a budget here share one there.
+    pub(crate) fn likewise(&self) -> Self {
+        Self {
+            budgets: vec![Budget::default(); BUDGETS],
+            hasher: self.hasher.clone(),
+            seed: self.seed,
+        }
+    }
+
     /// Takes one from an address's budget; whether there was one.
     pub(crate) fn spend(
         &mut self,

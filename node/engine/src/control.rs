@@ -43,15 +43,17 @@ use tombolo_relay::Relay;
 use crate::{
     budget::Budgets,
     counters::{Counters, PeerCounters},
-    endpoint::is_callable,
+    endpoint::is_host,
     failover::Failover,
     fib::{Fib, NetworkSlot, PeerSlot},
     gate::Gate,
     gossip::Gossip,
     handshake::Parties,
     membership::Directory,
+    observer::Observer,
     path::way::Way,
     peer::{Identity, Pace, Peer, Portrait},
+    punch::Puncher,
     relay::Relays,
     session::{Noise, WireGuardNoise},
 };
@@ -88,6 +90,8 @@ pub struct Engine {
     free_slots: VecDeque<(Instant, PeerSlot)>,
     indices: Indices,
     called: Budgets,
+    observer: Observer,
+    puncher: Puncher,
     /// Peers that have lanes.
     with_lanes: BTreeSet<PeerSlot>,
     failover: Failover,
@@ -128,6 +132,8 @@ impl Engine {
     pub fn with_noise(settings: Settings, mut rng: StdRng, noise: Box<dyn Noise>) -> Self {
         let gate = Gate::new(&mut rng);
         let called = Budgets::new(&mut rng);
+        let observer = Observer::new(called.likewise());
+        let puncher = Puncher::new(called.likewise());
         Self {
             settings,
             rng,
@@ -140,6 +146,8 @@ impl Engine {
             free_slots: VecDeque::new(),
             indices: Indices::default(),
             called,
+            observer,
+            puncher,
             with_lanes: BTreeSet::new(),
             failover: Failover::default(),
             suspects: BTreeSet::new(),
@@ -319,7 +327,8 @@ impl Engine {
         }
     }
 
-    /// Where a peer may be reached, best first; at most 8 count, and none that no host can have.
+    /// Where a peer may be reached, best first; at most 8 count, and none that no host can have. Port 0 stands for one that
+    /// the peer itself does not know, because its NAT maps by destination.
     pub fn set_endpoints(
         &mut self,
         network: NetworkId,
@@ -327,7 +336,7 @@ impl Engine {
         mut endpoints: Vec<SocketAddr>,
         now: Instant,
     ) {
-        endpoints.retain(|endpoint| is_callable(*endpoint));
+        endpoints.retain(|endpoint| is_host(endpoint.ip()));
         endpoints.truncate(MAX_ENDPOINTS);
         let Some(&slot) = self.by_id.get(&network) else {
             return;
@@ -612,12 +621,14 @@ impl Engine {
             indices: &mut self.indices,
             called: &mut self.called,
             is_translated: self.is_translated,
+            puncher: &mut self.puncher,
             outbox: &mut self.outbox,
         };
         let name = (peer.id.network, peer.id.identity);
         let before = peer.path().map(|path| path.to);
         act(peer, &mut context);
         peer.measure_way(&mut context, now);
+        peer.tend_sockets(&mut context);
         let after = peer.path().map(|path| path.to);
         let deadline = peer.poll_timeout();
         let missed = network

@@ -6,7 +6,12 @@ use std::net::{IpAddr, SocketAddr};
 /// addresses mean another host to everybody, and no peer is behind a multicast or broadcast address (RFC 6890).
 #[must_use]
 pub fn is_callable(endpoint: SocketAddr) -> bool {
-    let is_unicast = match endpoint.ip().to_canonical() {
+    is_host(endpoint.ip()) && endpoint.port() != 0
+}
+
+/// Whether an address may be one host's, and that of another one than this.
+pub(crate) fn is_host(address: IpAddr) -> bool {
+    match address.to_canonical() {
         IpAddr::V4(address) => {
             let first = address.octets()[0];
             first != 0 && first < 224 && !address.is_loopback() && !address.is_link_local()
@@ -17,8 +22,7 @@ pub fn is_callable(endpoint: SocketAddr) -> bool {
                 && !address.is_multicast()
                 && !address.is_unicast_link_local()
         }
-    };
-    is_unicast && endpoint.port() != 0
+    }
 }
 
 #[cfg(test)]

@@ -34,6 +34,7 @@ use crate::{
     offload::ecn::Ecn,
     parts::Cut,
     path::way::{RelaySlot, Way},
+    punch::PROBE_LENGTH,
 };
 
 pub use relayed::ByRelay;
@@ -353,7 +354,8 @@ impl Fib {
         self.inbound_by(Way::Direct(from), datagram)
     }
 
-    fn inbound_by(&self, from: Way, datagram: &mut [u8]) -> Inbound {
+    /// Takes one datagram that came by any way.
+    pub fn inbound_by(&self, from: Way, datagram: &mut [u8]) -> Inbound {
         match frame::kind(datagram) {
             Some(FrameKind::LaneData | FrameKind::LaneControl | FrameKind::LaneFragment) => {
                 self.lane_frame(from, datagram)
@@ -366,6 +368,9 @@ impl Fib {
                 }
             }
             Some(FrameKind::Stun) if datagram.len() <= MAX_PUNTED => punt_datagram(from, datagram),
+            Some(FrameKind::Probe) if datagram.len() == PROBE_LENGTH => {
+                punt_datagram(from, datagram)
+            }
             Some(
                 FrameKind::WireGuard(_) | FrameKind::Stun | FrameKind::Probe | FrameKind::Relay,
             )
@@ -518,7 +523,7 @@ fn punt_datagram(from: Way, datagram: &[u8]) -> Inbound {
 /// Tells ways apart well enough to report each once; never zero, which stands for "none reported".
 fn fingerprint(way: Way) -> u64 {
     let (place, port) = match way {
-        Way::Direct(endpoint) => {
+        Way::Direct(endpoint) | Way::Through { endpoint, .. } => {
             let ip = match endpoint.ip() {
                 IpAddr::V4(ip) => u64::from(ip.to_bits()),
                 IpAddr::V6(ip) => ip.to_bits() as u64 ^ (ip.to_bits() >> 64) as u64,

@@ -27,6 +27,9 @@
 //! | [`session`] | the Noise handshake underneath, behind traits |
 //! | `gate` | how much strangers may make this node work; `budget` |
 //! | [`endpoint`] | which endpoints are worth a datagram |
+//! | `observer` | STUN, answered |
+//! | [`punch`] | meeting across NATs that map by destination |
+//! | [`nat`] | what kind of NAT this node is behind |
 //! | [`lane_control`] | what peers say to each other on a lane |
 //! | [`diagnosis`] | what is wrong, in words, and what mends it |
 //! | [`membership`] | which documents count |
@@ -52,6 +55,8 @@ pub mod lane_control;
 pub mod membership;
 pub mod mss;
 mod mtu;
+pub mod nat;
+mod observer;
 pub mod offload;
 pub mod ownership;
 pub mod parts;
@@ -59,6 +64,7 @@ pub mod path;
 mod peer;
 mod pending;
 pub mod prefix_table;
+pub mod punch;
 pub mod reconcile;
 pub mod relay;
 pub mod replay;

@@ -20,6 +20,7 @@ mod gossip;
 mod lane_set;
 mod negotiate;
 mod pings;
+mod punching;
 mod relaying;
 mod rendezvous;
 mod sizes;
@@ -49,13 +50,17 @@ use crate::{
     handshake::{Answer, Assembly, KeyExchange, Offer, Parties},
     lane::framed,
     mtu::WayMtus,
-    path::{Paths, way::Way},
+    path::{
+        Paths,
+        way::{SocketSlot, Way},
+    },
     pending::Pending,
     session::{Machine, MachineIndex},
 };
 use dialing::{Dialing, Due};
 use lane_set::LaneSet;
 use pings::Pings;
+use punching::Punching;
 pub(crate) use upkeep::Pace;
 use watch::Watch;
 
@@ -103,6 +108,9 @@ pub(crate) struct Peer {
     /// Made when first needed: most members of a large network never talk to each other.
     machine: Option<(MachineIndex, Box<dyn Machine>)>,
     dialing: Option<Dialing>,
+    punching: Option<Punching>,
+    /// Sockets of its own, opened for it.
+    sockets: Vec<SocketSlot>,
     lanes: LaneSet,
     watch: Watch,
     mtus: WayMtus<Way>,
@@ -144,6 +152,8 @@ impl Peer {
             paths: Paths::default(),
             machine: None,
             dialing: None,
+            punching: None,
+            sockets: Vec::new(),
             lanes: LaneSet::default(),
             watch: Watch::default(),
             mtus: WayMtus::default(),
@@ -206,7 +216,8 @@ impl Peer {
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let dialing = self.dialing.as_ref().map(Dialing::deadline);
-        dialing.into_iter().chain(self.mtus.poll_timeout()).min()
+        let due = dialing.into_iter().chain(self.mtus.poll_timeout());
+        due.chain(self.punching_deadline()).min()
     }
 
     // Packets.
@@ -323,7 +334,8 @@ impl Peer {
     }
 
     fn announce_ways(&mut self) {
-        let direct = self.candidates.iter().copied().map(Way::from);
+        let known = self.candidates.iter().filter(|place| place.port() != 0);
+        let direct = known.copied().map(Way::from);
         let ways: Vec<Way> = direct.chain(self.relayed.iter().copied()).collect();
         self.paths.set_announced(&ways);
     }
@@ -334,6 +346,7 @@ impl Peer {
     }
 
     pub(crate) fn handle_timeout(&mut self, context: &mut Context<'_>, now: Instant) {
+        self.send_probes(context, now);
         let Some(dialing) = &mut self.dialing else {
             return;
         };
@@ -408,6 +421,7 @@ impl Peer {
     /// Erases everything that was agreed with the peer.
     pub(crate) fn erase(&mut self, context: &mut Context<'_>) {
         self.stop_dialing(context);
+        self.stop_punching(context);
         self.answered = None;
         self.assembly = Assembly::default();
         for entry in std::mem::take(&mut self.lanes).entries() {

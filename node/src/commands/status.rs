@@ -33,6 +33,18 @@ fn text(status: &StatusReport) -> String {
         let _ = write!(text, ", seen at {}", list(&status.endpoints));
     }
     text.push('\n');
+    for (family, nat) in [("IPv4", &status.nat.ipv4), ("IPv6", &status.nat.ipv6)] {
+        if let Some(nat) = nat {
+            let _ = writeln!(
+                text,
+                "  NAT ({family}): mapping {}, filtering {}",
+                nat.mapping, nat.filtering
+            );
+        }
+    }
+    if let Some(mapped) = status.nat.mapped_port {
+        let _ = writeln!(text, "  port mapped by the router: {mapped}");
+    }
     let forwarding = &status.forwarding;
     let _ = writeln!(
         text,

@@ -21,7 +21,7 @@ use tombolo_proto::id::NetworkId;
 
 use super::{
     CALLER_QUEUE, Daemon, DaemonConfig, Inputs, SYNC_QUEUE, host_keeper::HostKeeper, links::Links,
-    network::Network, reflexive::Reflexive,
+    network::Network, port_mapping::PortMapper, reflexive::Reflexive,
 };
 use crate::{
     bench::listener::Listeners,
@@ -75,6 +75,8 @@ impl Daemon {
         let (sync_sender, sync) = mpsc::channel(SYNC_QUEUE);
         let (resolved_sender, resolved) = mpsc::channel(1);
         let (visited_sender, visited) = mpsc::channel(SYNC_QUEUE);
+        let (tested_sender, tested) = mpsc::channel(1);
+        let port_mapper = PortMapper::start(udp.port());
         let (caller_sender, callers) = mpsc::channel(CALLER_QUEUE);
         if let Some(address) = config.file.metrics {
             metrics::serve(address, config.socket.clone()).await?;
@@ -111,6 +113,8 @@ impl Daemon {
             host_is_stale: true,
             listeners: Listeners::new(caller_sender),
             reflexive: Reflexive::new(),
+            nats: Default::default(),
+            port_mapper,
             relay_ports: BTreeMap::new(),
             advertised: Vec::new(),
             joins: Vec::new(),
@@ -129,10 +133,12 @@ impl Daemon {
                 host_changes: Netlink::changes()?,
                 resolved,
                 visited,
+                tested,
                 questions,
             },
             sync_sender,
             resolved_sender,
+            tested_sender,
             docker,
             names,
             worlds_asked: Vec::new(),

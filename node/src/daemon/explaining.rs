@@ -134,7 +134,7 @@ impl Daemon {
             target,
             route: None,
             own_endpoints: self.own_endpoints(Instant::now()),
-            nat: None,
+            nat: self.nat_in_words(),
             relay: None,
             relayed_because: None,
         }

@@ -252,7 +252,7 @@ fn milliseconds() -> u64 {
 }
 
 /// Whether an address is one of this host's: only then can a socket be bound to it.
-fn is_here(address: IpAddr) -> bool {
+pub(super) fn is_here(address: IpAddr) -> bool {
     UdpSocket::bind((address, 0)).is_ok()
 }
 

@@ -190,6 +190,7 @@ impl Daemon {
         }
         self.write_caches();
         self.host.withdraw().await;
+        self.port_mapper.close().await;
         let authorities = std::mem::take(&mut self.authorities).into_values();
         futures_util::future::join_all(authorities.map(|authority| authority.link.close())).await;
     }

@@ -72,7 +72,7 @@ impl Daemon {
                 Ok(Ok((way, taken, waited))) => PingReport {
                     path: PathReport {
                         kind: match way {
-                            Way::Direct(_) => PathKind::Direct,
+                            Way::Direct(_) | Way::Through { .. } => PathKind::Direct,
                             Way::Relay { .. } => PathKind::Relay,
                         },
                         endpoint: way.endpoint(),

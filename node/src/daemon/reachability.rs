@@ -32,13 +32,17 @@ const RESOLVE: Duration = Duration::from_secs(3);
 impl Daemon {
     /// Takes a STUN answer; `false` if the datagram is something else.
     pub(super) fn handle_stun(&mut self, from: SocketAddr, datagram: &[u8], now: Instant) -> bool {
-        if frame::kind(datagram) != Some(FrameKind::Stun) {
+        // Questions begin otherwise, and are answered by the engine.
+        if frame::kind(datagram) != Some(FrameKind::Stun) || datagram.first() != Some(&1) {
             return false;
         }
         if self.reflexive.handle_answer(from, datagram, now) {
             tracing::debug!(endpoints = ?self.reflexive.addresses(now), "Seen from outside");
             self.announce_everywhere(now);
         }
+        // Another port may have been named, and with it there may be enough to know the NAT.
+        self.ask_reflexive(now);
+        self.look_at_nat(now);
         true
     }
 
@@ -52,6 +56,7 @@ impl Daemon {
 
     /// The host's addresses have changed: so have its mappings, and a controller may be reachable again.
     pub(super) fn host_moved(&mut self, now: Instant) {
+        self.forget_nat();
         self.reflexive.ask_soon();
         self.ask_reflexive(now);
         self.engine.host_moved(now);
@@ -152,6 +157,8 @@ impl Daemon {
     /// Where this node is said to be, or was seen from elsewhere.
     fn outer_endpoints(&self, now: Instant) -> Vec<SocketAddr> {
         let mut endpoints = self.advertised.clone();
+        endpoints.extend(self.port_mapper.mapped());
+        endpoints.extend(self.vague_endpoints(now));
         for seen in self.reflexive.addresses(now) {
             if !endpoints.contains(&seen) {
                 endpoints.push(seen);

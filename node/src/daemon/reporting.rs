@@ -34,7 +34,12 @@ impl Daemon {
             node: self.node,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             port: self.udp.port(),
-            endpoints: self.own_endpoints(Instant::now()),
+            endpoints: self
+                .own_endpoints(Instant::now())
+                .into_iter()
+                .filter(|endpoint| endpoint.port() != 0)
+                .collect(),
+            nat: self.nat_report(Instant::now()),
             warnings,
             forwarding: self.forwarding_report(),
             names: names.map(|names| names.listening),
@@ -135,7 +140,7 @@ impl Daemon {
             .or(doc.filter(|_| way.is_some()).map(|doc| doc.mtu.0));
         let path_of = |way: Option<Way>, relay: Option<RelayName>| PathReport {
             kind: match way {
-                Some(Way::Direct(_)) => PathKind::Direct,
+                Some(Way::Direct(_) | Way::Through { .. }) => PathKind::Direct,
                 Some(Way::Relay { .. }) => PathKind::Relay,
                 None => PathKind::None,
             },

@@ -3,7 +3,10 @@
 use std::{io, io::IoSliceMut, net::SocketAddr, ops::Range};
 
 use quinn_udp::RecvMeta;
-use tombolo_engine::offload::{ecn::Ecn, segment};
+use tombolo_engine::{
+    offload::{ecn::Ecn, segment},
+    path::way::SocketSlot,
+};
 
 use crate::io::udp::UdpPort;
 
@@ -32,6 +35,8 @@ pub(super) struct SendBuffer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Toward {
     pub(super) to: SocketAddr,
+    /// The socket to send from, if it is not one that all peers share.
+    pub(super) socket: Option<SocketSlot>,
     pub(super) ecn: Ecn,
 }
 
@@ -255,6 +260,7 @@ mod tests {
     fn toward(host: u8) -> Toward {
         Toward {
             to: SocketAddr::from(([192, 0, 2, host], 9790)),
+            socket: None,
             ecn: Ecn::NotEct,
         }
     }

@@ -12,6 +12,7 @@ use tombolo_engine::{
         ecn::{self, Ecn},
         spread::spread,
     },
+    path::way::{SocketSlot, Way},
 };
 
 use tombolo_relay::Outlet;
@@ -34,7 +35,7 @@ pub(super) fn run(shared: &Shared, socket: &UdpPort, stop: &Stop) -> io::Result<
     let mut joined = Joined::new();
     while socket.wait(Interest::Readable, stop)? == Woken::Ready {
         match buffer.fill(socket) {
-            Ok(()) => deliver(shared, &mut buffer, &mut coalescer, &mut joined),
+            Ok(()) => deliver(shared, None, &mut buffer, &mut coalescer, &mut joined),
             Err(error) if is_passing(&error) => {}
             Err(error) => return Err(error),
         }
@@ -42,14 +43,17 @@ pub(super) fn run(shared: &Shared, socket: &UdpPort, stop: &Stop) -> io::Result<
     Ok(())
 }
 
-fn deliver(
+/// Delivers what has been received, by a socket with a port of its own or a common one.
+pub(super) fn deliver(
     shared: &Shared,
+    socket: Option<SocketSlot>,
     buffer: &mut ReceiveBuffer,
     coalescer: &mut Coalescer<NetworkSlot>,
     joined: &mut Joined,
 ) {
     let batch = Batch {
         shared,
+        socket,
         fib: &shared.fib(),
         tuns: &shared.tuns.load(),
     };
@@ -64,6 +68,7 @@ fn deliver(
 /// What holds for all datagrams of one receive call.
 struct Batch<'a> {
     shared: &'a Shared,
+    socket: Option<SocketSlot>,
     fib: &'a Fib,
     tuns: &'a TunTable,
 }
@@ -81,7 +86,15 @@ impl Batch<'_> {
         for at in train.datagrams() {
             let start = at.start;
             let datagram = at.clone();
-            match self.fib.inbound(from, &mut memory[at]) {
+            let inbound = match self.socket {
+                None => self.fib.inbound(from, &mut memory[at]),
+                Some(socket) => {
+                    let endpoint = from;
+                    let way = Way::Through { socket, endpoint };
+                    self.fib.inbound_by(way, &mut memory[at])
+                }
+            };
+            match inbound {
                 Inbound::Deliver {
                     network,
                     packet,
@@ -220,7 +233,7 @@ impl RelayedRun {
 }
 
 /// Errors that say something about an earlier datagram or about this moment, not about the socket.
-fn is_passing(error: &io::Error) -> bool {
+pub(super) fn is_passing(error: &io::Error) -> bool {
     let refused = [
         rustix::io::Errno::CONNREFUSED,
         rustix::io::Errno::HOSTUNREACH,

@@ -14,6 +14,7 @@ use tombolo_engine::{
         segment::{Run, Segmenter},
         virtio::VirtioHeader,
     },
+    path::way::Way,
 };
 use tombolo_proto::{
     frame::{LANE_HEADER, LANE_OVERHEAD, LANE_TAG},
@@ -85,21 +86,26 @@ impl Outbound<'_> {
         let Some(to) = hop.to() else {
             return self.punt(&hop, segments, send);
         };
-        let Some(to) = to.endpoint() else {
-            return match fib.by_relay(to) {
-                Some(relay) => self.forward_by(&relay, &hop, &header, packet, segments, send),
-                None => self.shared.count(DropReason::NotRelayed),
-            };
+        let own_socket = match to {
+            Way::Direct(_) => None,
+            Way::Through { socket, .. } => Some(socket),
+            Way::Relay { .. } => {
+                return match fib.by_relay(to) {
+                    Some(relay) => self.forward_by(&relay, &hop, &header, packet, segments, send),
+                    None => self.shared.count(DropReason::NotRelayed),
+                };
+            }
         };
-        let Some(socket) = self.shared.udp.toward(to, self.queue) else {
+        let Some((socket, to)) = self.shared.udp.by(to, self.queue) else {
             return self.shared.count(DropReason::SocketSend);
         };
         let toward = Toward {
             to,
+            socket: own_socket,
             ecn: ecn::encapsulated(ecn::mark_of(packet)),
         };
         if segments.frame_length() > hop.frame_limit() {
-            return self.forward_in_parts(&hop, segments, socket, toward, send);
+            return self.forward_in_parts(&hop, segments, &socket, toward, send);
         }
         while !segments.is_done() {
             let length = segments.frame_length();
@@ -140,6 +146,7 @@ impl Outbound<'_> {
         };
         let toward = Toward {
             to: relay.at,
+            socket: None,
             ecn: ecn::encapsulated(ecn::mark_of(packet)),
         };
         if segments.frame_length() > hop.frame_limit() {
@@ -294,10 +301,18 @@ impl Outbound<'_> {
     /// Sends the run.
     fn leave(&self, send: &mut SendBuffer) {
         let Some(train) = send.take() else { return };
-        let Some(socket) = self.shared.udp.toward(train.toward.to, self.queue) else {
+        let Toward { to, socket, .. } = train.toward;
+        let way = match socket {
+            None => Way::Direct(to),
+            Some(socket) => Way::Through {
+                socket,
+                endpoint: to,
+            },
+        };
+        let Some((socket, _)) = self.shared.udp.by(way, self.queue) else {
             return;
         };
-        for _ in 0..self.send(socket, &train) {
+        for _ in 0..self.send(&socket, &train) {
             self.shared.count(DropReason::SocketSend);
         }
     }
@@ -325,7 +340,7 @@ impl Outbound<'_> {
         train: &Train<'_>,
         contents: &[u8],
     ) -> io::Result<()> {
-        let Toward { to, ecn } = train.toward;
+        let Toward { to, ecn, .. } = train.toward;
         loop {
             match socket.send(to, ecn, contents, train.segment) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

@@ -3,13 +3,20 @@
 use std::{
     io::{self, IoSliceMut},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    os::fd::AsFd as _,
+    ops::Deref,
+    os::fd::{AsFd, BorrowedFd},
+    sync::Arc,
 };
 
+use arc_swap::ArcSwapOption;
 use quinn_udp::{EcnCodepoint, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 use rustix::net::sockopt::{set_socket_recv_buffer_size_force, set_socket_send_buffer_size_force};
 use socket2::{Domain, Protocol, Socket, Type};
-use tombolo_engine::offload::ecn::Ecn;
+use tombolo_engine::{
+    offload::ecn::Ecn,
+    path::way::{SocketSlot, Way},
+    punch::MAX_SOCKETS,
+};
 
 use super::stop::{Interest, Stop, Woken};
 
@@ -133,6 +140,12 @@ impl UdpPort {
     }
 }
 
+impl AsFd for UdpPort {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
 impl std::fmt::Debug for UdpPort {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "UdpPort({:?})", self.socket.local_addr())
@@ -145,6 +158,29 @@ pub struct UdpSockets {
     v4: Vec<UdpPort>,
     v6: Vec<UdpPort>,
     port: u16,
+    /// Those with ports of their own, by slot.
+    extra: Vec<ArcSwapOption<UdpPort>>,
+    gso: bool,
+}
+
+/// A socket to send from.
+#[derive(Debug)]
+pub enum Sender<'a> {
+    /// One that all peers share.
+    Common(&'a UdpPort),
+    /// One with a port of its own.
+    Extra(Arc<UdpPort>),
+}
+
+impl Deref for Sender<'_> {
+    type Target = UdpPort;
+
+    fn deref(&self) -> &UdpPort {
+        match self {
+            Self::Common(socket) => socket,
+            Self::Extra(socket) => socket,
+        }
+    }
 }
 
 impl UdpSockets {
@@ -160,7 +196,15 @@ impl UdpSockets {
                 io::Error::from(io::ErrorKind::Unsupported),
             ));
         }
-        Ok(Self { v4, v6, port })
+        let mut extra = Vec::new();
+        extra.resize_with(MAX_SOCKETS, ArcSwapOption::empty);
+        Ok(Self {
+            v4,
+            v6,
+            port,
+            extra,
+            gso: options.gso,
+        })
     }
 
     /// The port number of all.
@@ -179,7 +223,50 @@ impl UdpSockets {
         family.get(queue)
     }
 
-    /// Every open socket.
+    /// The socket for a way, and where it leads.
+    #[must_use]
+    pub fn by(&self, way: Way, queue: usize) -> Option<(Sender<'_>, SocketAddr)> {
+        match way {
+            Way::Direct(to) => Some((Sender::Common(self.toward(to, queue)?), to)),
+            Way::Through { socket, endpoint } => {
+                Some((Sender::Extra(self.extra(socket)?), endpoint))
+            }
+            Way::Relay { .. } => None,
+        }
+    }
+
+    /// A socket with a port of its own.
+    #[must_use]
+    pub fn extra(&self, slot: SocketSlot) -> Option<Arc<UdpPort>> {
+        self.extra.get(usize::from(slot.0))?.load_full()
+    }
+
+    /// Opens one at any free port, towards the family of `to`.
+    pub fn open_extra(&self, slot: SocketSlot, to: SocketAddr) -> io::Result<Arc<UdpPort>> {
+        let any: IpAddr = match to {
+            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        let options = UdpOptions {
+            port: 0,
+            queues: 1,
+            gso: self.gso,
+        };
+        let socket = Arc::new(UdpPort::bind(SocketAddr::new(any, 0), options)?);
+        if let Some(place) = self.extra.get(usize::from(slot.0)) {
+            place.store(Some(Arc::clone(&socket)));
+        }
+        Ok(socket)
+    }
+
+    /// Closes one, as soon as nobody uses it.
+    pub fn close_extra(&self, slot: SocketSlot) {
+        if let Some(place) = self.extra.get(usize::from(slot.0)) {
+            place.store(None);
+        }
+    }
+
+    /// Every open socket at the common port.
     pub fn iter(&self) -> impl Iterator<Item = &UdpPort> {
         self.v4.iter().chain(&self.v6)
     }

@@ -1,7 +1,7 @@
 //! One node: an engine, the snapshot it published last, and what the daemon around it knows and keeps.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     net::{IpAddr, SocketAddr},
     sync::Arc,
     time::{Duration, Instant},
@@ -11,6 +11,7 @@ use tombolo_engine::{
     control::{Engine, Event},
     fib::{Fib, NetworkSlot},
     membership::{Announcement, Directory},
+    path::way::{SocketSlot, Way},
 };
 use tombolo_proto::{
     config::{EndpointAnnouncement, MAX_ENDPOINTS},
@@ -27,6 +28,9 @@ use super::{
 };
 use crate::{clock::Clock, fake_noise::FakeNoise, packets::Message};
 
+/// Ports of sockets besides a node's first.
+const EXTRA_PORTS: u16 = 20_000;
+
 /// One node.
 #[derive(Debug)]
 pub struct Node {
@@ -38,6 +42,8 @@ pub struct Node {
     pub address: SocketAddr,
     /// Where else it is: at most one place in each /16, which is how it reaches that /16.
     pub links: Vec<SocketAddr>,
+    /// Sockets that it has opened besides.
+    pub open_sockets: BTreeSet<SocketSlot>,
     /// Its slow path.
     pub engine: Engine,
     /// Its fast path.
@@ -91,6 +97,7 @@ impl Node {
             secret,
             address,
             links: Vec::new(),
+            open_sockets: BTreeSet::new(),
             fib: engine.fib(),
             engine,
             events: Vec::new(),
@@ -158,6 +165,32 @@ impl Node {
         self.home
     }
 
+    /// Where a datagram of this node leaves and goes, by a way that the harness has; a socket is opened when first used.
+    pub(super) fn sockets_of(&mut self, way: Way) -> Option<(SocketAddr, SocketAddr)> {
+        match way {
+            Way::Direct(to) => Some((self.source_toward(to), to)),
+            Way::Through { socket, endpoint } => {
+                self.open_sockets.insert(socket);
+                let from = SocketAddr::new(self.address.ip(), EXTRA_PORTS + socket.0);
+                Some((from, endpoint))
+            }
+            Way::Relay { .. } => None,
+        }
+    }
+
+    /// The way by which a datagram came to one of this node's sockets.
+    pub(super) fn way_of(&self, from: SocketAddr, to: SocketAddr) -> Option<Way> {
+        if self.is_at(to) {
+            return Some(Way::Direct(from));
+        }
+        let socket = SocketSlot(to.port().checked_sub(EXTRA_PORTS)?);
+        let is_here = to.ip() == self.address.ip() && self.open_sockets.contains(&socket);
+        is_here.then_some(Way::Through {
+            socket,
+            endpoint: from,
+        })
+    }
+
     pub(super) fn now(&self, clock: &Clock) -> Instant {
         clock.now() - self.slept
     }
@@ -201,6 +234,7 @@ impl Node {
         let is_older = kept.as_ref().is_some_and(|kept| kept.said != self.said);
         let mut node = Self {
             events: Vec::new(),
+            open_sockets: BTreeSet::new(),
             crash: None,
             is_up: true,
             slept: Duration::ZERO,

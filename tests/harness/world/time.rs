@@ -130,18 +130,26 @@ impl World {
         let receiver = self
             .nodes
             .iter()
-            .find(|(_, node)| node.is_up && node.is_at(delivery.to))
-            .map(|(name, _)| *name);
-        if let Some(name) = receiver {
-            self.receive(name, delivery.from, delivery.payload);
+            .filter(|(_, node)| node.is_up)
+            .find_map(|(name, node)| Some((*name, node.way_of(delivery.from, delivery.to)?)));
+        if let Some((name, way)) = receiver {
+            self.receive_by(name, way, delivery.payload);
         }
     }
 
     /// Gives a node a datagram.
-    pub fn receive(&mut self, name: Name, from: SocketAddr, mut datagram: Vec<u8>) {
+    pub fn receive(&mut self, name: Name, from: SocketAddr, datagram: Vec<u8>) {
+        self.receive_by(name, Way::Direct(from), datagram);
+    }
+
+    fn receive_by(&mut self, name: Name, from: Way, mut datagram: Vec<u8>) {
         let node = self.nodes.get_mut(&name).expect("a node of that name");
         let now = node.now(&self.clock);
-        match node.fib.inbound(from, &mut datagram) {
+        let inbound = match from {
+            Way::Direct(from) => node.fib.inbound(from, &mut datagram),
+            Way::Through { .. } | Way::Relay { .. } => node.fib.inbound_by(from, &mut datagram),
+        };
+        match inbound {
             Inbound::Deliver {
                 network,
                 packet,
@@ -220,12 +228,12 @@ impl World {
         let node = self.nodes.get_mut(&name).expect("a node of that name");
         while node.is_up {
             while let Some(transmit) = node.engine.poll_transmit() {
-                let Some(to) = transmit.to.endpoint() else {
+                let Some((from, to)) = node.sockets_of(transmit.to) else {
                     continue;
                 };
                 self.net.send(
                     Delivery {
-                        from: node.source_toward(to),
+                        from,
                         to,
                         payload: transmit.payload,
                     },
@@ -277,6 +285,9 @@ impl World {
                 }
                 Event::Relays { network, addresses } => {
                     node.announce_relays(network, addresses, &self.clock);
+                }
+                Event::SocketUnused { socket } => {
+                    node.open_sockets.remove(&socket);
                 }
                 Event::SessionUp {
                     peer,

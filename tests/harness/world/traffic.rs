@@ -70,23 +70,26 @@ impl World {
         };
         match node.fib.outbound(*slot, &mut frame) {
             Outbound::Send {
-                to: Way::Direct(to),
+                to: way @ (Way::Direct(_) | Way::Through { .. }),
                 ..
-            } => self.net.send(
-                Delivery {
-                    from: node.source_toward(to),
-                    to,
-                    payload: frame,
-                },
-                now,
-            ),
+            } => {
+                if let Some((from, to)) = node.sockets_of(way) {
+                    let delivery = Delivery {
+                        from,
+                        to,
+                        payload: frame,
+                    };
+                    self.net.send(delivery, now);
+                }
+            }
             Outbound::SendParts {
-                to: Way::Direct(to),
+                to: way @ (Way::Direct(_) | Way::Through { .. }),
                 frames,
             } => {
-                let from = node.address;
-                for payload in frames {
-                    self.net.send(Delivery { from, to, payload }, now);
+                if let Some((from, to)) = node.sockets_of(way) {
+                    for payload in frames {
+                        self.net.send(Delivery { from, to, payload }, now);
+                    }
                 }
             }
             Outbound::Punt(punt) => {

@@ -172,6 +172,7 @@ impl Spoke {
                 | Event::RendezvousWanted { .. }
                 | Event::Called { .. }
                 | Event::Answered { .. }
+                | Event::SocketUnused { .. }
                 | Event::Relays { .. }
                 | Event::RelaySay { .. }
                 | Event::Seen { .. } => {}

@@ -23,7 +23,8 @@ use crate::{
     fib::PeerSlot,
     handshake,
     ownership::Ownership,
-    path::way::Way,
+    path::way::{SocketSlot, Way},
+    punch::Puncher,
     session::{MachineIndex, Noise},
 };
 
@@ -120,6 +121,12 @@ pub enum Event {
         /// The round trip.
         after: Duration,
     },
+    /// Nothing is sent from a socket of [`crate::path::way::Way::Through`] any more: close it, once everything from
+    /// [`super::Engine::poll_transmit`] is sent.
+    SocketUnused {
+        /// Which.
+        socket: SocketSlot,
+    },
     /// Peers see this node at other addresses than before.
     Seen {
         /// Which network.
@@ -189,6 +196,7 @@ pub(crate) struct Context<'a> {
     pub(crate) is_translated: bool,
     /// What calls may send to each address.
     pub(crate) called: &'a mut Budgets,
+    pub(crate) puncher: &'a mut Puncher,
     pub(crate) outbox: &'a mut Outbox,
 }
 

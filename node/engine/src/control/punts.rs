@@ -68,8 +68,11 @@ impl Engine {
     }
 
     fn handle_datagram(&mut self, from: Way, datagram: &[u8], now: Instant) {
-        let Some(FrameKind::WireGuard(kind)) = frame::kind(datagram) else {
-            return self.counters.count(DropReason::UnknownFrame);
+        let kind = match frame::kind(datagram) {
+            Some(FrameKind::WireGuard(kind)) => kind,
+            Some(FrameKind::Stun) => return self.handle_question(from, datagram, now),
+            Some(FrameKind::Probe) => return self.handle_probe(from, datagram, now),
+            _ => return self.counters.count(DropReason::UnknownFrame),
         };
         if kind == WireGuardKind::Initiation {
             return self.handle_initiation(from, datagram, now);
@@ -80,6 +83,20 @@ impl Engine {
                 peer.handle_handshake(from, datagram, context, now);
             }),
             None => self.counters.count(DropReason::UnknownHandshake),
+        }
+    }
+
+    /// Somebody asks where it is seen.
+    fn handle_question(&mut self, from: Way, datagram: &[u8], now: Instant) {
+        // Who asks by a relay has learnt nothing from the answer.
+        let asker = from.endpoint();
+        let answer = asker.and_then(|asker| self.observer.answer(asker, datagram, now));
+        match answer {
+            Some(payload) => self
+                .outbox
+                .transmits
+                .push_back(Transmit { to: from, payload }),
+            None => self.counters.count(DropReason::UnknownFrame),
         }
     }
 

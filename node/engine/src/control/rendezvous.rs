@@ -8,7 +8,9 @@ use tombolo_proto::{
 };
 
 use super::Engine;
-use crate::{fib::PeerSlot, lane_control::LaneMessage};
+use crate::{
+    counters::DropReason, fib::PeerSlot, lane_control::LaneMessage, nat::Mapping, path::way::Way,
+};
 
 /// Peers that are asked to pass a wish on: a callee keeps as many neighbours, and two pick the same ones often enough.
 const ASKED: usize = 4;
@@ -19,6 +21,25 @@ impl Engine {
     pub fn handle_rendezvous(&mut self, network: NetworkId, peer: IdentityKey, now: Instant) {
         if let Some(slot) = self.slot_of(network, &peer) {
             self.with_peer(slot, now, |peer, context| peer.handle_call(context, now));
+        }
+    }
+
+    /// What NATs in front of this node do, towards IPv4 and IPv6: it decides how peers behind other NATs are met.
+    pub const fn set_nat(&mut self, mapping: [Mapping; 2]) {
+        self.puncher.set_mapping(mapping);
+    }
+
+    /// Somebody tries ways: one of the peers that this node tries to meet, or nobody.
+    pub(super) fn handle_probe(&mut self, from: Way, datagram: &[u8], now: Instant) {
+        let sought: Vec<PeerSlot> = self.puncher.active().collect();
+        let mut is_known = false;
+        for slot in sought {
+            self.with_peer(slot, now, |peer, context| {
+                is_known |= peer.handle_probe(from, datagram, context, now);
+            });
+        }
+        if !is_known {
+            self.counters.count(DropReason::UnknownFrame);
         }
     }
 

@@ -246,7 +246,7 @@ fn session(facts: &Facts, peer: &PeerStatus) -> Finding {
 
 fn path(facts: &Facts, peer: &PeerStatus) -> Finding {
     match peer.way {
-        Some(Way::Direct(_)) => Finding::ok("path", way(facts, peer)),
+        Some(Way::Direct(_) | Way::Through { .. }) => Finding::ok("path", way(facts, peer)),
         Some(Way::Relay { .. }) => Finding::warning(
             "path",
             way(facts, peer),
@@ -291,7 +291,9 @@ fn way(facts: &Facts, peer: &PeerStatus) -> String {
         .map(|latency| format!(", round trip {:.1} ms", latency.as_secs_f64() * 1e3))
         .unwrap_or_default();
     match peer.way {
-        Some(Way::Direct(endpoint)) => format!("directly at {endpoint}{latency}"),
+        Some(Way::Direct(endpoint) | Way::Through { endpoint, .. }) => {
+            format!("directly at {endpoint}{latency}")
+        }
         Some(Way::Relay { .. }) => {
             let reason = facts.relayed_because.clone().unwrap_or_else(|| {
                 format!("no direct try was answered ({})", list(&peer.candidates))

@@ -24,7 +24,7 @@ impl Rank {
             Way::Relay { .. } => Self::Relay,
             Way::Direct(endpoint) if is_private(endpoint) => Self::Lan,
             Way::Direct(_) if is_announced => Self::Public,
-            Way::Direct(_) => Self::Mapped,
+            Way::Direct(_) | Way::Through { .. } => Self::Mapped,
         }
     }
 }

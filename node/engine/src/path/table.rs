@@ -194,6 +194,12 @@ impl Paths {
         self.settles_until = Some(now + SETTLING);
     }
 
+    /// Ways that there are no more.
+    pub(crate) fn forget(&mut self, is_gone: impl Fn(Way) -> bool) {
+        self.paths.retain(|path| !is_gone(path.way));
+        self.current = self.current.filter(|way| !is_gone(*way));
+    }
+
     fn learn(&mut self, way: Way, is_announced: bool) {
         if self.paths.iter().any(|path| path.way == way) {
             return;

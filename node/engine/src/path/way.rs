@@ -13,11 +13,22 @@ pub struct RelaySlot(pub u16);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Circuit(pub u32);
 
+/// One of the sockets that a node behind a NAT opens besides the one that all peers share: see [`crate::punch`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SocketSlot(pub u16);
+
 /// Where a datagram for a peer goes, or where one came from. Complete: nothing else needs to be known to answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Way {
     /// Straight to the peer's endpoint.
     Direct(SocketAddr),
+    /// Straight too, but from or to a socket of its own.
+    Through {
+        /// Which of this node's sockets.
+        socket: SocketSlot,
+        /// The peer's endpoint.
+        endpoint: SocketAddr,
+    },
     /// By a relay.
     Relay {
         /// Which.
@@ -32,7 +43,7 @@ impl Way {
     #[must_use]
     pub const fn endpoint(self) -> Option<SocketAddr> {
         match self {
-            Self::Direct(endpoint) => Some(endpoint),
+            Self::Direct(endpoint) | Self::Through { endpoint, .. } => Some(endpoint),
             Self::Relay { .. } => None,
         }
     }
@@ -42,7 +53,7 @@ impl Way {
     #[must_use]
     pub const fn source(self) -> IpAddr {
         match self {
-            Self::Direct(endpoint) => endpoint.ip(),
+            Self::Direct(endpoint) | Self::Through { endpoint, .. } => endpoint.ip(),
             Self::Relay { relay, circuit } => {
                 let bits = (relay.0 as u128) << 32 | circuit.0 as u128;
                 IpAddr::V6(Ipv6Addr::from_bits(0x0100 << 112 | bits))
@@ -61,6 +72,7 @@ impl fmt::Display for Way {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Direct(endpoint) => endpoint.fmt(f),
+            Self::Through { socket, endpoint } => write!(f, "{endpoint} by socket {}", socket.0),
             Self::Relay { relay, circuit } => write!(f, "relay {}/{}", relay.0, circuit.0),
         }
     }

@@ -49,6 +49,7 @@ pub(crate) struct Dialing {
     next_at: Instant,
     give_up_at: Instant,
     last_initiation: Option<Instant>,
+    initiations: u32,
     has_yielded: bool,
     /// Kept over repeated handshakes of one attempt, so that a late answer is as good as an early one.
     pub(crate) offered: Option<Offered>,
@@ -70,6 +71,7 @@ impl Dialing {
             next_at: now,
             give_up_at: now + GIVE_UP_AFTER,
             last_initiation: None,
+            initiations: 0,
             has_yielded: false,
             offered: None,
             envelope: None,
@@ -102,6 +104,22 @@ impl Dialing {
     /// The peer sends now: so does this node, once.
     pub(crate) fn hurry(&mut self, now: Instant) {
         self.next_at = self.next_at.min(now);
+    }
+
+    /// A new way to the peer has opened: an initiation goes there at once, or `pause` after the last.
+    pub(crate) fn hurry_on(&mut self, pause: Duration, now: Instant) {
+        let earliest = self.last_initiation.map_or(now, |last| last + pause);
+        self.next_at = self.next_at.min(earliest.max(now));
+    }
+
+    /// Something else is tried until then that may help: the attempt does not end before.
+    pub(crate) fn go_on_until(&mut self, end: Instant) {
+        self.give_up_at = self.give_up_at.max(end);
+    }
+
+    /// How many initiations there were.
+    pub(crate) const fn initiations(&self) -> u32 {
+        self.initiations
     }
 
     /// Whoever was asked to have the peer call was told a wrong place: it is asked again.
@@ -188,6 +206,7 @@ impl Dialing {
         }
         self.envelope = None;
         self.last_initiation = Some(now);
+        self.initiations += 1;
         self.next_at = now + self.backoff.next(rng);
         Due::Initiation
     }

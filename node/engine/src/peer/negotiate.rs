@@ -38,8 +38,9 @@ impl Peer {
         let mut places = self.places(context);
         self.ask_for_call(!places.is_empty(), context, now);
         self.spare_strangers(&mut places, context, now);
-        let relayed = self.relayed_ways();
-        if places.is_empty() && relayed.is_empty() {
+        self.consider_punching(context, now);
+        let other_ways = [self.punched_ways(), self.relayed_ways()].concat();
+        if places.is_empty() && other_ways.is_empty() {
             return;
         }
         let Some(initiation) = self.machine(context).initiate() else {
@@ -48,7 +49,7 @@ impl Peer {
         for place in places {
             context.transmit(place, initiation.clone());
         }
-        for way in relayed {
+        for way in other_ways {
             context.transmit(way, initiation.clone());
         }
     }
@@ -63,7 +64,7 @@ impl Peer {
             .collect();
         for candidate in &self.candidates {
             let is_underlay = !context.ownership.covers(candidate.ip());
-            if is_underlay && !places.contains(candidate) {
+            if is_underlay && candidate.port() != 0 && !places.contains(candidate) {
                 places.push(*candidate);
             }
         }
@@ -273,6 +274,7 @@ impl Peer {
         self.watch.restart();
         self.mtus.try_again(now);
         self.refresh_path(context);
+        self.punch_if_relayed(context, now);
         if is_first {
             self.paths.settle(now);
             self.ping_all(context, now);

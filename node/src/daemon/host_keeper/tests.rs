@@ -202,6 +202,7 @@ fn a_keeper(host: FakeHost) -> HostKeeper<FakeHost> {
             forwarding: false,
             firewall: false,
             weak_host_rule: false,
+            port_mapping: false,
         },
         watch::channel(Opened::new()).1,
     )

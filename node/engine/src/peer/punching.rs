@@ -1,0 +1,230 @@
+//! A peer across a NAT that maps by destination: when an attempt of [`crate::punch`] begins, what it sends, and how it ends.
+//!
+//! It begins when a handshake has been tried for a while, by both: whoever is called tries too. The side whose own NAT is
+//! of that kind opens sockets, the other searches; if both are, or neither is, there is nothing to gain.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::{Duration, Instant},
+};
+
+use super::Peer;
+use crate::{
+    control::{Context, Event},
+    path::way::{SocketSlot, Way},
+    punch::{LASTS, Probes, Punch},
+};
+
+/// Initiations that stay unanswered first: the plain way has had its time after three quarters of a second.
+const TRIED: u32 = 3;
+
+/// What a handshake on a way that has opened may take before it is begun on further ones.
+const HANDSHAKE: Duration = Duration::from_millis(500);
+
+/// An attempt under way.
+#[derive(Debug)]
+pub(super) struct Punching {
+    punch: Punch,
+    probes: Probes,
+}
+
+/// What this node could do.
+enum Part {
+    Open(SocketAddr),
+    Search(IpAddr),
+}
+
+impl Part {
+    const fn towards(&self) -> IpAddr {
+        match self {
+            Self::Open(endpoint) => endpoint.ip(),
+            Self::Search(host) => *host,
+        }
+    }
+}
+
+impl Peer {
+    /// Along with an initiation: begins an attempt, if one could help and may be made.
+    pub(super) fn consider_punching(&mut self, context: &mut Context<'_>, now: Instant) {
+        let has_tried = self
+            .dialing
+            .as_ref()
+            .is_some_and(|dialing| dialing.initiations() >= TRIED);
+        if has_tried && self.path.is_none() {
+            self.punch(context, now);
+        }
+    }
+
+    /// Both have just agreed on a lane: where its way is a relay, both try at the same time to do without.
+    pub(super) fn punch_if_relayed(&mut self, context: &mut Context<'_>, now: Instant) {
+        let current = self.paths.current();
+        if current.is_some_and(|way| way.endpoint().is_none()) {
+            self.punch(context, now);
+        } else {
+            self.stop_punching(context);
+        }
+    }
+
+    fn punch(&mut self, context: &mut Context<'_>, now: Instant) {
+        if self.punching.is_some() {
+            return;
+        }
+        let Some(part) = self.part(context) else {
+            return;
+        };
+        let puncher = &mut *context.puncher;
+        let is_possible = matches!(part, Part::Search(_)) || puncher.has_sockets();
+        if !is_possible || !puncher.may_punch(self.id.slot, part.towards(), now) {
+            return;
+        }
+        let punch = match part {
+            Part::Open(endpoint) => {
+                let sockets = puncher.take_sockets();
+                self.sockets.extend(&sockets);
+                Punch::open(endpoint, sockets, now)
+            }
+            Part::Search(host) => {
+                let of_host = |place: &&SocketAddr| place.ip() == host && place.port() != 0;
+                let seen = self.candidates.iter().filter(of_host);
+                let seen: Vec<u16> = seen.map(SocketAddr::port).collect();
+                Punch::search(host, &seen, context.rng, now)
+            }
+        };
+        let parties = &self.id.parties;
+        let probes = Probes::new(parties.network, &self.id.secret, &parties.remote);
+        self.punching = Some(Punching { punch, probes });
+        if let Some(dialing) = &mut self.dialing {
+            dialing.go_on_until(now + LASTS);
+        }
+        self.send_probes(context, now);
+    }
+
+    /// What would help, by what both have found out about their NATs. A peer behind a NAT that maps by destination announces
+    /// an endpoint with port 0 there.
+    fn part(&self, context: &Context<'_>) -> Option<Part> {
+        let is_underlay = |place: &&SocketAddr| !context.ownership.covers(place.ip());
+        let places = || self.candidates.iter().filter(is_underlay);
+        let vague =
+            |is_v4| places().find(move |place| place.port() == 0 && place.is_ipv4() == is_v4);
+        [true, false].into_iter().find_map(|is_v4| {
+            let outer = places().find(|place| {
+                place.is_ipv4() == is_v4 && place.port() != 0 && !is_inner(place.ip())
+            });
+            let vague = vague(is_v4);
+            let towards = vague.or(outer)?.ip();
+            match (
+                context.puncher.mapping_towards(towards).is_dependent(),
+                vague,
+            ) {
+                (false, Some(vague)) => Some(Part::Search(vague.ip())),
+                (true, None) => Some(Part::Open(*outer?)),
+                (true, Some(_)) | (false, None) => None,
+            }
+        })
+    }
+
+    /// A probe, if it is this peer's: the way it came is open, so the handshake is tried there at once.
+    pub(crate) fn handle_probe(
+        &mut self,
+        from: Way,
+        datagram: &[u8],
+        context: &mut Context<'_>,
+        now: Instant,
+    ) -> bool {
+        let Some(punching) = &mut self.punching else {
+            return false;
+        };
+        if !punching.probes.is_theirs(datagram) {
+            return false;
+        }
+        let is_news = punching.punch.hear(from);
+        if let Some(path) = &self.path {
+            // One round trip proves the way.
+            if path.to.endpoint().is_some() {
+                self.stop_punching(context);
+            } else if is_news {
+                self.ping_each([from], context, now);
+            }
+        } else if is_news {
+            let is_first = punching.punch.found().len() == 1;
+            if let Some(dialing) = &mut self.dialing {
+                // A handshake that has just begun on another way is given its time: a new one would make it void.
+                dialing.hurry_on(if is_first { Duration::ZERO } else { HANDSHAKE }, now);
+            }
+            self.handle_timeout(context, now);
+        }
+        true
+    }
+
+    /// Ways besides endpoints where the peer may be reached: those that probes came by, and the one in use.
+    pub(super) fn punched_ways(&self) -> Vec<Way> {
+        let found = self
+            .punching
+            .iter()
+            .flat_map(|punching| punching.punch.found());
+        let current = self.paths.current();
+        let in_use = current.filter(|way| matches!(way, Way::Through { .. }));
+        in_use.into_iter().chain(found.copied()).collect()
+    }
+
+    pub(super) fn punching_deadline(&self) -> Option<Instant> {
+        Some(self.punching.as_ref()?.punch.deadline())
+    }
+
+    /// Sends the probes that are due, and ends what is over.
+    pub(super) fn send_probes(&mut self, context: &mut Context<'_>, now: Instant) {
+        let Some(Punching { punch, probes }) = &mut self.punching else {
+            return;
+        };
+        for way in punch.handle_timeout(now) {
+            context.transmit(way, probes.ours.to_vec());
+        }
+        if punch.is_over(now) {
+            self.stop_punching(context);
+        }
+    }
+
+    pub(super) fn stop_punching(&mut self, context: &mut Context<'_>) {
+        if self.punching.take().is_some() {
+            context.puncher.ended(self.id.slot);
+        }
+    }
+
+    /// Gives back sockets that nothing is sent from any more.
+    pub(crate) fn tend_sockets(&mut self, context: &mut Context<'_>) {
+        if self.sockets.is_empty() || self.punching.is_some() {
+            return;
+        }
+        if !self.has_lanes() && self.dialing.is_none() {
+            self.paths.forget(|way| matches!(way, Way::Through { .. }));
+        }
+        let path = self.path.as_ref().map(|path| path.to);
+        let in_use: Vec<SocketSlot> = self
+            .paths
+            .all()
+            .into_iter()
+            .chain(path)
+            .filter_map(|way| match way {
+                Way::Through { socket, .. } => Some(socket),
+                Way::Direct(_) | Way::Relay { .. } => None,
+            })
+            .collect();
+        let (kept, unused) = std::mem::take(&mut self.sockets)
+            .into_iter()
+            .partition(|socket| in_use.contains(socket));
+        self.sockets = kept;
+        let unused: Vec<SocketSlot> = unused;
+        for socket in unused {
+            context.puncher.give_back(socket);
+            context.event(Event::SocketUnused { socket });
+        }
+    }
+}
+
+/// Whether an address is one that only hosts on its own network can call.
+fn is_inner(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.is_private(),
+        IpAddr::V6(address) => address.is_unique_local(),
+    }
+}

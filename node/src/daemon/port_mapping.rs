@@ -1,0 +1,202 @@
+//! A port of the router's that leads to this node, asked for by PCP (RFC 6887) or NAT-PMP (RFC 6886): whoever has one needs
+//! no calls. It is asked for only behind a NAT, kept alive, and given back at the end.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
+    num::NonZeroU16,
+    time::Duration,
+};
+
+use crab_nat::{
+    InternetProtocol, PortMapping, PortMappingOptions, PortMappingType, TimeoutConfig, natpmp,
+};
+use tokio::{
+    sync::watch,
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
+
+use super::nat::is_global;
+
+/// How long a router keeps the mapping of a node that is gone: the node asks again after half of it.
+const LIFETIME: Duration = Duration::from_secs(1_800);
+/// Until a router that gave none is asked again: most never will.
+const PAUSE: Duration = Duration::from_secs(600);
+/// Until a router that gave one, and then did not answer, is asked again.
+const RETRY: Duration = Duration::from_secs(10);
+/// What giving it back may take.
+const FAREWELL: Duration = Duration::from_millis(500);
+/// Answers come from the next room.
+const TIMEOUTS: TimeoutConfig = TimeoutConfig {
+    initial_timeout: Duration::from_millis(250),
+    max_retries: 3,
+    max_retry_timeout: Some(Duration::from_secs(1)),
+};
+
+/// Has a port mapped as long as that is wanted.
+#[derive(Debug)]
+pub(super) struct PortMapper {
+    wanted: watch::Sender<bool>,
+    mapped: watch::Receiver<Option<SocketAddr>>,
+    task: JoinHandle<()>,
+}
+
+impl PortMapper {
+    /// For the data sockets' port. Nothing is asked before it is wanted.
+    pub(super) fn start(port: u16) -> Self {
+        let (wanted, wants) = watch::channel(false);
+        let (mapped_sender, mapped) = watch::channel(None);
+        let task = tokio::spawn(async move {
+            if let Some(port) = NonZeroU16::new(port) {
+                run(port, wants, &mapped_sender).await;
+            }
+        });
+        Self {
+            wanted,
+            mapped,
+            task,
+        }
+    }
+
+    /// Whether a port is wanted: behind a NAT.
+    pub(super) fn want(&self, wanted: bool) {
+        self.wanted
+            .send_if_modified(|before| std::mem::replace(before, wanted) != wanted);
+    }
+
+    /// Where the router lets everybody in, at present.
+    pub(super) fn mapped(&self) -> Option<SocketAddr> {
+        *self.mapped.borrow()
+    }
+
+    /// Waits until that is another place.
+    pub(super) async fn changed(&mut self) {
+        if self.mapped.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Gives the port back.
+    pub(super) async fn close(self) {
+        drop(self.wanted);
+        // A router that does not answer forgets it by itself.
+        let _ = timeout(FAREWELL, self.task).await;
+    }
+}
+
+/// Until nobody can want it any more.
+async fn run(
+    port: NonZeroU16,
+    mut wants: watch::Receiver<bool>,
+    mapped: &watch::Sender<Option<SocketAddr>>,
+) {
+    let mut held: Option<PortMapping> = None;
+    loop {
+        let pause = if *wants.borrow_and_update() {
+            match ask(port, held.as_ref()).await {
+                Some((mapping, external)) => {
+                    let renew_after = Duration::from_secs(u64::from(mapping.lifetime()) / 2);
+                    held = Some(mapping);
+                    announce(mapped, Some(external));
+                    renew_after.clamp(RETRY, LIFETIME)
+                }
+                None if held.as_ref().is_some_and(is_alive) => RETRY,
+                None => {
+                    held = None;
+                    announce(mapped, None);
+                    PAUSE
+                }
+            }
+        } else {
+            give_back(held.take()).await;
+            announce(mapped, None);
+            Duration::MAX
+        };
+        tokio::select! {
+            changed = wants.changed() => {
+                if changed.is_err() {
+                    return give_back(held).await;
+                }
+            }
+            () = sleep(pause) => {}
+        }
+    }
+}
+
+fn announce(mapped: &watch::Sender<Option<SocketAddr>>, external: Option<SocketAddr>) {
+    mapped.send_if_modified(|before| std::mem::replace(before, external) != external);
+}
+
+fn is_alive(mapping: &PortMapping) -> bool {
+    std::time::Instant::now() < mapping.expiration()
+}
+
+async fn give_back(mapping: Option<PortMapping>) {
+    if let Some(mapping) = mapping {
+        // A router that does not answer forgets it by itself.
+        let _ = mapping.try_drop().await;
+    }
+}
+
+/// Asks the router for a port, the same as before if there was one.
+async fn ask(port: NonZeroU16, before: Option<&PortMapping>) -> Option<(PortMapping, SocketAddr)> {
+    let routes = std::fs::read_to_string("/proc/net/route").ok()?;
+    let gateway = gateway(&routes)?;
+    let client = toward(gateway)?;
+    let options = PortMappingOptions {
+        external_port: Some(before.map_or(port, PortMapping::external_port)),
+        lifetime_seconds: u32::try_from(LIFETIME.as_secs()).ok(),
+        timeout_config: Some(TIMEOUTS),
+    };
+    let asked = PortMapping::new(gateway.into(), client, InternetProtocol::Udp, port, options);
+    let mapping = asked
+        .await
+        .inspect_err(|error| tracing::debug!(%gateway, %error, "The router maps no port"))
+        .ok()?;
+    let address = match mapping.mapping_type() {
+        PortMappingType::Pcp { external_ip, .. } => external_ip,
+        PortMappingType::NatPmp => natpmp::external_address(gateway.into(), Some(TIMEOUTS))
+            .await
+            .ok()?
+            .into(),
+    };
+    let external = SocketAddr::new(address.to_canonical(), mapping.external_port().get());
+    // Behind another NAT the port leads nowhere.
+    is_global(external.ip()).then_some((mapping, external))
+}
+
+/// The router that packets for anywhere go to, from the kernel's table as `/proc/net/route` shows it.
+fn gateway(routes: &str) -> Option<Ipv4Addr> {
+    let default = |line: &str| {
+        let mut fields = line.split_whitespace().skip(1);
+        let (destination, gateway) = (fields.next()?, fields.next()?);
+        let metric: u32 = fields.nth(3)?.parse().ok()?;
+        let gateway = u32::from_str_radix(gateway, 16).ok()?;
+        let is_default = destination == "00000000" && gateway != 0;
+        is_default.then_some((metric, Ipv4Addr::from(gateway.to_le_bytes())))
+    };
+    let defaults = routes.lines().skip(1).filter_map(default);
+    Some(defaults.min_by_key(|(metric, _)| *metric)?.1)
+}
+
+/// This host's address towards the router.
+fn toward(gateway: Ipv4Addr) -> Option<IpAddr> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect((gateway, crab_nat::GATEWAY_PORT)).ok()?;
+    Some(socket.local_addr().ok()?.ip())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_router_of_the_best_default_route_is_asked() {
+        let routes = "Iface Destination Gateway Flags RefCnt Use Metric Mask MTU Window IRTT\n\
+                      wlan0 00000000 0102A8C0 0003 0 0 600 00000000 0 0 0\n\
+                      eth0 00000000 0101A8C0 0003 0 0 100 00000000 0 0 0\n\
+                      eth0 0001A8C0 00000000 0001 0 0 100 00FFFFFF 0 0 0\n";
+        assert_eq!(gateway(routes), Some(Ipv4Addr::new(192, 168, 1, 1)));
+        assert_eq!(gateway("Iface Destination\n"), None);
+    }
+}
