@@ -145,6 +145,7 @@ impl<'a> Wish<'a> {
 #[derive(Debug, Default)]
 struct Writer {
     turn: Mutex<()>,
+    refreshing: Mutex<()>,
     /// The sequence that a commit under way will have made; 0 if there is none.
     committing: AtomicU64,
     joins: Joins,
@@ -211,13 +212,25 @@ impl Networks {
 
     /// A network as the store holds it now; while the store is unreachable, as it was last known.
     pub(crate) async fn load(&self, id: NetworkId) -> Result<Option<Arc<Loaded>>, StoreError> {
-        match self.load_fresh(id).await {
+        match self.refresh(id).await {
             Err(error) if error.is_outage() => {
                 self.store.health().suspect(&error);
                 Ok(self.loaded.get(&id).map(|known| Arc::clone(&known)))
             }
             answered => answered,
         }
+    }
+
+    /// What another replica changed is read by one for all who ask meanwhile.
+    async fn refresh(&self, id: NetworkId) -> Result<Option<Arc<Loaded>>, StoreError> {
+        if let Some(sequence) = self.store.sequence(id).await?
+            && let Some(known) = self.known_as(id, sequence)
+        {
+            return Ok(Some(known));
+        }
+        let writer = self.writer(id);
+        let _refreshing = writer.refreshing.lock().await;
+        self.load_fresh(id).await
     }
 
     async fn load_fresh(&self, id: NetworkId) -> Result<Option<Arc<Loaded>>, StoreError> {
