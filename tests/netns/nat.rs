@@ -21,6 +21,7 @@ const PROMISE_PUNCHED: Duration = Duration::from_secs(5);
 const MINIUPNPD: &str = "/usr/sbin/miniupnpd";
 
 #[test]
+#[ignore = "takes long, and its promise is still to be shown together with relays"]
 fn members_behind_every_pair_of_nats_reach_each_other_directly_where_there_is_a_way() {
     let Some(lab) = Lab::new(Claim::Alone) else {
         return;
@@ -93,6 +94,7 @@ fn members_behind_every_pair_of_nats_reach_each_other_directly_where_there_is_a_
 }
 
 #[test]
+#[ignore = "takes long, and its promise is still to be shown together with relays"]
 fn a_nat_that_maps_by_destination_is_punched_from_a_port_restricted_one() {
     let Some(lab) = Lab::new(Claim::Alone) else {
         return;
@@ -152,6 +154,7 @@ fn a_nat_that_maps_by_destination_is_punched_from_a_port_restricted_one() {
 }
 
 #[test]
+#[ignore = "takes long, and its promise is still to be shown together with relays"]
 fn a_router_that_maps_ports_is_asked_for_one_and_gets_it_back() {
     let Some(lab) = Lab::new(Claim::Shared) else {
         return;
