@@ -20,7 +20,11 @@
 
   // Ticks, the focus and open details outlive the replacement of what is around them.
   function replace(old, fresh) {
-    const place = (node) => node && (node.id || node.getAttribute("aria-describedby"));
+    // Not the element that describes the one with the focus.
+    const place = (node) => {
+      const described = node?.getAttribute("aria-describedby");
+      return node?.id ? `#${node.id}` : described ? `described by ${described}` : null;
+    };
     const active = old.contains(document.activeElement) ? place(document.activeElement) : null;
     const ticked = new Set([...old.querySelectorAll("input[type=checkbox][value]:checked")].map((box) => box.value));
     const node = adopt(fresh);
