@@ -21,8 +21,9 @@ use crate::{
 const ASK_PAUSE: Duration = Duration::from_millis(250);
 /// Questions without an answer after which the relay counts as one that does not answer.
 const ASKS: u32 = 5;
-/// A relay that refuses, or does not answer, is left in peace for this long.
-const REFUSED_FOR: Duration = Duration::from_secs(60);
+/// A relay that refuses, or does not answer, is left in peace for this long: one that has just started refuses until it
+/// knows that it can be reached.
+const REFUSED_FOR: Duration = Duration::from_secs(10);
 /// A peer that is not there is asked for again after this: it may have chosen this relay meanwhile.
 const NOT_HERE_FOR: Duration = Duration::from_secs(2);
 /// Between pings of a relay that answers: below the shortest common NAT timeout, 30 s.
