@@ -5,6 +5,7 @@ mod crossing;
 mod offloads;
 mod packets;
 mod routing;
+mod rules;
 mod sealing;
 mod stages;
 
@@ -18,6 +19,7 @@ fn main() -> ExitCode {
     let mut stages = Stages::new(&measured);
     offloads::measure(&mut stages);
     routing::measure(&mut stages);
+    rules::measure(&mut stages);
     sealing::measure(&mut stages);
     crossing::measure(&mut stages);
     let results = Path::new(env!("CARGO_MANIFEST_DIR")).join("results");

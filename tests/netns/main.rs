@@ -25,6 +25,7 @@ mod rekey;
 mod relays;
 mod rendezvous;
 mod revocation;
+mod rules;
 mod scale;
 mod stolen_key;
 mod survival;
