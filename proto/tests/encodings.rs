@@ -14,8 +14,6 @@ use tombolo_proto::{
     id::*,
     ip,
     link::{HostPort, JoinLink},
-    links::LinkReport,
-    relay::RelayMessage,
     rules::{AccessRules, Rule},
     signed::{Signed, VerifyError},
     sixplane, stun,
@@ -231,18 +229,17 @@ fn every_known_variant_is_counted() {
             Err(MessageError::Unknown(number))
         );
     }
-    let last = ToController::Links {
+    let last = ToController::EndpointsSince {
         network: a_fixed_network(),
-        report: LinkReport::default(),
+        moment: UnixSeconds(1),
     };
     assert_eq!(
         wire::variant(&wire::encode(&last)),
         Some(ToController::VARIANTS - 1)
     );
-    let last = ToNode::RelayAnswer {
+    let last = ToNode::EndpointsUpto {
         network: a_fixed_network(),
-        port: 9793,
-        message: RelayMessage::Farewell,
+        moment: UnixSeconds(1),
     };
     assert_eq!(
         wire::variant(&wire::encode(&last)),
