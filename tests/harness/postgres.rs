@@ -142,6 +142,24 @@ impl Postgres {
     /// # Panics
     /// When it does not start.
     pub fn start_again(&self) {
+        wait_for("PostgreSQL to answer", DEADLINE, || {
+            self.spawn_unless_running();
+            self.answers().then_some(())
+        });
+    }
+
+    /// A server refuses to start until the last process of a killed one has let go of the shared memory.
+    fn spawn_unless_running(&self) {
+        let mut server = self.server.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_running = server
+            .as_mut()
+            .is_some_and(|server| matches!(server.try_wait(), Ok(None)));
+        if !is_running {
+            *server = Some(self.spawn());
+        }
+    }
+
+    fn spawn(&self) -> Child {
         let log = File::create(self.directory.join("log")).expect("a log file");
         let address = self.host.as_ref().map(|host| host.v4.to_string());
         let listen = format!("listen_addresses={}", address.unwrap_or_default());
@@ -165,14 +183,9 @@ impl Postgres {
                 std::thread::park();
             }
         });
-        let child = told
-            .recv()
+        told.recv()
             .expect("the thread tells")
-            .expect("PostgreSQL runs");
-        *self.server.lock().unwrap_or_else(PoisonError::into_inner) = Some(child);
-        wait_for("PostgreSQL to answer", DEADLINE, || {
-            self.answers().then_some(())
-        });
+            .expect("PostgreSQL runs")
     }
 
     fn answers(&self) -> bool {
