@@ -434,7 +434,8 @@ pub enum WebhookVerb {
     /// Have messages sent to a URL, and print the secret that they are signed with, once
     Create {
         /// Where to: http or https
-        url: String,
+        #[arg(value_name = "URL")]
+        to: String,
         /// Only of this: changed, requests, deleted or online; may be repeated
         #[arg(long = "event", value_name = "EVENT")]
         events: Vec<String>,
@@ -449,8 +450,8 @@ pub enum WebhookVerb {
         /// Webhook id
         id: String,
         /// Where to
-        #[arg(long)]
-        url: Option<String>,
+        #[arg(long, value_name = "URL")]
+        to: Option<String>,
         /// Whether it is told anything
         #[arg(long, value_name = "true|false")]
         enabled: Option<bool>,

@@ -11,7 +11,7 @@ use crate::cli::WebhookVerb;
 pub(super) fn run(verb: &WebhookVerb, client: &Client, out: &Output) -> Result<(), Failure> {
     match verb {
         WebhookVerb::Create {
-            url,
+            to,
             events,
             network,
         } => {
@@ -20,7 +20,7 @@ pub(super) fn run(verb: &WebhookVerb, client: &Client, out: &Output) -> Result<(
                 None => None,
             };
             let body = NewWebhook {
-                url: url.clone(),
+                url: to.clone(),
                 events: events.clone(),
                 network,
             };
@@ -30,9 +30,9 @@ pub(super) fn run(verb: &WebhookVerb, client: &Client, out: &Output) -> Result<(
             });
         }
         WebhookVerb::Ls => out.list(&client.all("/webhooks")?, table),
-        WebhookVerb::Set { id, url, enabled } => {
+        WebhookVerb::Set { id, to, enabled } => {
             let body = WebhookPatch {
-                url: url.clone(),
+                url: to.clone(),
                 enabled: *enabled,
                 events: None,
             };
