@@ -36,6 +36,7 @@ pub(super) struct AuditQuery {
     /// Only before this time.
     until: Option<u64>,
     /// `newest` to begin with the last line; `oldest` by default.
+    #[param(inline)]
     order: Option<Order>,
 }
 
