@@ -18,8 +18,8 @@ use crate::{rig::Rig, visitor::Visitor};
 
 /// Panels that are open.
 const PANELS: usize = 100;
-/// Servers that ask to join, all at once.
-const JOINS: usize = 20;
+/// Servers that ask to join, all at once: as many as one address may have waiting.
+const JOINS: usize = tombolo_domain::decide::MAX_REQUESTS_PER_SOURCE;
 /// Until everybody has heard of everybody.
 const PROMISE: Duration = Duration::from_secs(1);
 
