@@ -9,7 +9,7 @@
 //! | [`layout`] | what every page has |
 //! | [`texts`] | every text, in every language |
 //! | [`networks`], [`network`], [`members`], [`routes`], [`rules`], [`join_tokens`], [`settings`], [`map`] | pages of networks |
-//! | [`users`], [`tokens`], [`system`] | pages of the controller |
+//! | [`users`], [`tokens`], [`audit`], [`system`] | pages of the controller |
 //! | [`account`] | one's own password and two-step sign-in |
 //! | [`ranges`], [`figures`], [`qr`] | what pages are made of |
 //! | [`live`] | changes, as they happen |
@@ -26,6 +26,7 @@ use axum::{
 
 mod account;
 mod assets;
+mod audit;
 mod client;
 mod cookies;
 mod entrance;
@@ -134,6 +135,7 @@ pub(crate) fn router(state: ApiState, api: Router) -> Router<ApiState> {
             "/tokens/{token}/remove",
             get(elsewhere).post(tokens::remove),
         )
+        .route("/audit", get(audit::show))
         .route("/system", get(system::show))
         .route("/account", get(account::show))
         .route(

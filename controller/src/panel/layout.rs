@@ -165,6 +165,7 @@ fn menu(by: &SignedIn) -> Markup {
         ("/", texts.networks, Role::None),
         ("/users", texts.access.users, Role::Admin),
         ("/tokens", texts.access.tokens, Role::Admin),
+        ("/audit", texts.audit.title, Role::Admin),
         ("/system", texts.system.system, Role::Viewer),
     ];
     let is_here = |page: &str| match page {

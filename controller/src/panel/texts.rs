@@ -7,7 +7,7 @@ mod refusals;
 mod topics;
 mod zh;
 
-pub(super) use topics::{Access, Account, Map, System};
+pub(super) use topics::{Access, Account, Audit, Map, System};
 
 /// A language of the panel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +77,7 @@ impl Language {
 pub(super) struct Texts {
     pub(super) access: Access,
     pub(super) account: Account,
+    pub(super) audit: Audit,
     pub(super) map: Map,
     pub(super) system: System,
     pub(super) switch_language: &'static str,

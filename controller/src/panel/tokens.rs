@@ -51,6 +51,7 @@ async fn listed(
                         th scope="col" { "ID" }
                         th scope="col" { (texts.scope) }
                         th scope="col" { (texts.created) }
+                        th scope="col" { (texts.last_used) }
                         th scope="col" { (all.expires) }
                         th scope="col" { (all.actions) }
                     } }
@@ -71,6 +72,7 @@ async fn listed(
                     label for="scope" { (texts.scope) }
                     select #scope name="scope" {
                         option value="read" { (texts.scope_read) }
+                        option value="write" { (texts.scope_write) }
                         option value="admin" { (texts.scope_admin) }
                     }
                 }
@@ -95,6 +97,9 @@ fn row(by: &SignedIn, token: &Token) -> Markup {
             td data-label="ID" { code { (token.id) } }
             td data-label=(texts.scope) { @for scope in &token.scopes { span.tag { (scope) } } }
             td data-label=(texts.created) { (layout::moment(token.created_at)) }
+            td data-label=(texts.last_used) {
+                @match token.last_used_at { Some(at) => (layout::moment(at)), None => (texts.never_used) }
+            }
             td data-label=(all.expires) {
                 @match token.expires_at { Some(at) => (layout::moment(at)), None => (texts.no_expiry) }
             }

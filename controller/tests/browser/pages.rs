@@ -75,6 +75,7 @@ async fn every_page_is_accessible_in_both_languages_and_themes_and_on_a_phone() 
         ("users", "users".to_owned()),
         ("user", user),
         ("tokens", "tokens".to_owned()),
+        ("audit", "audit".to_owned()),
         ("system", "system".to_owned()),
         ("account", "account".to_owned()),
     ];

@@ -1,11 +1,12 @@
 //! Texts in English.
 
-use super::{Access, Account, Map, System, Texts};
+use super::{Access, Account, Audit, Map, System, Texts};
 
 #[rustfmt::skip]
 pub(super) const TEXTS: Texts = Texts {
     access: Access::ENGLISH,
     account: Account::ENGLISH,
+    audit: Audit::ENGLISH,
     map: Map::ENGLISH,
     system: System::ENGLISH,
     switch_language: "中文",

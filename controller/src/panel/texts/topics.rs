@@ -21,10 +21,12 @@ macro_rules! topic {
 
 mod access;
 mod account;
+mod audit;
 mod map;
 mod system;
 
 pub(in crate::panel) use access::Access;
 pub(in crate::panel) use account::Account;
+pub(in crate::panel) use audit::Audit;
 pub(in crate::panel) use map::Map;
 pub(in crate::panel) use system::System;

@@ -1,11 +1,12 @@
 //! Texts in Chinese.
 
-use super::{Access, Account, Map, System, Texts};
+use super::{Access, Account, Audit, Map, System, Texts};
 
 #[rustfmt::skip]
 pub(super) const TEXTS: Texts = Texts {
     access: Access::CHINESE,
     account: Account::CHINESE,
+    audit: Audit::CHINESE,
     map: Map::CHINESE,
     system: System::CHINESE,
     switch_language: "English",

@@ -35,6 +35,9 @@ topic! {
         scope: Text = "May", "权限";
         scope_admin: Text = "do everything", "全部操作";
         scope_read: Text = "read", "只读";
+        scope_write: Text = "read and change networks", "读取并更改网络";
+        last_used: Text = "Last used", "上次使用";
+        never_used: Text = "never", "从未使用";
         days: Text = "Valid for days", "有效天数";
         days_hint: Text = "Empty: until it is revoked.", "留空：直到被撤销。";
         no_expiry: Text = "never", "永不";

@@ -1,0 +1,20 @@
+//! The audit log.
+
+use super::Text;
+
+topic! {
+    /// The audit log.
+    Audit {
+        title: Text = "Audit log", "审计日志";
+        lead: Text = "What was done, the newest first.", "已执行的操作，最新的在前。";
+        time: Text = "Time", "时间";
+        actor: Text = "Who", "操作者";
+        action: Text = "What", "操作";
+        network: Text = "Network", "网络";
+        subject: Text = "To what", "对象";
+        change: Text = "Change", "变更";
+        before: Text = "Before", "变更前";
+        after: Text = "After", "变更后";
+        nothing: Text = "Nothing that fits.", "没有符合条件的记录。";
+    }
+}
