@@ -40,8 +40,6 @@ async fn shown(
                 p.soft { (texts.change_password_lead) }
                 form.stack method="post" action="/account/password" {
                     (layout::csrf(by))
-                    // Password managers want to know whose it is.
-                    input type="hidden" name="username" value=(by.user.name) autocomplete="username";
                     (current_password(by, "current"))
                     label for="password" { (texts.new_password) }
                     input #password type="password" name="password" autocomplete="new-password" minlength="10" maxlength="256"
@@ -74,6 +72,7 @@ async fn shown(
 
 fn current_password(by: &SignedIn, id: &str) -> Markup {
     html! {
+        (layout::whose(&by.user.name))
         label for=(id) { (by.visitor.texts().account.current_password) }
         input id=(id) type="password" name="current" autocomplete="current-password" required;
     }

@@ -236,6 +236,11 @@ pub(super) fn csrf(by: &SignedIn) -> Markup {
     html! { input type="hidden" name="csrf" value=(by.csrf); }
 }
 
+/// Whose password a form is about: password managers want to know.
+pub(super) fn whose(name: &str) -> Markup {
+    html! { input type="text" name="username" value=(name) autocomplete="username" readonly hidden; }
+}
+
 /// A text to take along. The button is of use with a script only, so the script shows it.
 pub(super) fn copyable(visitor: &Visitor, id: &str, text: &str) -> Markup {
     let texts = visitor.texts();

@@ -190,6 +190,7 @@ async fn shown(
                 p.soft { (texts.reset_password_lead) }
                 form.stack method="post" action={ (at) "/password" } {
                     (layout::csrf(by))
+                    (layout::whose(&user.name))
                     label for="password" { (texts.new_password) }
                     input #password type="password" name="password" autocomplete="new-password" minlength="10" maxlength="256" aria-describedby="password-hint" required;
                     small #password-hint { (all.password_rule) }
