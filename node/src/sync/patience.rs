@@ -1,8 +1,8 @@
 //! How long a controller may be silent before it counts as dead.
 //!
 //! A dead one has to be left within seconds. One that has more to do than it can is silent too, and is only burdened more
-//! by nodes that leave and come back: each new connection costs it as much as a thousand signs of life. So a silence that
-//! follows another one soon is borne twice as long, until there is one long enough.
+//! by nodes that leave and come back: each new connection costs it as much as a thousand signs of life. So when silences
+//! follow each other soon, more often than controllers die, each is borne twice as long as the one before.
 
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,8 @@ const FIRST_ALONE: Duration = Duration::from_secs(3);
 const LONGEST: Duration = Duration::from_secs(24);
 /// After so long without a silence too long, the next one is a first one.
 const CALM: Duration = Duration::from_secs(60);
+/// Silences that may follow a first one and are borne no longer: several controllers may die, or one that was just moved to.
+const TOLERATED: u32 = 2;
 /// Signs of life that fit into a silence that is borne: so many and a half.
 const SIGNS: u32 = 3;
 
@@ -22,6 +24,7 @@ const SIGNS: u32 = 3;
 pub struct Patience {
     silence: Duration,
     lost: Option<Instant>,
+    repeated: u32,
 }
 
 impl Default for Patience {
@@ -29,6 +32,7 @@ impl Default for Patience {
         Self {
             silence: FIRST,
             lost: None,
+            repeated: 0,
         }
     }
 }
@@ -63,10 +67,10 @@ impl Patience {
         let is_repeated = self
             .lost
             .is_some_and(|before| now.saturating_duration_since(before) < CALM + self.silence);
-        self.silence = if is_repeated {
-            (self.silence * 2).min(LONGEST)
-        } else {
-            FIRST
+        self.repeated = if is_repeated { self.repeated + 1 } else { 0 };
+        self.silence = match self.repeated {
+            0..=TOLERATED => FIRST,
+            _ => (self.silence * 2).min(LONGEST),
         };
         self.lost = Some(now);
     }
@@ -94,13 +98,13 @@ mod tests {
         let mut patience = Patience::default();
         let mut now = Instant::now();
         let mut borne = Vec::new();
-        for _ in 0..7 {
+        for _ in 0..9 {
             now += Duration::from_secs(10);
             patience.handle_lost(now);
             borne.push(patience.silence().as_millis());
         }
 
-        assert_eq!(borne, [1500, 3000, 6000, 12000, 24000, 24000, 24000]);
+        assert_eq!(borne, [1500, 1500, 1500, 3000, 6000, 12000, 24000, 24000, 24000]);
         assert!(patience.silence() < Duration::from_secs(30));
     }
 
@@ -117,12 +121,12 @@ mod tests {
     fn patience_ends_when_nothing_was_lost_for_a_while() {
         let mut patience = Patience::default();
         let start = Instant::now();
-        for seconds in [0, 2, 5, 11] {
+        for seconds in [0, 1, 2, 4, 7, 13] {
             patience.handle_lost(start + Duration::from_secs(seconds));
         }
         assert_eq!(patience.silence(), Duration::from_secs(12));
 
-        patience.handle_lost(start + Duration::from_secs(11 + 73));
+        patience.handle_lost(start + Duration::from_secs(13 + 73));
 
         assert_eq!(patience.silence(), FIRST);
     }
