@@ -28,6 +28,7 @@ use std::{
 
 use ipnet::{Ipv4Net, Ipv6Net};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use tombolo_proto::frame::RELAY;
 
 use crate::{
     machine::{self, Machine},
@@ -451,6 +452,23 @@ impl Namespace {
     #[track_caller]
     pub fn shell(&self, script: &str) -> String {
         Said::by(self.command("sh").args(["-ec", script])).ok()
+    }
+
+    /// Lets no relayed frame pass through or leave to a controller: what happens then happens without its relay.
+    ///
+    /// # Panics
+    /// When the kernel refuses.
+    #[track_caller]
+    pub fn drop_relayed_by_controllers(&self) {
+        // The first byte behind the header of UDP.
+        let relayed = format!("udp dport 9793 @th,64,8 {RELAY:#x} drop");
+        self.shell(&format!(
+            "nft add table inet relayed
+             nft add chain inet relayed through '{{ type filter hook forward priority 0; }}'
+             nft add chain inet relayed out '{{ type filter hook output priority 0; }}'
+             nft add rule inet relayed through {relayed}
+             nft add rule inet relayed out {relayed}",
+        ));
     }
 
     /// Runs a piece of the test in here, on a thread of its own: the sockets it makes belong to this namespace for ever.

@@ -106,7 +106,9 @@ impl Pair {
         let lab = &overlay.lab;
         let routers = [1, 2].map(|number| {
             let name = format!("r{number}");
-            lab.router(&name, number, Nat::PortRestricted)
+            let router = lab.router(&name, number, Nat::PortRestricted);
+            router.host.namespace.drop_relayed_by_controllers();
+            router
         });
         let nodes = [0, 1].map(|index| {
             let name = format!("n{index}");
