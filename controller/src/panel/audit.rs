@@ -41,10 +41,7 @@ impl Filter {
 }
 
 /// The page.
-pub(super) async fn show(
-    by: SignedIn,
-    Query(filter): Query<Filter>,
-) -> Result<Response, Response> {
+pub(super) async fn show(by: SignedIn, Query(filter): Query<Filter>) -> Result<Response, Response> {
     let all = by.visitor.texts();
     let texts = &all.audit;
     let query = filter.query(&filter.after);
@@ -84,7 +81,13 @@ pub(super) async fn show(
             }
         }
     };
-    Ok(layout::page(&by, StatusCode::OK, texts.title, None, &content))
+    Ok(layout::page(
+        &by,
+        StatusCode::OK,
+        texts.title,
+        None,
+        &content,
+    ))
 }
 
 fn field(name: &str, label: &str, value: &str, hint: &str) -> Markup {

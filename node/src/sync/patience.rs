@@ -104,7 +104,10 @@ mod tests {
             borne.push(patience.silence().as_millis());
         }
 
-        assert_eq!(borne, [1500, 1500, 1500, 3000, 6000, 12000, 24000, 24000, 24000]);
+        assert_eq!(
+            borne,
+            [1500, 1500, 1500, 3000, 6000, 12000, 24000, 24000, 24000]
+        );
         assert!(patience.silence() < Duration::from_secs(30));
     }
 
