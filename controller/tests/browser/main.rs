@@ -170,7 +170,7 @@ async fn an_administrator_makes_a_network_and_lets_a_server_in_with_a_click() {
 /// Everything that can be operated has a name, for those who do not see it.
 #[track_caller]
 fn assert_named(browser: &Browser) {
-    const OPERATED: &str = ":is(input:not([type=hidden]), select, textarea, button, a, summary)\
+    const OPERATED: &str = ":is(input:not([type=hidden], [hidden]), select, textarea, button, a, summary)\
         :not(details:not([open]) > :not(summary) *)";
     for element in browser.all(OPERATED) {
         let label = browser.label(&element);
