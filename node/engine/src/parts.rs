@@ -4,7 +4,7 @@
 //! stranger can spoil a packet by slipping in a part. The parts of a packet are of one length, so that a train of them
 //! leaves in one system call, and their frames have consecutive counters ([`PartHeader`]).
 //!
-//! What is kept of unfinished packets is bounded: [`SLOTS`] packets per lane. Where a part is lost, its packet's place is
+//! What is kept of unfinished packets is bounded: `SLOTS` packets per lane. Where a part is lost, its packet's place is
 //! taken by a later one; no clock is needed.
 
 use std::sync::{Mutex, PoisonError};

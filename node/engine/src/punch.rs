@@ -11,7 +11,7 @@
 //! port seen on.
 //!
 //! Where a peer says it is may be a lie, to have others send to somebody who never asked. So an attempt is small and rare:
-//! see [`Puncher::may_punch`] and the constants here, which are what README promises.
+//! see `Puncher::may_punch` and the constants here, which are what README promises.
 
 mod pool;
 mod probe;

@@ -1,7 +1,7 @@
 //! Relays, as those see them who need one: which there are, which two are kept warm, and the channels through them.
 //!
 //! A relay is a member, spoken to on a lane, or a controller, spoken to on its connection. This node asks to be its
-//! client, is given an index and a key, and pings it from then on ([`session`]). Two relays are kept warm, the nearest
+//! client, is given an index and a key, and pings it from then on (`session`). Two relays are kept warm, the nearest
 //! that work, so that others can reach this node through them; which ones it tells in its endpoint announcements, where a
 //! member that relays stands as one of its addresses in the overlay. No datagram goes there: older nodes leave it out.
 //!
@@ -9,7 +9,7 @@
 //! is connected to, and at this node's own. Once there is a channel, [`crate::path::way::Way::Relay`] is a way to the peer
 //! like any other. What comes in by a relay says on which channel, and is answered there.
 //!
-//! This machine sends nothing itself: [`Output`] says what is to be said.
+//! This machine sends nothing itself: `Output` says what is to be said.
 
 mod session;
 

@@ -1,7 +1,7 @@
 //! Access rules: what this member takes from its peers.
 //!
 //! The receiver judges, after the check that the sender may use its source address. Rules are for what begins a flow: what
-//! this host began lets answers in, and errors about its packets ([`flows`]). Without rules there is no [`Guard`], and the
+//! this host began lets answers in, and errors about its packets (`flows`). Without rules there is no [`Guard`], and the
 //! fast path asks once for nothing.
 //!
 //! A change of rules counts at once, also for flows that are under way: what a peer began is judged anew with its next
