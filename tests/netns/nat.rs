@@ -21,7 +21,6 @@ const PROMISE_PUNCHED: Duration = Duration::from_secs(5);
 const MINIUPNPD: &str = "/usr/sbin/miniupnpd";
 
 #[test]
-#[ignore = "takes long, and its promise is still to be shown together with relays"]
 fn members_behind_every_pair_of_nats_reach_each_other_directly_where_there_is_a_way() {
     let Some(lab) = Lab::new(Claim::Alone) else {
         return;
@@ -94,7 +93,7 @@ fn members_behind_every_pair_of_nats_reach_each_other_directly_where_there_is_a_
 }
 
 #[test]
-#[ignore = "takes long, and its promise is still to be shown together with relays"]
+#[ignore = "fails: after both have just started they stay on a relay for longer than 15 s"]
 fn a_nat_that_maps_by_destination_is_punched_from_a_port_restricted_one() {
     let Some(lab) = Lab::new(Claim::Alone) else {
         return;
@@ -154,13 +153,14 @@ fn a_nat_that_maps_by_destination_is_punched_from_a_port_restricted_one() {
 }
 
 #[test]
-#[ignore = "takes long, and its promise is still to be shown together with relays"]
 fn a_router_that_maps_ports_is_asked_for_one_and_gets_it_back() {
     let Some(lab) = Lab::new(Claim::Shared) else {
         return;
     };
     if !Path::new(MINIUPNPD).exists() {
-        announce("SKIPPED: port mapping needs miniupnpd-nftables. Run: make test");
+        let complaint = "SKIPPED: port mapping needs miniupnpd-nftables. Run: make test";
+        assert!(std::env::var_os("CI").is_none(), "{complaint}");
+        announce(complaint);
         return;
     }
     let mapping = lab.router("r1", 1, Nat::PortRestricted);
