@@ -25,6 +25,7 @@ mod directory;
 mod heads;
 mod health;
 mod links;
+mod many;
 mod networks;
 mod nodes;
 mod replicas;

@@ -12,6 +12,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
+use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_recv_buffer_size_force};
 use tokio::runtime::Runtime;
 use tombolo_node::sync::{transport::Transport, trust::Trust};
 use tombolo_proto::{
@@ -29,6 +30,8 @@ use crate::process::Interrupt;
 
 /// Nodes on one source address: a controller takes no more than 512 connections from one.
 const NODES_PER_SOURCE: usize = 400;
+/// What may wait in a socket: real nodes have one each.
+const RECEIVE_BUFFER: usize = 64 << 20;
 /// The longest that nothing may happen.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How often a wait looks whether the user wants to stop.
@@ -200,6 +203,10 @@ impl<'a> Swarm<'a> {
         if number / NODES_PER_SOURCE == self.sources.len() {
             let source = Ipv4Addr::new(127, 0, 1, u8::try_from(self.sources.len() + 1)?);
             let socket = UdpSocket::bind((source, 0)).context("Failed to open a socket")?;
+            // Root may have more than the system allows everybody; whoever may not has what is allowed.
+            if set_socket_recv_buffer_size_force(&socket, RECEIVE_BUFFER).is_err() {
+                set_socket_recv_buffer_size(&socket, RECEIVE_BUFFER)?;
+            }
             self.sources.push(Transport::on(socket, &secret)?);
         }
         let transport = self.sources[number / NODES_PER_SOURCE].beside(&secret)?;

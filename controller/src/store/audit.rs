@@ -9,7 +9,7 @@ use tombolo_proto::{
     id::NetworkId,
 };
 
-use super::{Actor, Store, StoreError, rows, webhooks};
+use super::{Actor, Store, StoreError, many, rows, webhooks};
 
 /// Lines of an older controller that one transaction gives their places.
 const ADOPTED_TOGETHER: i64 = 500;
@@ -100,6 +100,7 @@ pub(super) async fn append(
         return Ok(());
     }
     let (mut chain, at) = hold_end(connection).await?;
+    let mut written = Vec::with_capacity(entries.len());
     for entry in entries {
         let (actor, network) = (
             entry.actor.to_string(),
@@ -116,22 +117,26 @@ pub(super) async fn append(
             after: entry.trace.after.as_deref(),
         };
         let hash = chain.append(&line);
-        sqlx::query(
-            "INSERT INTO audit (at, actor, action, network, subject, state_before, state_after, place, hash)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-        )
-        .bind(rows::int(line.at))
-        .bind(line.actor)
-        .bind(line.action)
-        .bind(line.network)
-        .bind(line.subject)
-        .bind(line.before)
-        .bind(line.after)
-        .bind(rows::int(line.place))
-        .bind(&hash[..])
-        .execute(&mut *connection)
-        .await?;
+        written.push((entry, actor, network, chain.place, hash));
     }
+    let statement = (
+        "INSERT INTO audit (at, actor, action, network, subject, state_before, state_after, place, hash) VALUES",
+        9,
+        "",
+    );
+    many::execute(connection, statement, &written, |row, line| {
+        let (entry, actor, network, place, hash) = line;
+        row.bind(rows::int(at))
+            .bind(actor)
+            .bind(entry.action)
+            .bind(network)
+            .bind(entry.subject)
+            .bind(&entry.trace.before)
+            .bind(&entry.trace.after)
+            .bind(rows::int(*place))
+            .bind(&hash[..])
+    })
+    .await?;
     put_end(connection, &chain).await
 }
 

@@ -136,9 +136,8 @@ impl Store {
                     .execute(&mut *transaction)
                     .await?;
             }
-            for document in sign(&loaded.network, epoch) {
-                writing::put_document(&mut transaction, &rows::key(&id), &document).await?;
-            }
+            let documents = sign(&loaded.network, epoch);
+            writing::put_documents(&mut transaction, &rows::key(&id), &documents).await?;
         }
         let subject = format!("epoch {}", epoch.0);
         audit::write(&mut transaction, actor, "keyring.revoke", None, &subject).await?;

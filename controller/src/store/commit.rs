@@ -1,6 +1,6 @@
 //! The one transaction that changes a network.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use sqlx::AnyConnection;
 use tombolo_domain::{change::Change, network::Network};
@@ -54,7 +54,7 @@ pub struct SignedDocument {
 }
 
 /// A join token somebody shows.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TokenClaim {
     /// The public part.
     pub id: String,
@@ -149,16 +149,16 @@ impl Store {
             None => writing::insert_network(&mut transaction, commit.after).await?,
             Some(expected) => advance(&mut transaction, commit.after, expected).await?,
         };
+        let mut uses = BTreeMap::new();
         for claim in commit.deeds.iter().filter_map(|deed| deed.token) {
-            consume(&mut transaction, &key, claim).await?;
+            *uses.entry(claim).or_default() += 1;
         }
-        for change in commit.changes {
-            writing::apply(&mut transaction, &key, change).await?;
+        for (claim, count) in uses {
+            consume(&mut transaction, &key, claim, count).await?;
         }
+        writing::apply(&mut transaction, &key, commit.changes).await?;
         changed::note(&mut transaction, &key, sequence, commit.changes).await?;
-        for document in commit.documents {
-            writing::put_document(&mut transaction, &key, document).await?;
-        }
+        writing::put_documents(&mut transaction, &key, commit.documents).await?;
         let network = Some(commit.after.id());
         let entry = |deed: &Deed<'a>| audit::Entry {
             actor: deed.actor,
@@ -227,20 +227,22 @@ async fn advance(
     }
 }
 
-/// Checks and uses up in one statement, so that a token with one use lets exactly one node in.
+/// Checks and uses up in one statement, so that a token with so many uses lets exactly so many nodes in.
 async fn consume(
     connection: &mut AnyConnection,
     network: &str,
     claim: &TokenClaim,
+    count: i64,
 ) -> Result<(), CommitError> {
     let consumed = sqlx::query(
-        "UPDATE join_tokens SET uses_left = uses_left - 1
-         WHERE id = $1 AND hash = $2 AND network = $3 AND uses_left > 0 AND expires_at > unixepoch()
+        "UPDATE join_tokens SET uses_left = uses_left - $4
+         WHERE id = $1 AND hash = $2 AND network = $3 AND uses_left >= $4 AND expires_at > unixepoch()
          RETURNING id",
     )
     .bind(&claim.id)
     .bind(&claim.hash[..])
     .bind(network)
+    .bind(count)
     .fetch_optional(connection)
     .await?;
     consumed.map(|_| ()).ok_or(CommitError::Token)
