@@ -6,8 +6,9 @@
 
 use std::time::{Duration, Instant};
 
-/// What is borne at first. With signs of life every second it keeps a move to another controller within 3 seconds.
-const FIRST: Duration = Duration::from_millis(1500);
+/// What is borne at first. Silence is counted from the last sign of life that was sent, and those are nine tenths of a second
+/// apart: with time to connect, a move to another controller takes less than 3 seconds.
+const FIRST: Duration = Duration::from_millis(1350);
 /// What is borne at first where there is no other controller to move to: half as many signs of life.
 const FIRST_ALONE: Duration = Duration::from_secs(3);
 /// What is borne at most: controllers give up after 30 seconds themselves.
@@ -90,7 +91,7 @@ mod tests {
         patience.handle_lost(start + Duration::from_secs(3600));
 
         assert_eq!(patience.silence(), FIRST);
-        assert_eq!(patience.sign_of_life(), Duration::from_secs(1));
+        assert_eq!(patience.sign_of_life(), Duration::from_millis(900));
     }
 
     #[test]
@@ -106,7 +107,7 @@ mod tests {
 
         assert_eq!(
             borne,
-            [1500, 1500, 1500, 3000, 6000, 12000, 24000, 24000, 24000]
+            [1350, 1350, 1350, 2700, 5400, 10800, 21600, 24000, 24000]
         );
         assert!(patience.silence() < Duration::from_secs(30));
     }
@@ -127,9 +128,9 @@ mod tests {
         for seconds in [0, 1, 2, 4, 7, 13] {
             patience.handle_lost(start + Duration::from_secs(seconds));
         }
-        assert_eq!(patience.silence(), Duration::from_secs(12));
+        assert_eq!(patience.silence(), FIRST * 8);
 
-        patience.handle_lost(start + Duration::from_secs(13 + 73));
+        patience.handle_lost(start + Duration::from_secs(13) + CALM + FIRST * 8);
 
         assert_eq!(patience.silence(), FIRST);
     }
