@@ -27,7 +27,34 @@ pub enum Change {
     RouteRemoved(RouteId),
 }
 
+#[derive(PartialEq, Eq)]
+enum Row<'a> {
+    Settings,
+    Request(&'a IdentityKey),
+    Member(&'a IdentityKey),
+    Route(RouteId),
+}
+
 impl Change {
+    /// Whether both say what becomes of the same row.
+    #[must_use]
+    pub fn is_about_the_row_of(&self, other: &Self) -> bool {
+        self.row() == other.row()
+    }
+
+    const fn row(&self) -> Row<'_> {
+        match self {
+            Self::Settings(_) => Row::Settings,
+            Self::RequestPut(Request { identity, .. }) | Self::RequestRemoved(identity) => {
+                Row::Request(identity)
+            }
+            Self::MemberPut(Member { identity, .. }) | Self::MemberRemoved(identity) => {
+                Row::Member(identity)
+            }
+            Self::RoutePut(Route { id, .. }) | Self::RouteRemoved(id) => Row::Route(*id),
+        }
+    }
+
     /// Whether it moves the network's revision. Requests do not: strangers must not be able to.
     #[must_use]
     pub const fn is_configuration(&self) -> bool {

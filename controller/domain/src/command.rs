@@ -76,6 +76,8 @@ pub enum Command {
         /// Which prefix.
         prefix: IpNet,
     },
+    /// Several things at once, or none of them; each is decided on what those before it leave.
+    Together(Vec<Self>),
     /// Issue anew what has lived more than half of its life, and forget requests made before the given time.
     Upkeep {
         /// Older requests go.

@@ -31,7 +31,16 @@ pub fn decide(
     network: &Network,
     now: UnixSeconds,
 ) -> Result<Vec<Change>, Refusal> {
-    let changes = match command {
+    let changes = changes(command, network, now)?;
+    if network.revision() >= LAST_REVISION && changes.iter().any(Change::is_configuration) {
+        return Err(Refusal::UsedUp);
+    }
+    Ok(issue_certificates(network, changes, now))
+}
+
+/// What `command` changes, before certificates follow from it.
+fn changes(command: Command, network: &Network, now: UnixSeconds) -> Result<Vec<Change>, Refusal> {
+    Ok(match command {
         Command::Configure(patch) => settings::configure(network, patch)?,
         Command::SetRules { default, rules } => rules::set(network, default, rules)?,
         Command::Join { request, granted } => joining::join(network, request, granted)?,
@@ -50,12 +59,28 @@ pub fn decide(
         Command::WithdrawRoute { identity, prefix } => {
             routing::withdraw(network, &identity, prefix)?
         }
+        Command::Together(commands) => together(commands, network, now)?,
         Command::Upkeep { requests_since } => membership::upkeep(network, requests_since, now),
-    };
-    if network.revision() >= LAST_REVISION && changes.iter().any(Change::is_configuration) {
-        return Err(Refusal::UsedUp);
+    })
+}
+
+fn together(
+    commands: Vec<Command>,
+    network: &Network,
+    now: UnixSeconds,
+) -> Result<Vec<Change>, Refusal> {
+    let mut all = Vec::new();
+    let mut reached = network.clone();
+    for command in commands {
+        let next = changes(command, &reached, now)?;
+        reached = reached.apply(&next);
+        for change in next {
+            // What becomes of a row last is what becomes of it.
+            all.retain(|earlier: &Change| !earlier.is_about_the_row_of(&change));
+            all.push(change);
+        }
     }
-    Ok(issue_certificates(network, changes, now))
+    Ok(all)
 }
 
 /// A new certificate for every authorised member that the changes touch.

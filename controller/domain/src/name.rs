@@ -41,15 +41,19 @@ impl Name {
     /// Makes the best of a name somebody else chose, such as a host name; `fallback` if nothing is left of it.
     #[must_use]
     pub fn from_suggestion(suggestion: &str, fallback: NodeId) -> Self {
+        Self::suggested(suggestion).unwrap_or_else(|| Self(format!("node-{fallback}")))
+    }
+
+    /// Makes the best of a name somebody else chose; none if nothing is left of it.
+    #[must_use]
+    pub fn suggested(suggestion: &str) -> Option<Self> {
         let usable: String = suggestion
             .chars()
             .map(|character| if is_inner(character) { character } else { '-' })
             .collect();
         let trimmed = usable.trim_start_matches(|first: char| !first.is_ascii_alphanumeric());
         let short: String = trimmed.chars().take(MAX_NAME).collect();
-        short
-            .parse()
-            .unwrap_or_else(|_| Self(format!("node-{fallback}")))
+        short.parse().ok()
     }
 
     /// The same name with a number behind it, still within the length limit.

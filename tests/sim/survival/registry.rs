@@ -71,6 +71,11 @@ impl Registry {
             Command::RemoveRoute(id) => {
                 self.routes.remove(id);
             }
+            Command::Together(commands) => {
+                for command in commands {
+                    self.replay(command);
+                }
+            }
             Command::Configure(_)
             | Command::Join { .. }
             | Command::AllocateSubnet { .. }

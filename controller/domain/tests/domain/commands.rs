@@ -95,6 +95,51 @@ proptest! {
     }
 
     #[test]
+    fn several_commands_together_do_what_they_do_one_after_the_other(
+        before in proptest::collection::vec(a_step(), 0..20),
+        together in proptest::collection::vec(a_step(), 1..6),
+    ) {
+        let mut network = a_network();
+        let mut believer = Believer::default();
+        for step in before {
+            if let Ok(changes) = decide(step.command(&network), &network, NOW) {
+                let after = network.apply(&changes);
+                believer.take(&network, &after, &changes);
+                network = after;
+            }
+        }
+        let mut one_by_one = network.clone();
+        let mut commands = Vec::new();
+        for step in together {
+            let command = step.command(&one_by_one);
+            if let Ok(changes) = decide(command.clone(), &one_by_one, NOW) {
+                one_by_one = one_by_one.apply(&changes);
+                commands.push(command);
+            }
+        }
+
+        let changes = decide(Command::Together(commands), &network, NOW).expect("each is accepted");
+        let after = network.apply(&changes);
+
+        check_revision(&network, &after, &changes);
+        check_invariants(&after);
+        believer.take(&network, &after, &changes);
+        check_belief(&after, &believer);
+        prop_assert_eq!(after.settings(), one_by_one.settings());
+        prop_assert!(after.routes().eq(one_by_one.routes()));
+        prop_assert!(after.requests().eq(one_by_one.requests()));
+        let told = |network: &Network| -> Vec<_> {
+            let members = network.members();
+            members.map(|it| (it.identity, it.name.clone(), it.state, it.addresses.clone())).collect()
+        };
+        prop_assert_eq!(told(&after), told(&one_by_one));
+        for (position, one) in changes.iter().enumerate() {
+            let later = changes.iter().skip(position + 1);
+            prop_assert!(later.clone().all(|other| !one.is_about_the_row_of(other)), "{changes:?}");
+        }
+    }
+
+    #[test]
     fn a_repeated_command_changes_nothing_or_is_refused(steps in proptest::collection::vec(a_step(), 1..30)) {
         let mut network = a_network();
         for step in steps {
