@@ -41,6 +41,7 @@ mod tokens;
 mod users;
 mod views;
 mod webhooks;
+mod zerotier;
 
 use crate::{
     auth::{self, Gate},
@@ -52,6 +53,7 @@ use crate::{
     store::Store,
 };
 pub(crate) use problem::Problem;
+pub(crate) use zerotier::{Fields, accepts_ip};
 
 /// What handlers work with.
 #[derive(Debug, Clone)]
@@ -98,6 +100,16 @@ pub fn router(state: ApiState) -> Router {
         .routes(routes!(webhooks::test))
         .routes(routes!(keyring::show, keyring::replace))
         .routes(routes!(keyring::draft))
+        .routes(routes!(zerotier::status))
+        .routes(routes!(zerotier::controller))
+        .routes(routes!(zerotier::list, zerotier::create))
+        .routes(routes!(zerotier::show, zerotier::update, zerotier::remove))
+        .routes(routes!(zerotier::members::list))
+        .routes(routes!(
+            zerotier::members::show,
+            zerotier::members::update,
+            zerotier::members::remove
+        ))
         .routes(routes!(audit::list))
         .routes(routes!(audit::head))
         .routes(routes!(status::show))

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use axum::{
     extract::{ConnectInfo, FromRequestParts, Request, State},
-    http::{HeaderMap, header, request::Parts},
+    http::{HeaderMap, HeaderName, header, request::Parts},
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
@@ -33,6 +33,9 @@ pub(crate) use totp::{TotpSecret, recovery_codes, recovery_hash};
 
 /// Paths of the API that need no credential: they tell nothing about any network.
 const OPEN: [&str; 3] = ["/api/v1/openapi.json", "/healthz", "/readyz"];
+
+/// How tools for ZeroTier controllers show their token.
+const ZEROTIER_TOKEN: HeaderName = HeaderName::from_static("x-zt1-auth");
 
 /// What stands between the outside and the handlers.
 #[derive(Debug)]
@@ -87,7 +90,7 @@ pub(crate) async fn require_credential(
     if let Err(wait) = state.gate.attempts.check(&source) {
         return Problem::too_many_attempts(wait).into_response();
     }
-    let claim = claim(request.headers());
+    let claim = shown(request.headers()).and_then(token::claim);
     match identify(&state, claim).await {
         Ok(Some(caller)) => {
             request.extensions_mut().insert(caller);
@@ -95,7 +98,8 @@ pub(crate) async fn require_credential(
         }
         Ok(None) => {
             // Who shows nothing guesses nothing.
-            if request.headers().contains_key(header::AUTHORIZATION) {
+            let headers = request.headers();
+            if headers.contains_key(header::AUTHORIZATION) || headers.contains_key(ZEROTIER_TOKEN) {
                 state.gate.attempts.failed(&source);
             }
             Problem::unauthorized().into_response()
@@ -126,16 +130,16 @@ pub(crate) fn source(peer: Option<&ConnectInfo<Peer>>, headers: &HeaderMap) -> I
         .unwrap_or(peer)
 }
 
-fn claim(headers: &HeaderMap) -> Option<TokenClaim> {
-    let (scheme, token) = headers
-        .get(header::AUTHORIZATION)?
-        .to_str()
-        .ok()?
-        .split_once(' ')?;
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        return None;
+/// The token that a request shows: as a bearer token, or as tools for ZeroTier controllers do.
+pub(crate) fn shown(headers: &HeaderMap) -> Option<&str> {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    match text(header::AUTHORIZATION) {
+        Some(credential) => credential
+            .split_once(' ')
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+            .map(|(_, token)| token.trim()),
+        None => text(ZEROTIER_TOKEN).map(str::trim),
     }
-    token::claim(token.trim())
 }
 
 async fn identify(state: &ApiState, claim: Option<TokenClaim>) -> Result<Option<Caller>, Problem> {
@@ -163,7 +167,9 @@ async fn identify(state: &ApiState, claim: Option<TokenClaim>) -> Result<Option<
 
 /// The network that a path of the API is about.
 fn network_of(path: &str) -> Option<NetworkId> {
-    let within = path.strip_prefix("/api/v1/networks/")?;
+    let within = path
+        .strip_prefix("/api/v1/networks/")
+        .or_else(|| path.strip_prefix("/controller/network/"))?;
     within.split('/').next()?.parse().ok()
 }
 

@@ -6,6 +6,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use tombolo_proto::{api::Role, id::NetworkId, key::IdentityKey, link::HostPort};
 
+mod import;
+
+pub use import::{ImportVerb, ImportZerotier};
+
 /// Runs and manages a Tombolo controller.
 #[derive(Debug, Parser)]
 #[command(
@@ -81,6 +85,9 @@ pub enum Verb {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Take networks over from another controller
+    #[command(subcommand)]
+    Import(ImportVerb),
     /// Move the store
     #[command(subcommand)]
     Store(StoreVerb),

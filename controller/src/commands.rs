@@ -14,6 +14,7 @@ mod audit;
 mod backup;
 mod client;
 mod failure;
+mod import;
 mod join_token;
 mod keyring;
 mod manual;
@@ -86,6 +87,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
             file: path,
             dry_run,
         } => apply::run(path, *dry_run, &client()?, &out),
+        Verb::Import(verb) => import::run(verb, &client()?, &out),
         Verb::Store(verb) => store::run(verb, &cli.global, file()?, &out),
         Verb::Backup(flags) => backup::make(flags, &cli.global, file()?, &out),
         Verb::Restore(flags) => backup::restore(flags, &cli.global, file()?, &out),

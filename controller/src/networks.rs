@@ -69,6 +69,9 @@ pub enum ChangeError {
     /// The caller decided on an older state.
     #[error("it changed since you read it: read it again and repeat")]
     Stale,
+    /// What is wished for makes no sense, or has no counterpart here.
+    #[error("{0}")]
+    Unfit(String),
     /// Another network has the name.
     #[error("the name belongs to another network of this controller: choose another")]
     NameTaken,
@@ -276,18 +279,21 @@ impl Networks {
         self.load(id).await?.ok_or(ChangeError::UnknownNetwork)
     }
 
-    /// Makes a network.
+    /// Makes a network: with an id of the caller's choice, of which there never was one, or with any.
     pub(crate) async fn create(
         &self,
+        chosen: Option<NetworkId>,
         settings: Settings,
         actor: &Actor,
         answer: Answering<'_>,
     ) -> Result<Network, ChangeError> {
         for _ in 0..ATTEMPTS {
             let epoch = self.may_sign()?;
-            let number = rand::random_range(1..1 << 24);
-            let id = NetworkId::new(self.signer.authority(), number)
-                .expect("1 to 2^24 - 1 is a network number");
+            let id = chosen.unwrap_or_else(|| {
+                let number = rand::random_range(1..1 << 24);
+                NetworkId::new(self.signer.authority(), number)
+                    .expect("1 to 2^24 - 1 is a network number")
+            });
             let blank = Network::new(id, settings.clone());
             let now = self.store.now().await?;
             let changes = decide(Command::Configure(SettingsPatch::default()), &blank, now)?;
@@ -318,6 +324,7 @@ impl Networks {
                     self.registry.tell(id, Some(after.revision()), CHANGED);
                     return Ok(after);
                 }
+                Err(CommitError::Conflict) if chosen.is_some() => return Err(ChangeError::Busy),
                 Err(CommitError::Conflict) => {}
                 Err(CommitError::Epoch) => self.take_keyring().await?,
                 Err(error) => return Err(error.into()),

@@ -36,9 +36,10 @@ impl Modify for Bearer {
 }
 
 /// How a parameter of a path looks.
-const PATTERNS: [(&str, &str); 6] = [
+const PATTERNS: [(&str, &str); 7] = [
     ("id", "^[0-9a-f]{16}$"),
     ("node", "^[0-9a-f]{10}$"),
+    ("nwid", "^[0-9a-f]{10}([0-9a-f]{6}|______)$"),
     ("route", "^[0-9a-f]{8}$"),
     ("token", "^[0-9a-f]{12}$"),
     ("user", "^[0-9a-f]{12}$"),

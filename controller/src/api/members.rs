@@ -287,7 +287,7 @@ async fn answer(
 }
 
 /// Adds what nodes report of themselves, to members in the order of their node addresses.
-async fn with_reports(
+pub(super) async fn with_reports(
     state: &ApiState,
     network: NetworkId,
     mut members: Vec<Member>,

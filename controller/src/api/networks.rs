@@ -82,7 +82,7 @@ pub(super) async fn create(
             .tagged(&body)
     };
     let kept = |network: &domain::Network| once.keep(&answer(network));
-    let network = state.networks.create(settings, &actor, &kept).await?;
+    let network = state.networks.create(None, settings, &actor, &kept).await?;
     Ok(answer(&network).into_response())
 }
 

@@ -20,7 +20,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{ApiState, Problem, etag};
 use crate::{
-    auth::Caller,
+    auth::{self, Caller},
     store::{Hold, Kept, Reserved},
 };
 
@@ -46,8 +46,17 @@ pub(super) struct Answer {
 impl Answer {
     /// Something was made.
     pub(super) fn created(body: &impl Serialize) -> Self {
+        Self::new(StatusCode::CREATED, body)
+    }
+
+    /// Something was done.
+    pub(super) fn done(body: &impl Serialize) -> Self {
+        Self::new(StatusCode::OK, body)
+    }
+
+    fn new(status: StatusCode, body: &impl Serialize) -> Self {
         Self {
-            status: StatusCode::CREATED.as_u16(),
+            status: status.as_u16(),
             headers: vec![(
                 header::CONTENT_TYPE.to_string(),
                 "application/json".to_owned(),
@@ -245,9 +254,8 @@ struct Seal(hmac::Key);
 
 impl Seal {
     fn new(headers: &HeaderMap) -> Option<Self> {
-        let credential = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-        let (_, token) = credential.split_once(' ')?;
-        let key = hmac::Key::new(hmac::HMAC_SHA256, token.trim().as_bytes());
+        let token = auth::shown(headers)?;
+        let key = hmac::Key::new(hmac::HMAC_SHA256, token.as_bytes());
         Some(Self(key))
     }
 

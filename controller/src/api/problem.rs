@@ -221,6 +221,7 @@ impl From<ChangeError> for Problem {
             ChangeError::Refused(refusal) => refusal.into(),
             ChangeError::Store(error) => error.into(),
             ChangeError::UnknownNetwork => Self::not_found(error.to_string()),
+            ChangeError::Unfit(detail) => Self::invalid(detail),
             ChangeError::Stale => {
                 Self::new(StatusCode::PRECONDITION_FAILED, "stale", error.to_string())
             }

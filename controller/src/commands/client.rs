@@ -221,8 +221,12 @@ impl Client {
         }
     }
 
+    /// `path` under `/api/v1`, or beside it if it starts with `//`.
     fn at(&self, path: &str) -> String {
-        format!("{}/api/v1{path}", self.url)
+        match path.strip_prefix("//") {
+            Some(beside) => format!("{}/{beside}", self.url),
+            None => format!("{}/api/v1{path}", self.url),
+        }
     }
 
     fn bearer(&self) -> String {

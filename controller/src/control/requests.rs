@@ -216,7 +216,10 @@ impl Session<'_> {
                 self.say_denied(network, &error).await
             }
             Err(
-                error @ (ChangeError::Refused(_) | ChangeError::NameTaken | ChangeError::Token),
+                error @ (ChangeError::Refused(_)
+                | ChangeError::Unfit(_)
+                | ChangeError::NameTaken
+                | ChangeError::Token),
             ) => self.say_denied(network, &error).await,
         }
     }

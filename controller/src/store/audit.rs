@@ -6,7 +6,7 @@ use sqlx::{AnyConnection, Row as _, any::AnyRow};
 use tombolo_domain::audit::{Chain, Line};
 use tombolo_proto::{
     api::{AuditEntry, AuditHead, Event},
-    id::NetworkId,
+    id::{NetworkId, UnixSeconds},
 };
 
 use super::{Actor, Store, StoreError, many, rows, webhooks};
@@ -269,6 +269,20 @@ impl Store {
         put_end(&mut transaction, &chain).await?;
         transaction.commit().await?;
         Ok(())
+    }
+
+    /// When the log first tells of a network: in general, when it was made. What was deleted is still told of.
+    pub(crate) async fn first_told_of(
+        &self,
+        network: NetworkId,
+    ) -> Result<Option<UnixSeconds>, StoreError> {
+        let at: Option<i64> = sqlx::query_scalar(
+            "SELECT at FROM audit WHERE network = $1 AND place IS NOT NULL ORDER BY place LIMIT 1",
+        )
+        .bind(rows::key(&network))
+        .fetch_optional(&mut *self.connection().await?)
+        .await?;
+        Ok(at.map(|at| UnixSeconds(u64::try_from(at).unwrap_or_default())))
     }
 
     /// Deletes a network with everything in it. Tells whether it was there.

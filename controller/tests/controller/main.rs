@@ -12,6 +12,7 @@ mod bad_input;
 mod control;
 mod http;
 mod https;
+mod importing;
 mod links;
 mod lists;
 mod live;
@@ -29,6 +30,7 @@ mod start;
 mod verbs;
 mod visitor;
 mod webhooks;
+mod zerotier;
 
 /// Where the controllers of this program keep what they know.
 const STORE: rig::Store = rig::Store::Sqlite;

@@ -70,6 +70,17 @@ const TABLE: &[(&str, Need)] = &[
     ("update_webhook", Everywhere(Role::Admin)),
     ("delete_webhook", Everywhere(Role::Admin)),
     ("test_webhook", Everywhere(Role::Admin)),
+    ("zerotier_status", Anywhere(Role::Viewer)),
+    ("zerotier_controller", Anywhere(Role::Viewer)),
+    ("zerotier_list_networks", Anywhere(Role::Viewer)),
+    ("zerotier_create_network", Everywhere(Role::Admin)),
+    ("zerotier_show_network", Within(Role::Viewer)),
+    ("zerotier_update_network", Within(Role::Admin)),
+    ("zerotier_delete_network", Within(Role::Admin)),
+    ("zerotier_list_members", Within(Role::Viewer)),
+    ("zerotier_show_member", Within(Role::Viewer)),
+    ("zerotier_update_member", Within(Role::Operator)),
+    ("zerotier_delete_member", Within(Role::Operator)),
     ("show_status", Anywhere(Role::Viewer)),
     ("stream_events", Anywhere(Role::Viewer)),
     ("alive_health", Nothing),
@@ -225,6 +236,7 @@ async fn operations(rig: &Rig) -> Vec<(String, String, String)> {
             let name = operation["operationId"].as_str().expect("a name");
             let mut filled = path.replace("{id}", HERE);
             for (parameter, value) in [
+                ("{nwid}", HERE),
                 ("{node}", "89e92ceee5"),
                 ("{route}", "00000001"),
                 ("{token}", "000000000000"),
@@ -251,7 +263,14 @@ async fn status_of(address: SocketAddr, method: &str, path: &str, token: Option<
     } else {
         ""
     };
-    let credential = token.map(|token| format!("authorization: Bearer {token}\r\n"));
+    // Tools for ZeroTier controllers show it in a header of their own.
+    let credential = token.map(|token| {
+        if path.starts_with("/controller") || path == "/status" {
+            format!("x-zt1-auth: {token}\r\n")
+        } else {
+            format!("authorization: Bearer {token}\r\n")
+        }
+    });
     let request = format!(
         "{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n{}content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
         credential.unwrap_or_default(),

@@ -28,6 +28,7 @@ mod rig;
 mod sessions;
 mod visitor;
 mod webhooks;
+mod zerotier;
 
 /// Where the controllers of this program keep what they know.
 const STORE: rig::Store = rig::Store::Postgres;
