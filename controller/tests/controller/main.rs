@@ -25,6 +25,7 @@ mod rendezvous;
 mod restart;
 mod rig;
 mod rules;
+mod scale;
 mod sessions;
 mod start;
 mod verbs;
