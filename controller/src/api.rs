@@ -14,6 +14,7 @@ use axum::{
 };
 use tokio::sync::broadcast;
 use tombolo_proto::api::Event;
+use tombolo_relay::Relay;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::OpenApi as _;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -63,6 +64,7 @@ pub struct ApiState {
     pub(crate) registry: Arc<Registry>,
     pub(crate) signer: Arc<Signer>,
     pub(crate) gate: Arc<Gate>,
+    pub(crate) relay: Arc<Relay>,
     pub(crate) started: Instant,
     pub(crate) stop: Stop,
 }

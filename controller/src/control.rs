@@ -1,9 +1,14 @@
-//! The control channel: QUIC connections of nodes, one bidirectional stream each.
+//! The control channel: QUIC connections of nodes, one bidirectional stream each, or TLS on TCP where UDP does not pass.
 
-use std::{net::UdpSocket, sync::Arc, time::Duration};
+use std::{
+    net::{TcpListener, UdpSocket},
+    sync::Arc,
+    time::Duration,
+};
 
 use quinn::{Endpoint, EndpointConfig, Incoming, TokioRuntime, TransportConfig, VarInt};
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 use tombolo_proto::key::IdentitySecret;
 use tombolo_relay::Relay;
 
@@ -14,13 +19,19 @@ mod limits;
 mod relaying;
 mod rendezvous;
 mod requests;
+mod stream;
+mod tcp;
 mod tls;
 
-use crate::{links::Links, networks::Networks, publish::Registry, signer::Signer, store::Store};
+use crate::{
+    links::Links, networks::Networks, publish::Registry, relay::Forwarder, signer::Signer,
+    store::Store,
+};
 use address_check::AddressCheck;
 pub(crate) use limits::block;
 use limits::{Admission, Limits};
 use rendezvous::Introductions;
+use stream::Carrier;
 
 /// Why this side closed a connection, as the peer sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,6 +125,8 @@ pub(crate) struct Shared {
     pub(crate) relay_port: u16,
     /// What is relayed.
     pub(crate) relay: Arc<Relay>,
+    /// Carries it out.
+    pub(crate) forwarder: Arc<Forwarder>,
     pub(crate) links: Arc<Links>,
     addresses: AddressCheck,
     introductions: Introductions,
@@ -126,7 +139,7 @@ impl Shared {
         registry: Arc<Registry>,
         signer: Arc<Signer>,
         relay_port: u16,
-        relay: Arc<Relay>,
+        forwarder: Arc<Forwarder>,
         links: Arc<Links>,
     ) -> Self {
         Self {
@@ -135,7 +148,8 @@ impl Shared {
             registry,
             signer,
             relay_port,
-            relay,
+            relay: forwarder.relay(),
+            forwarder,
             links,
             addresses: AddressCheck::default(),
             introductions: Introductions::default(),
@@ -151,12 +165,15 @@ impl Shared {
 #[derive(Debug)]
 pub(crate) struct Control {
     endpoint: Endpoint,
+    listener: TcpListener,
+    tls: Arc<rustls::ServerConfig>,
 }
 
 impl Control {
-    /// Takes over an open socket.
-    pub(crate) fn from_socket(
+    /// Takes over open sockets.
+    pub(crate) fn from_sockets(
         socket: UdpSocket,
+        listener: TcpListener,
         key: &IdentitySecret,
     ) -> Result<Self, ControlError> {
         let mut transport = TransportConfig::default();
@@ -168,7 +185,7 @@ impl Control {
             .stream_receive_window(RECEIVE_WINDOW.into())
             .receive_window(RECEIVE_WINDOW.into())
             .datagram_receive_buffer_size(None);
-        let mut config = quinn::ServerConfig::with_crypto(tls::server(key)?);
+        let mut config = quinn::ServerConfig::with_crypto(tls::quic(key)?);
         config.transport_config(Arc::new(transport));
         let endpoint = Endpoint::new(
             EndpointConfig::default(),
@@ -177,12 +194,23 @@ impl Control {
             Arc::new(TokioRuntime),
         )
         .map_err(ControlError::Endpoint)?;
-        Ok(Self { endpoint })
+        Ok(Self {
+            endpoint,
+            listener,
+            tls: tls::stream(key)?,
+        })
     }
 
     /// Accepts connections until told to stop.
     pub(crate) async fn serve(self, shared: Arc<Shared>, mut stop: crate::stop::Stop) {
         let limits = Arc::new(Limits::default());
+        let over_tcp = tokio::spawn(tcp::serve(
+            self.listener,
+            TlsAcceptor::from(self.tls),
+            Arc::clone(&limits),
+            Arc::clone(&shared),
+            stop.clone(),
+        ));
         let mut connections = JoinSet::new();
         loop {
             tokio::select! {
@@ -199,6 +227,7 @@ impl Control {
         let drained = async {
             while connections.join_next().await.is_some() {}
             self.endpoint.wait_idle().await;
+            let _ = over_tcp.await;
         };
         // Whoever does not answer finds out by its own timeout.
         let _ = tokio::time::timeout(GOODBYE, drained).await;
@@ -233,7 +262,7 @@ fn accept(
                 let established = tokio::time::timeout(HELLO_DEADLINE, connecting).await;
                 if let Ok(Ok(connection)) = established {
                     ticket.established();
-                    connection::run(&connection, &shared).await;
+                    connection::run(Carrier::quic(connection), &shared).await;
                 }
                 drop(ticket);
             });

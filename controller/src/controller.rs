@@ -20,7 +20,8 @@ use crate::{
     networks::Networks,
     observing::Observing,
     publish::Registry,
-    relay, setup,
+    relay::{self, Forwarder},
+    setup,
     state_dir::{StateDir, StateError},
     stop::{self, Stop, Stopper},
     store::{Actor, CommitError, FreshToken, OpenError, Store, StoreError, StoreUrl},
@@ -92,7 +93,7 @@ impl Controller {
         let state_dir = StateDir::open(&config.state_dir)?;
         // Sockets first: a taken port is told at once, and two controllers never share a store for a moment.
         let http_socket = listen::tcp(config.http)?;
-        let control_socket = listen::udp(config.control)?;
+        let (control_socket, control_listener) = listen::both(config.control)?;
         let relay_socket = listen::udp(config.relay)?;
         let url = config
             .store
@@ -129,7 +130,7 @@ impl Controller {
             }
         };
         let signer = Arc::new(established.signer);
-        let control = Control::from_socket(control_socket, signer.replica())?;
+        let control = Control::from_sockets(control_socket, control_listener, signer.replica())?;
         if established.has_root {
             ensure_admin_token(&state_dir, &store).await?;
         }
@@ -145,7 +146,9 @@ impl Controller {
         store.remember_tokens().await?;
         let (stopper, stop) = stop::pair();
         let events = Arc::clone(&registry);
+        let relayed = Arc::new(Relay::default());
         let state = ApiState {
+            relay: Arc::clone(&relayed),
             store: store.clone(),
             networks: Arc::clone(&networks),
             registry: Arc::clone(&registry),
@@ -154,7 +157,8 @@ impl Controller {
             started: Instant::now(),
             stop: stop.clone(),
         };
-        let relayed = Arc::new(Relay::default());
+        let forwarder = Forwarder::new(relay_socket, Arc::clone(&relayed));
+        let forwarder = Arc::new(forwarder.map_err(StartError::Socket)?);
         let links = Arc::new(Links::default());
         let shared = Arc::new(Shared::new(
             store.clone(),
@@ -162,7 +166,7 @@ impl Controller {
             Arc::clone(&registry),
             signer,
             relay.port(),
-            Arc::clone(&relayed),
+            Arc::clone(&forwarder),
             Arc::clone(&links),
         ));
 
@@ -179,14 +183,8 @@ impl Controller {
             tokio::spawn(control.serve(shared, stop.clone())),
             tokio::spawn(http::serve(http_listener, tls, state.clone(), stop.clone())),
             tokio::spawn({
-                let (relayed, stop) = (Arc::clone(&relayed), stop.clone());
-                let observing = Arc::clone(&observing);
-                async move {
-                    let served = relay::serve(relay_socket, &relayed, &observing, stop).await;
-                    if let Err(error) = served {
-                        tracing::error!(%error, "STUN and relaying stopped");
-                    }
-                }
+                let (stop, observing) = (stop.clone(), Arc::clone(&observing));
+                async move { forwarder.serve(&observing, stop).await }
             }),
             tokio::spawn({
                 let stop = stop.clone();

@@ -15,6 +15,9 @@ const BACKLOG: i32 = 256;
 /// a datagram that is lost there costs a joining node a second.
 const RECEIVE_BUFFER: usize = 4 << 20;
 
+/// How many ports that are free for UDP are tried for TCP.
+const ANY_PORT: u32 = 16;
+
 /// Why an address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {address} ({protocol}): {cause}; {advice}")]
@@ -37,6 +40,23 @@ pub(crate) fn tcp(address: SocketAddr) -> Result<TcpListener, ListenError> {
     open(address, Type::STREAM, Protocol::TCP)
         .map(Into::into)
         .map_err(|cause| error(address, "TCP", cause))
+}
+
+/// A UDP socket and a TCP listener with the same port, also where any will do.
+pub(crate) fn both(address: SocketAddr) -> Result<(UdpSocket, TcpListener), ListenError> {
+    let mut attempts = if address.port() == 0 { ANY_PORT } else { 1 };
+    loop {
+        attempts -= 1;
+        let socket = udp(address)?;
+        let bound = socket
+            .local_addr()
+            .map_err(|cause| error(address, "UDP", cause))?;
+        match tcp(SocketAddr::new(address.ip(), bound.port())) {
+            Ok(listener) => return Ok((socket, listener)),
+            Err(error) if attempts == 0 => return Err(error),
+            Err(_) => {}
+        }
+    }
 }
 
 fn open(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {

@@ -32,3 +32,4 @@ pub mod report;
 pub mod state_dir;
 pub mod sync;
 mod telemetry;
+mod tls;

@@ -117,6 +117,9 @@ pub struct NetworkReport {
     pub alarms: Vec<String>,
     /// The controller that this node is connected to.
     pub controller: Option<String>,
+    /// What the connection to it goes by: `udp`, or `tcp` where no UDP passes.
+    #[serde(default)]
+    pub carrier: Option<String>,
     /// Through whom this node can be reached where nothing leads to it directly, nearest first.
     #[serde(default)]
     pub relays: Vec<RelayReport>,

@@ -2,6 +2,7 @@
 //!
 //! One task per authority. It only carries messages; what they mean is decided by the daemon and the engine.
 
+pub mod carriers;
 mod dial;
 pub mod patience;
 pub mod transport;
@@ -25,6 +26,7 @@ use tombolo_proto::{
     signed::Signed,
 };
 
+use carriers::{Carrier, Carriers};
 pub use dial::Problem;
 use patience::Patience;
 use transport::{Channel, Receiver, Sender, Transport};
@@ -65,6 +67,8 @@ pub struct Connected {
     pub keyring: Signed<Keyring>,
     /// Where it was reached.
     pub address: SocketAddr,
+    /// By what.
+    pub carrier: Carrier,
 }
 
 /// What happened on the way to an authority.
@@ -160,6 +164,8 @@ enum Ended {
     There,
     /// Nothing came from the controller for too long.
     Silent,
+    /// TCP had to do, and UDP passes again.
+    UdpIsBack,
 }
 
 struct Link {
@@ -175,6 +181,7 @@ impl Link {
     async fn run(mut self) {
         let mut pause = BACKOFF_MIN;
         let mut patience = Patience::default();
+        let mut carriers = Carriers::default();
         let mut lost = None;
         loop {
             let mut wanted = self.wanted.borrow_and_update().clone();
@@ -187,7 +194,7 @@ impl Link {
             let is_alone = keyring.is_some_and(|keyring| keyring.replicas.len() == 1);
             // What is wanted may change while nobody answers: a fresh join starts over at once.
             let dialled = tokio::select! {
-                dialled = dial::any(&self.transport, &wanted, None, patience.with(is_alone)) => dialled,
+                dialled = dial::any(&self.transport, &wanted, None, patience.with(is_alone), carriers) => dialled,
                 changed = self.wanted.changed() => match changed {
                     Ok(()) => continue,
                     Err(_) => return,
@@ -196,11 +203,20 @@ impl Link {
             match dialled {
                 Ok((connected, channel)) => {
                     let since = Instant::now();
+                    let carrier = channel.carrier();
+                    carriers.handle_connected(carrier);
                     lost = Some(connected.controller.clone());
-                    match self.serve(connected, channel).await {
+                    let ended = self.serve(connected, channel, &mut carriers).await;
+                    let is_silent = matches!(ended, Ended::Silent);
+                    carriers.handle_ended(carrier, since.elapsed(), is_silent);
+                    match ended {
                         Ended::Here => return,
                         Ended::Silent => patience.handle_lost(Instant::now().into_std()),
                         Ended::There => {}
+                        Ended::UdpIsBack => {
+                            lost = None;
+                            continue;
+                        }
                     }
                     if since.elapsed() >= STABLE {
                         pause = BACKOFF_MIN;
@@ -229,7 +245,13 @@ impl Link {
     }
 
     /// Carries messages until the connection or the daemon ends.
-    async fn serve(&mut self, connected: Connected, mut channel: Channel) -> Ended {
+    async fn serve(
+        &mut self,
+        connected: Connected,
+        mut channel: Channel,
+        carriers: &mut Carriers,
+    ) -> Ended {
+        let over_tcp = (channel.carrier() == Carrier::Tcp).then_some(channel.address);
         while self.outbox.try_recv().is_ok() {}
         let (answers, mut unknown) = mpsc::unbounded_channel();
         self.tell(SyncEvent::Connected(Box::new(connected))).await;
@@ -241,6 +263,11 @@ impl Link {
                 Ok(()) => return Ended::Here,
                 Err(error) => tracing::debug!(authority = %self.authority, %error, "Control connection ended"),
             },
+            () = udp_is_back(&self.transport, over_tcp, carriers) => {
+                tracing::debug!(authority = %self.authority, "UDP to a controller passes again");
+                self.tell(SyncEvent::Lost).await;
+                return Ended::UdpIsBack;
+            }
             () = self.hang_up.notified() => tracing::debug!(authority = %self.authority, "Gave the control connection up"),
         }
         self.tell(SyncEvent::Lost).await;
@@ -254,6 +281,19 @@ impl Link {
     async fn tell(&self, event: SyncEvent) {
         // Without a daemon to tell there is nothing left to do but end, which the next wait does.
         let _ = self.events.send((self.authority, event)).await;
+    }
+}
+
+/// Waits until a controller that was reached over TCP answers over UDP. One that was reached over UDP is waited for in vain.
+async fn udp_is_back(transport: &Transport, over_tcp: Option<SocketAddr>, carriers: &mut Carriers) {
+    let Some(address) = over_tcp else {
+        return std::future::pending().await;
+    };
+    loop {
+        sleep(carriers.next_try()).await;
+        if transport.answers_over_udp(address).await {
+            return carriers.handle_udp_back();
+        }
     }
 }
 

@@ -39,8 +39,21 @@ const TAG: std::ops::Range<usize> = 6..RELAY_HEADER;
 const COVERED: usize = 32;
 /// Payload of pings and pongs: a counter.
 pub const PING_PAYLOAD: usize = 8;
-/// ALPN (RFC 7301) of a TLS connection that carries a relay's frames.
+/// ALPN (RFC 7301) of a TLS connection that carries frames where no UDP passes: those that a controller relays; to and from
+/// a member that relays also those of lanes. Each frame stands behind its length, a `u16` in network byte order.
 pub const RELAY_ALPN: &[u8] = b"tombolo-relay/1";
+/// Longest frame on such a connection: a jumbo network's, with all headers.
+pub const MAX_STREAM_FRAME: usize = 9_300;
+
+/// Appends a frame as it stands on a stream. One that is too long is left out.
+pub fn put_on_stream(frame: &[u8], stream: &mut Vec<u8>) {
+    if let Ok(length) = u16::try_from(frame.len())
+        && frame.len() <= MAX_STREAM_FRAME
+    {
+        stream.extend_from_slice(&length.to_be_bytes());
+        stream.extend_from_slice(frame);
+    }
+}
 
 /// Names a client or one of its channels at one relay. Random, so that nobody can guess what others have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -305,6 +318,15 @@ mod tests {
             assert_eq!(crate::wire::encode(&message), bytes);
             assert_eq!(crate::wire::decode(&bytes), Ok(message));
         }
+    }
+
+    #[test]
+    fn on_a_stream_a_frame_stands_behind_its_length_and_none_that_is_too_long() {
+        let mut stream = Vec::new();
+        put_on_stream(&[7; 300], &mut stream);
+        put_on_stream(&[8; MAX_STREAM_FRAME + 1], &mut stream);
+
+        assert_eq!(stream, [&[1, 44][..], &[7; 300]].concat());
     }
 
     #[test]

@@ -471,6 +471,22 @@ impl Namespace {
         ));
     }
 
+    /// Lets no UDP in or out, until [`Self::let_udp_through`].
+    pub fn drop_udp(&self) {
+        self.shell(
+            "nft add table inet noudp
+             nft add chain inet noudp in '{ type filter hook input priority 0; }'
+             nft add chain inet noudp out '{ type filter hook output priority 0; }'
+             nft add rule inet noudp in iifname != lo meta l4proto udp drop
+             nft add rule inet noudp out oifname != lo meta l4proto udp drop",
+        );
+    }
+
+    /// After [`Self::drop_udp`].
+    pub fn let_udp_through(&self) {
+        self.run("nft delete table inet noudp");
+    }
+
     /// Runs a piece of the test in here, on a thread of its own: the sockets it makes belong to this namespace for ever.
     ///
     /// # Panics

@@ -484,7 +484,8 @@ impl Node {
 
     /// What `status` says of one network, if the node is in it.
     #[track_caller]
-    fn network(&self, network: &str) -> Option<Value> {
+    #[must_use]
+    pub fn network(&self, network: &str) -> Option<Value> {
         let status = self.json(&["status"]);
         let mut networks = status["networks"].as_array()?.iter();
         networks.find(|entry| entry["id"] == network).cloned()

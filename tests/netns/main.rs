@@ -29,4 +29,5 @@ mod rules;
 mod scale;
 mod stolen_key;
 mod survival;
+mod tcp;
 mod wan;

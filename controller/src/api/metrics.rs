@@ -52,6 +52,38 @@ pub(super) async fn show(
         )
         .expect("writing to a String never fails");
     }
+    let relayed = state.relay.totals();
+    writeln!(
+        text,
+        "# HELP tombolo_relay_clients Members that this controller relays for\n# TYPE tombolo_relay_clients gauge\ntombolo_relay_clients {}",
+        relayed.clients
+    )
+    .expect("writing to a String never fails");
+    let counters = [
+        ("frames_total", "Frames relayed", relayed.frames),
+        ("bytes_total", "Bytes relayed", relayed.bytes),
+        (
+            "over_budget_total",
+            "Frames dropped because a client, or all together, sent more than they may",
+            relayed.over_budget,
+        ),
+        (
+            "refused_total",
+            "Frames dropped because they were no client's, or went nowhere",
+            relayed.malformed
+                + relayed.unknown
+                + relayed.bad_tag
+                + relayed.replayed
+                + relayed.unreachable,
+        ),
+    ];
+    for (name, help, value) in counters {
+        writeln!(
+            text,
+            "# HELP tombolo_relay_{name} {help}\n# TYPE tombolo_relay_{name} counter\ntombolo_relay_{name} {value}"
+        )
+        .expect("writing to a String never fails");
+    }
     let kind = "text/plain; version=0.0.4; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
 }

@@ -2,7 +2,6 @@
 
 use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
 
-use quinn::{Connection, RecvStream, SendStream};
 use tokio::sync::mpsc;
 use tombolo_proto::{
     control::{PROTOCOL, PROTOCOL_MIN, Standing, ToController, ToNode, negotiate},
@@ -13,7 +12,8 @@ use tombolo_proto::{
 use super::{
     Close, GOODBYE, HELLO_DEADLINE, SILENCE_DEADLINE, Shared,
     framing::{self, Received},
-    rendezvous, tls,
+    rendezvous,
+    stream::{Carrier, Gone, Receiving, Sending},
 };
 use crate::{
     publish::{Place, Push},
@@ -30,8 +30,8 @@ const PRESENCE_INTERVAL: Duration = Duration::from_secs(300);
 const MAX_SOFTWARE: usize = 80;
 
 /// Serves a connection until it ends.
-pub(super) async fn run(connection: &Connection, shared: &Arc<Shared>) {
-    let close = match serve(connection, shared).await {
+pub(super) async fn run(mut carrier: Carrier, shared: &Arc<Shared>) {
+    let close = match serve(&mut carrier, shared).await {
         Ok(()) | Err(End::Gone) => return,
         Err(End::Close(close)) => close,
         Err(End::Store(error)) => {
@@ -39,7 +39,7 @@ pub(super) async fn run(connection: &Connection, shared: &Arc<Shared>) {
             Close::Failed
         }
     };
-    connection.close(close.code(), close.reason().as_bytes());
+    carrier.close(close);
 }
 
 /// What a node reports is not worth its connection: while the store is away, it goes unrecorded.
@@ -61,8 +61,8 @@ pub(super) enum End {
     Store(StoreError),
 }
 
-impl From<quinn::WriteError> for End {
-    fn from(_: quinn::WriteError) -> Self {
+impl From<Gone> for End {
+    fn from(_: Gone) -> Self {
         Self::Gone
     }
 }
@@ -80,7 +80,7 @@ pub(super) struct Session<'a> {
     pub(super) node: NodeId,
     pub(super) source: IpAddr,
     pub(super) place: Place,
-    send: SendStream,
+    send: Sending,
     /// The newest keyring that the node was told.
     keyring: Version,
     /// Networks whose directory the node follows, and what it holds of each.
@@ -89,11 +89,11 @@ pub(super) struct Session<'a> {
     pub(super) told_upto: HashMap<NetworkId, UnixSeconds>,
 }
 
-async fn serve(connection: &Connection, shared: &Arc<Shared>) -> Result<(), End> {
-    let identity = tls::peer(connection).ok_or(End::Close(Close::Malformed))?;
+async fn serve(carrier: &mut Carrier, shared: &Arc<Shared>) -> Result<(), End> {
+    let identity = carrier.identity.ok_or(End::Close(Close::Malformed))?;
     let greeted = shared.signer.held();
     let (mut send, mut receive, software) =
-        tokio::time::timeout(HELLO_DEADLINE, hello(connection, shared, &greeted))
+        tokio::time::timeout(HELLO_DEADLINE, hello(carrier, shared, &greeted))
             .await
             .map_err(|_| End::Close(Close::Malformed))??;
     let Some(node) = shared.addresses.of(identity).await else {
@@ -120,7 +120,7 @@ async fn serve(connection: &Connection, shared: &Arc<Shared>) -> Result<(), End>
         shared,
         identity,
         node,
-        source: connection.remote_address().ip().to_canonical(),
+        source: carrier.remote.ip().to_canonical(),
         place,
         send,
         keyring: greeted.keyring.version,
@@ -133,7 +133,7 @@ async fn serve(connection: &Connection, shared: &Arc<Shared>) -> Result<(), End>
         Ok(()) => session.work(first, receive, &mut pushes, &software).await,
         Err(end) => Err(end),
     };
-    session.send.finish().ok();
+    session.send.finish().await;
     // Whoever hears that it is gone finds it so in the store; unless it has come again.
     if session.place.is_current() {
         ignore_outage(shared.store.saw_off(&identity, &shared.replica()).await)?;
@@ -147,11 +147,11 @@ async fn serve(connection: &Connection, shared: &Arc<Shared>) -> Result<(), End>
 }
 
 async fn hello(
-    connection: &Connection,
+    carrier: &mut Carrier,
     shared: &Shared,
     held: &HeldKeyring,
-) -> Result<(SendStream, RecvStream, String), End> {
-    let (mut send, mut receive) = connection.accept_bi().await.map_err(|_| End::Gone)?;
+) -> Result<(Sending, Receiving, String), End> {
+    let (mut send, mut receive) = carrier.accept().await?;
     let first = framing::read(&mut receive).await.ok_or(End::Gone)?;
     let Received::Message(ToController::Hello { min, max, software }) = first else {
         return Err(End::Close(Close::Malformed));
@@ -163,8 +163,8 @@ async fn hello(
         };
         framing::write(&mut send, &answer).await?;
         // The node has to read the answer before the connection goes away under it.
-        send.finish().ok();
-        let _ = send.stopped().await;
+        send.finish().await;
+        send.stopped().await;
         return Err(End::Close(Close::Incompatible));
     };
     let welcome = ToNode::Welcome {
@@ -177,7 +177,7 @@ async fn hello(
 }
 
 /// Tells a node whose key has no address why it cannot join, if it asks.
-async fn refuse_key(send: &mut SendStream, receive: &mut RecvStream) -> Result<(), End> {
+async fn refuse_key(send: &mut Sending, receive: &mut Receiving) -> Result<(), End> {
     let asked = tokio::time::timeout(HELLO_DEADLINE, framing::read(receive)).await;
     if let Ok(Some(Received::Message(ToController::Join { network, .. }))) = asked {
         let answer = ToNode::Status {
@@ -189,8 +189,8 @@ async fn refuse_key(send: &mut SendStream, receive: &mut RecvStream) -> Result<(
             },
         };
         framing::write(send, &answer).await?;
-        send.finish().ok();
-        let _ = send.stopped().await;
+        send.finish().await;
+        send.stopped().await;
     }
     Ok(())
 }
@@ -198,7 +198,7 @@ async fn refuse_key(send: &mut SendStream, receive: &mut RecvStream) -> Result<(
 /// Reads messages as they come. A task of its own, because half-read messages must not be lost to other events.
 fn read_ahead(
     first: Received,
-    mut receive: RecvStream,
+    mut receive: Receiving,
 ) -> (mpsc::Receiver<Received>, tokio::task::JoinHandle<()>) {
     let (queue, messages) = mpsc::channel(READ_AHEAD);
     let reader = tokio::spawn(async move {
@@ -218,7 +218,7 @@ impl Session<'_> {
     async fn work(
         &mut self,
         first: Received,
-        receive: RecvStream,
+        receive: Receiving,
         pushes: &mut mpsc::Receiver<Push>,
         software: &str,
     ) -> Result<(), End> {
@@ -257,7 +257,7 @@ impl Session<'_> {
 
     /// Sends messages that are encoded already.
     pub(super) async fn say_encoded(&mut self, messages: Vec<u8>) -> Result<(), End> {
-        Ok(self.send.write_chunk(messages.into()).await?)
+        Ok(self.send.write(messages.into()).await?)
     }
 
     pub(super) async fn say_standing(
@@ -296,7 +296,7 @@ impl Session<'_> {
         self.say_keyring().await?;
         if !self.shared.signer.is_admitted() {
             // The node has to read it before the connection goes away under it.
-            self.send.finish().ok();
+            self.send.finish().await;
             let _ = tokio::time::timeout(GOODBYE, self.send.stopped()).await;
             return Err(End::Close(Close::Revoked));
         }
@@ -337,7 +337,7 @@ impl Session<'_> {
             return Ok(());
         }
         self.say_keyring().await?;
-        self.send.write_chunk(portion.messages.clone()).await?;
+        self.send.write(portion.messages.clone()).await?;
         self.holds(network, portion.upto);
         Ok(())
     }

@@ -1,10 +1,11 @@
-//! Length-prefixed messages on a QUIC stream.
+//! Length-prefixed messages on a stream.
 
-use quinn::{ReadExactError, RecvStream, SendStream};
 use tombolo_proto::{
     control::{self, Message, MessageError, ToController},
     wire,
 };
+
+use super::stream::{Gone, Receiving, Sending};
 
 /// What reading a message gave.
 pub(super) enum Received {
@@ -16,20 +17,15 @@ pub(super) enum Received {
 }
 
 /// The next message; none when the stream has ended.
-pub(super) async fn read(stream: &mut RecvStream) -> Option<Received> {
+pub(super) async fn read(stream: &mut Receiving) -> Option<Received> {
     let mut prefix = [0; 4];
-    match stream.read_exact(&mut prefix).await {
-        Ok(()) => {}
-        Err(ReadExactError::FinishedEarly(_) | ReadExactError::ReadError(_)) => return None,
-    }
+    stream.read_exact(&mut prefix).await.ok()?;
     let length = u32::from_be_bytes(prefix) as usize;
     if length > wire::MAX_ENCODED {
         return Some(Received::Malformed);
     }
     let mut body = vec![0; length];
-    if stream.read_exact(&mut body).await.is_err() {
-        return None;
-    }
+    stream.read_exact(&mut body).await.ok()?;
     Some(match control::decode(&body) {
         Ok(message) => Received::Message(message),
         Err(MessageError::Unknown(variant)) => Received::Unknown(variant),
@@ -38,9 +34,6 @@ pub(super) async fn read(stream: &mut RecvStream) -> Option<Received> {
 }
 
 /// Sends a message whole.
-pub(super) async fn write<M: Message>(
-    stream: &mut SendStream,
-    message: &M,
-) -> Result<(), quinn::WriteError> {
-    stream.write_all(&control::encode(message)).await
+pub(super) async fn write<M: Message>(stream: &mut Sending, message: &M) -> Result<(), Gone> {
+    stream.write(control::encode(message).into()).await
 }

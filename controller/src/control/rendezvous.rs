@@ -8,7 +8,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use quinn::{RecvStream, SendStream};
 use tombolo_proto::{
     config::EndpointAnnouncement,
     control::{RendezvousOutcome, Standing, ToController, ToNode},
@@ -23,6 +22,7 @@ use super::{
     framing::{self, Received},
     relaying,
     requests::verify,
+    stream::{Receiving, Sending},
 };
 use crate::{limiter::Limiter, networks::standing};
 
@@ -83,8 +83,8 @@ pub(super) async fn visit(
     shared: &Shared,
     identity: IdentityKey,
     first: Received,
-    mut send: SendStream,
-    mut receive: RecvStream,
+    mut send: Sending,
+    mut receive: Receiving,
 ) -> Result<(), End> {
     let mut next = Some(first);
     while let Some(received) = next {

@@ -16,9 +16,12 @@ use rustls::{
     },
     sign::CertifiedKey,
 };
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
 use tombolo_proto::{
     control::ALPN,
     key::{IdentityKey, IdentitySecret},
+    relay::RELAY_ALPN,
 };
 
 /// Why TLS could not be set up.
@@ -32,7 +35,20 @@ pub enum TlsError {
     Quic(#[from] NoInitialCipherSuite),
 }
 
-pub(super) fn server(key: &IdentitySecret) -> Result<Arc<QuicServerConfig>, TlsError> {
+/// For QUIC.
+pub(super) fn quic(key: &IdentitySecret) -> Result<Arc<QuicServerConfig>, TlsError> {
+    Ok(Arc::new(QuicServerConfig::try_from(server(key, &[ALPN])?)?))
+}
+
+/// For TCP, where relayed frames come in at the same port.
+pub(super) fn stream(key: &IdentitySecret) -> Result<Arc<rustls::ServerConfig>, TlsError> {
+    let mut config = server(key, &[ALPN, RELAY_ALPN])?;
+    // A session that is resumed would prove no key anew.
+    config.send_tls13_tickets = 0;
+    Ok(Arc::new(config))
+}
+
+fn server(key: &IdentitySecret, protocols: &[&[u8]]) -> Result<rustls::ServerConfig, TlsError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let signing_key = aws_lc_rs::sign::any_eddsa_type(&PrivatePkcs8KeyDer::from(key.to_pkcs8()))?;
     let certified = CertifiedKey::new(
@@ -48,9 +64,9 @@ pub(super) fn server(key: &IdentitySecret) -> Result<Arc<QuicServerConfig>, TlsE
         .with_cert_resolver(Arc::new(AlwaysResolvesServerRawPublicKeys::new(Arc::new(
             certified,
         ))));
-    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
     config.max_early_data_size = 0;
-    Ok(Arc::new(QuicServerConfig::try_from(config)?))
+    Ok(config)
 }
 
 /// The key that the other side proved.
@@ -60,6 +76,12 @@ pub(super) fn peer(connection: &quinn::Connection) -> Option<IdentityKey> {
         .downcast::<Vec<CertificateDer<'static>>>()
         .ok()?;
     IdentityKey::from_spki(chain.first()?)
+}
+
+/// The same on a stream.
+pub(super) fn peer_of_stream(stream: &TlsStream<TcpStream>) -> Option<IdentityKey> {
+    let (_, session) = stream.get_ref();
+    IdentityKey::from_spki(session.peer_certificates()?.first()?)
 }
 
 #[derive(Debug)]

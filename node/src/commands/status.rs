@@ -99,8 +99,12 @@ fn write_network(text: &mut String, network: &NetworkReport) {
     }
     let _ = writeln!(
         text,
-        "  controller {}",
-        network.controller.as_deref().unwrap_or("not connected")
+        "  controller {}{}",
+        network.controller.as_deref().unwrap_or("not connected"),
+        match network.carrier.as_deref() {
+            Some("tcp") => " by TCP: UDP to it does not pass",
+            Some(_) | None => "",
+        }
     );
     if let Some(rules) = &network.rules {
         let _ = writeln!(

@@ -114,6 +114,7 @@ impl Daemon {
             rules: self.engine.rules(id).map(Into::into),
             alarms: network.alarms.iter().cloned().collect(),
             controller: connected.map(|connected| connected.controller.to_string()),
+            carrier: connected.map(|connected| connected.carrier.name().to_owned()),
             relays: self.relay_reports(id),
             problem: problem(network, connected.is_some()),
             allow_global: network.settings.allow_global,

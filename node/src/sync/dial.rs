@@ -16,6 +16,7 @@ use tombolo_proto::{
 
 use super::{
     Connected, Wanted,
+    carriers::{Carrier, Carriers, HEAD_START},
     patience::Patience,
     transport::{Channel, Transport},
     trust::{Distrust, Trust},
@@ -32,7 +33,7 @@ const RESOLVE: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub enum Problem {
     /// Nobody answers.
-    #[error("no controller answers at {0}: check the address, and that UDP to it is open")]
+    #[error("no controller answers at {0}: check the address, and that UDP or TCP to it is open")]
     Unreachable(String),
     /// No common version.
     #[error(
@@ -60,6 +61,7 @@ pub(super) async fn any(
     wanted: &Wanted,
     only: Option<IdentityKey>,
     patience: Patience,
+    carriers: Carriers,
 ) -> Result<(Connected, Channel), Problem> {
     let mut waiting = resolve(&wanted.controllers).await;
     let mut handshakes = FuturesUnordered::new();
@@ -67,7 +69,9 @@ pub(super) async fn any(
     let mut worst = Problem::Unreachable(names.join(", "));
     loop {
         if let Some((controller, address)) = waiting.pop_front() {
-            handshakes.push(handshake(transport, controller, address, patience));
+            handshakes.push(handshake(
+                transport, controller, address, patience, carriers,
+            ));
         }
         tokio::select! {
             Some(ended) = handshakes.next() => {
@@ -100,19 +104,52 @@ async fn resolve(controllers: &[HostPort]) -> VecDeque<(HostPort, SocketAddr)> {
     resolved
 }
 
+/// By whichever of UDP and TCP is there first; the second is not tried while the first has its head start.
 async fn handshake(
     transport: &Transport,
     controller: HostPort,
     address: SocketAddr,
     patience: Patience,
+    carriers: Carriers,
 ) -> Option<(HostPort, Channel)> {
-    match timeout(ANSWER, transport.connect(address, patience)).await {
-        Ok(Ok(channel)) => Some((controller, channel)),
+    let attempt = async |carrier: Carrier, within: Duration| match timeout(
+        within,
+        transport.connect(carrier, address, patience),
+    )
+    .await
+    {
+        Ok(Ok(channel)) => Some(channel),
         Ok(Err(error)) => {
-            tracing::debug!(%controller, %address, %error, "A controller does not answer");
+            tracing::debug!(%controller, %address, ?carrier, %error, "A controller does not answer");
             None
         }
         Err(_) => None,
+    };
+    let [first, second] = carriers.order();
+    let one = attempt(first, ANSWER);
+    let other = async {
+        sleep(HEAD_START).await;
+        attempt(second, ANSWER.saturating_sub(HEAD_START)).await
+    };
+    let channel = first_of(one, other).await?;
+    Some((controller, channel))
+}
+
+/// What the first of two that succeeds gives. Whoever fails leaves it to the other.
+async fn first_of<T>(
+    one: impl Future<Output = Option<T>>,
+    other: impl Future<Output = Option<T>>,
+) -> Option<T> {
+    tokio::pin!(one, other);
+    tokio::select! {
+        given = &mut one => match given {
+            Some(given) => Some(given),
+            None => other.await,
+        },
+        given = &mut other => match given {
+            Some(given) => Some(given),
+            None => one.await,
+        },
     }
 }
 
@@ -130,10 +167,9 @@ async fn greet(
         }
         Err(_) => return Err(None),
     };
-    let (trust, replica, address) = (trust.clone(), channel.peer, channel.address);
-    let judged =
-        tokio::task::spawn_blocking(move || judge(welcome, (controller, address), replica, &trust))
-            .await;
+    let (trust, replica) = (trust.clone(), channel.peer);
+    let place = (controller, channel.address, channel.carrier());
+    let judged = tokio::task::spawn_blocking(move || judge(welcome, place, replica, &trust)).await;
     let connected = judged.unwrap_or(Err(None))?;
     Ok((connected, channel))
 }
@@ -141,7 +177,7 @@ async fn greet(
 /// What to think of a controller's first message. Takes as long as [`Trust::check`].
 fn judge(
     welcome: ToNode,
-    (controller, address): (HostPort, SocketAddr),
+    (controller, address, carrier): (HostPort, SocketAddr, Carrier),
     replica: IdentityKey,
     trust: &Trust,
 ) -> Result<Connected, Option<Problem>> {
@@ -156,6 +192,7 @@ fn judge(
                 root,
                 keyring,
                 address,
+                carrier,
             }),
             Err(distrust) => Err(Some(Problem::Distrusted(controller, distrust))),
         },
@@ -235,7 +272,7 @@ mod tests {
         };
         let controller = "192.0.2.1:9791".parse().expect("host and port");
         let address = "192.0.2.1:9791".parse().expect("an address");
-        judge(answer, (controller, address), key(2), &trust)
+        judge(answer, (controller, address, Carrier::Udp), key(2), &trust)
     }
 
     fn a_welcome(protocol: u16) -> ToNode {

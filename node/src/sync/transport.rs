@@ -1,9 +1,11 @@
-//! The control channel's connection: QUIC with TLS 1.3, both sides known by raw Ed25519 keys (RFC 7250).
+//! The control channel's connection: QUIC with TLS 1.3, both sides known by raw Ed25519 keys (RFC 7250). Where no UDP
+//! passes, the same TLS and the same messages on TCP.
 //!
 //! Any server key is let through the handshake: whether it is the right one is only known after `Welcome`, and nothing
 //! secret is said before that (see [`super::trust`]). The only file that imports quinn.
 
 use std::{
+    io::ErrorKind::TimedOut,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     sync::Arc,
 };
@@ -13,33 +15,28 @@ use quinn::{
     ClientConfig, Connection, ConnectionError, Endpoint, EndpointConfig, RecvStream, SendStream,
     TokioRuntime, TransportConfig, VarInt, crypto::rustls::QuicClientConfig,
 };
-use rustls::{
-    DigitallySignedStruct, SignatureScheme,
-    client::{
-        AlwaysResolvesClientRawPublicKeys, Resumption,
-        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    },
-    crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls13_signature_with_raw_key},
-    pki_types::{
-        CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, SubjectPublicKeyInfoDer,
-        UnixTime,
-    },
-    sign::CertifiedKey,
-};
+use rustls::pki_types::CertificateDer;
 use socket2::{Domain, Socket, Type};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf},
+    net::TcpStream,
+};
+use tokio_rustls::client::TlsStream;
 use tombolo_proto::{
     control::{self, MessageError, ToController, ToNode},
     key::{IdentityKey, IdentitySecret},
     wire::MAX_ENCODED,
 };
 
-use super::patience::Patience;
+use super::{carriers::Carrier, patience::Patience};
+use crate::tls;
 
 /// Makes connections in the name of a node.
 #[derive(Debug)]
 pub struct Transport {
     endpoint: Endpoint,
     config: ClientConfig,
+    tls: Arc<rustls::ClientConfig>,
 }
 
 impl Transport {
@@ -58,20 +55,37 @@ impl Transport {
             Arc::new(TokioRuntime),
         )
         .context("Failed to start QUIC")?;
-        let config = client_config(identity)?;
-        Ok(Self { endpoint, config })
+        Self::with(endpoint, identity)
     }
 
     /// Makes connections from the same socket in the name of another node.
     pub fn beside(&self, identity: &IdentitySecret) -> anyhow::Result<Self> {
+        Self::with(self.endpoint.clone(), identity)
+    }
+
+    fn with(endpoint: Endpoint, identity: &IdentitySecret) -> anyhow::Result<Self> {
         Ok(Self {
-            endpoint: self.endpoint.clone(),
+            endpoint,
             config: client_config(identity)?,
+            tls: Arc::new(tls::client(identity, control::ALPN)?),
         })
     }
 
-    /// Connects and opens the one stream that everything is said on.
+    /// Connects by one of the two.
     pub async fn connect(
+        &self,
+        carrier: Carrier,
+        address: SocketAddr,
+        patience: Patience,
+    ) -> anyhow::Result<Channel> {
+        match carrier {
+            Carrier::Udp => self.connect_over_udp(address, patience).await,
+            Carrier::Tcp => self.connect_over_tcp(address, patience).await,
+        }
+    }
+
+    /// Connects and opens the one stream that everything is said on.
+    async fn connect_over_udp(
         &self,
         address: SocketAddr,
         patience: Patience,
@@ -87,10 +101,36 @@ impl Transport {
         Ok(Channel {
             peer,
             address,
-            sender: Sender(send),
-            receiver: Receiver(receive),
-            connection,
+            sender: Sender::Quic(send),
+            receiver: Receiver::Quic(receive),
+            connection: Some(connection),
         })
+    }
+
+    async fn connect_over_tcp(
+        &self,
+        address: SocketAddr,
+        patience: Patience,
+    ) -> anyhow::Result<Channel> {
+        let limits = (patience.sign_of_life(), patience.silence());
+        let (stream, peer) = tls::connect(&self.tls, address, limits).await?;
+        let (receive, send) = tokio::io::split(stream);
+        Ok(Channel {
+            peer,
+            address,
+            sender: Sender::Tcp(send),
+            receiver: Receiver::Tcp {
+                stream: receive,
+                timed_out: false,
+            },
+            connection: None,
+        })
+    }
+
+    /// Whether somebody shakes hands over UDP at an address. Says nothing to it.
+    pub async fn answers_over_udp(&self, address: SocketAddr) -> bool {
+        let connected = self.connect_over_udp(address, Patience::default()).await;
+        connected.is_ok()
     }
 }
 
@@ -105,67 +145,127 @@ pub struct Channel {
     pub sender: Sender,
     /// Its half of the stream.
     pub receiver: Receiver,
-    connection: Connection,
+    /// None over TCP.
+    connection: Option<Connection>,
 }
 
 impl Channel {
+    /// What it goes by.
+    #[must_use]
+    pub const fn carrier(&self) -> Carrier {
+        match self.connection {
+            Some(_) => Carrier::Udp,
+            None => Carrier::Tcp,
+        }
+    }
+
     /// Whether the connection ended because nothing came any more.
     #[must_use]
     pub fn fell_silent(&self) -> bool {
-        matches!(
-            self.connection.close_reason(),
-            Some(ConnectionError::TimedOut)
-        )
+        let quic = self.connection.as_ref();
+        let timed_out = quic.and_then(Connection::close_reason) == Some(ConnectionError::TimedOut);
+        timed_out || self.receiver.timed_out()
     }
 }
 
 impl Drop for Channel {
     fn drop(&mut self) {
-        self.connection.close(VarInt::from_u32(0), b"");
+        if let Some(connection) = &self.connection {
+            connection.close(VarInt::from_u32(0), b"");
+        }
     }
 }
 
 /// Sends messages.
 #[derive(Debug)]
-pub struct Sender(SendStream);
+pub enum Sender {
+    /// A stream of a QUIC connection.
+    Quic(SendStream),
+    /// TLS on TCP.
+    Tcp(WriteHalf<TlsStream<TcpStream>>),
+}
 
 impl Sender {
     /// Sends one message.
     pub async fn send(&mut self, message: &ToController) -> anyhow::Result<()> {
-        Ok(self.0.write_all(&control::encode(message)).await?)
+        let bytes = control::encode(message);
+        match self {
+            Self::Quic(stream) => stream.write_all(&bytes).await?,
+            Self::Tcp(stream) => {
+                stream.write_all(&bytes).await?;
+                stream.flush().await?;
+            }
+        }
+        Ok(())
     }
 
     /// Says that nothing follows, and waits until the other side has everything.
     pub async fn finish(&mut self) {
         // If the connection is gone there is nobody left to wait for.
-        if self.0.finish().is_ok() {
-            let _ = self.0.stopped().await;
+        match self {
+            Self::Quic(stream) => {
+                if stream.finish().is_ok() {
+                    let _ = stream.stopped().await;
+                }
+            }
+            Self::Tcp(stream) => {
+                let _ = stream.shutdown().await;
+            }
         }
     }
 }
 
 /// Receives messages.
 #[derive(Debug)]
-pub struct Receiver(RecvStream);
+pub enum Receiver {
+    /// A stream of a QUIC connection.
+    Quic(RecvStream),
+    /// TLS on TCP.
+    Tcp {
+        /// It.
+        stream: ReadHalf<TlsStream<TcpStream>>,
+        /// Whether the system gave the connection up.
+        timed_out: bool,
+    },
+}
 
 impl Receiver {
     /// The next message, or the number of one that this version does not know. Not cancel safe.
     pub async fn receive(&mut self) -> anyhow::Result<Result<ToNode, u32>> {
         let mut length = [0; 4];
-        self.0.read_exact(&mut length).await?;
+        self.read_exact(&mut length).await?;
         let length = u32::from_be_bytes(length) as usize;
         ensure!(
             length <= MAX_ENCODED,
             "a message of {length} bytes is longer than any may be"
         );
         let mut body = vec![0; length];
-        self.0.read_exact(&mut body).await?;
+        self.read_exact(&mut body).await?;
         match control::decode(&body) {
             Ok(message) => Ok(Ok(message)),
             Err(MessageError::Unknown(variant)) => Ok(Err(variant)),
             Err(MessageError::Malformed(error)) => {
                 bail!("the controller sent a malformed message: {error}")
             }
+        }
+    }
+
+    async fn read_exact(&mut self, buffer: &mut [u8]) -> anyhow::Result<()> {
+        match self {
+            Self::Quic(stream) => stream.read_exact(buffer).await?,
+            Self::Tcp { stream, timed_out } => {
+                let read = stream.read_exact(buffer).await;
+                *timed_out = read.as_ref().is_err_and(|error| error.kind() == TimedOut);
+                read?;
+            }
+        }
+        Ok(())
+    }
+
+    const fn timed_out(&self) -> bool {
+        match self {
+            Self::Quic(_) => false,
+            Self::Tcp { timed_out, .. } => *timed_out,
         }
     }
 }
@@ -193,28 +293,7 @@ fn client_socket() -> std::io::Result<UdpSocket> {
 }
 
 fn client_config(identity: &IdentitySecret) -> anyhow::Result<ClientConfig> {
-    let provider = rustls::crypto::aws_lc_rs::default_provider();
-    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(identity.to_pkcs8()));
-    let key = provider
-        .key_provider
-        .load_private_key(key)
-        .context("Failed to load the identity into TLS")?;
-    let certified = CertifiedKey::new(vec![CertificateDer::from(identity.public().to_spki())], key);
-    let verifier = AnyEd25519 {
-        algorithms: provider.signature_verification_algorithms,
-    };
-    let mut tls = rustls::ClientConfig::builder_with_provider(Arc::<CryptoProvider>::new(provider))
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .context("Failed to set up TLS 1.3")?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
-        .with_client_cert_resolver(Arc::new(AlwaysResolvesClientRawPublicKeys::new(Arc::new(
-            certified,
-        ))));
-    tls.alpn_protocols = vec![control::ALPN.to_vec()];
-    tls.enable_early_data = false;
-    tls.resumption = Resumption::disabled();
-
+    let tls = tls::client(identity, control::ALPN)?;
     let quic = QuicClientConfig::try_from(tls).map_err(|error| anyhow!("{error}"))?;
     Ok(ClientConfig::new(Arc::new(quic)))
 }
@@ -232,53 +311,4 @@ fn transport_config(patience: Patience) -> anyhow::Result<TransportConfig> {
     transport.max_concurrent_bidi_streams(VarInt::from_u32(0));
     transport.max_concurrent_uni_streams(VarInt::from_u32(0));
     Ok(transport)
-}
-
-/// Checks that the server holds the Ed25519 key it shows, whichever key that is.
-#[derive(Debug)]
-struct AnyEd25519 {
-    algorithms: WebPkiSupportedAlgorithms,
-}
-
-impl ServerCertVerifier for AnyEd25519 {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        match IdentityKey::from_spki(end_entity) {
-            Some(_) => Ok(ServerCertVerified::assertion()),
-            None => Err(rustls::CertificateError::BadEncoding.into()),
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _cert: &CertificateDer<'_>,
-        _signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(rustls::PeerIncompatible::Tls12NotOffered.into())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let key = SubjectPublicKeyInfoDer::from(cert.as_ref());
-        verify_tls13_signature_with_raw_key(message, &key, signature, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![SignatureScheme::ED25519]
-    }
-
-    fn requires_raw_public_keys(&self) -> bool {
-        true
-    }
 }

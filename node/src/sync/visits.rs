@@ -19,7 +19,9 @@ use tombolo_proto::{
 };
 
 use super::{
-    Wanted, dial,
+    Wanted,
+    carriers::Carriers,
+    dial,
     patience::Patience,
     transport::{Receiver, Sender, Transport},
 };
@@ -118,6 +120,7 @@ impl Visit {
             &self.wanted,
             Some(self.replica),
             Patience::default(),
+            Carriers::default(),
         )
         .await;
         let (connected, mut channel) = match dialled {
