@@ -95,7 +95,6 @@ fn members_behind_every_pair_of_nats_reach_each_other_directly_where_there_is_a_
 }
 
 #[test]
-#[ignore = "fails: after both have just started they stay on a relay for longer than 15 s"]
 fn a_nat_that_maps_by_destination_is_punched_from_a_port_restricted_one() {
     let Some(lab) = Lab::new(Claim::Alone) else {
         return;

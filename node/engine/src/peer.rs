@@ -60,7 +60,7 @@ use crate::{
 use dialing::{Dialing, Due};
 use lane_set::LaneSet;
 use pings::Pings;
-use punching::Punching;
+use punching::{Attempts, Punching};
 pub(crate) use upkeep::Pace;
 use watch::Watch;
 
@@ -109,6 +109,7 @@ pub(crate) struct Peer {
     machine: Option<(MachineIndex, Box<dyn Machine>)>,
     dialing: Option<Dialing>,
     punching: Option<Punching>,
+    attempts: Attempts,
     /// Sockets of its own, opened for it.
     sockets: Vec<SocketSlot>,
     lanes: LaneSet,
@@ -153,6 +154,7 @@ impl Peer {
             machine: None,
             dialing: None,
             punching: None,
+            attempts: Attempts::default(),
             sockets: Vec::new(),
             lanes: LaneSet::default(),
             watch: Watch::default(),
@@ -322,10 +324,12 @@ impl Peer {
         if self.candidates == candidates {
             return;
         }
-        self.candidates = candidates;
+        let before = std::mem::replace(&mut self.candidates, candidates);
         self.announce_ways();
         if self.watch.is_suspicious() {
             self.ping_all(context, now);
+        } else if self.is_relayed() {
+            self.try_fresh(&before, context, now);
         }
         if let Some(dialing) = &mut self.dialing {
             dialing.start_over(now);

@@ -73,14 +73,15 @@ impl PeerEndpoints {
         true
     }
 
-    /// Takes the endpoints that a peer announced; what else was known follows as long as there is room.
+    /// Takes the endpoints that a peer announced; what else was known follows as long as there is room. That its port was
+    /// another for everybody holds only as long as it says so.
     pub fn announced_by(&mut self, peer: IdentityKey, announced: Vec<SocketAddr>) -> bool {
         let known = self.peers.entry(peer).or_default();
         let mut merged = announced;
         merged.truncate(MAX_ENDPOINTS);
         let older: Vec<_> = known
             .iter()
-            .filter(|endpoint| !merged.contains(endpoint))
+            .filter(|endpoint| !merged.contains(endpoint) && endpoint.port() != 0)
             .copied()
             .collect();
         merged.extend(older);
@@ -117,6 +118,17 @@ mod tests {
         endpoints.announced_by(peer, vec![endpoint(3), endpoint(2)]);
 
         assert_eq!(endpoints.peers[&peer], [3, 2, 1].map(endpoint));
+    }
+
+    #[test]
+    fn a_port_that_is_another_for_everybody_is_forgotten_when_it_is_said_no_more() {
+        let peer = IdentityKey([1; 32]);
+        let mut endpoints = PeerEndpoints::default();
+        endpoints.announced_by(peer, vec![endpoint(0), endpoint(1)]);
+
+        endpoints.announced_by(peer, vec![endpoint(2)]);
+
+        assert_eq!(endpoints.peers[&peer], [2, 1].map(endpoint));
     }
 
     fn endpoint(port: u16) -> SocketAddr {

@@ -1,7 +1,10 @@
 //! A peer across a NAT that maps by destination: when an attempt of [`crate::punch`] begins, what it sends, and how it ends.
 //!
-//! It begins when a handshake has been tried for a while, by both: whoever is called tries too. The side whose own NAT is
-//! of that kind opens sockets, the other searches; if both are, or neither is, there is nothing to gain.
+//! It begins when a handshake has been tried for a while, by both: whoever is called tries too. Where a relay has joined the
+//! two, it begins as soon as both know what their NATs do, which is later than the first session when they have just
+//! started, and is repeated at growing pauses while something flows. The pauses are the same on both sides, so that they
+//! go on trying at the same time. The side whose own NAT is of that kind opens sockets, the other searches; if both are,
+//! or neither is, there is nothing to gain.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -21,14 +24,45 @@ const TRIED: u32 = 3;
 /// What a handshake on a way that has opened may take before it is begun on further ones.
 const HANDSHAKE: Duration = Duration::from_millis(500);
 
+/// From the beginning of the first attempt to do without a relay to that of the second; doubles, up to the longest.
+const AGAIN: Duration = Duration::from_secs(7);
+const AGAIN_AT_MOST: Duration = Duration::from_secs(240);
+
 /// An attempt under way.
 #[derive(Debug)]
 pub(super) struct Punching {
+    part: Part,
     punch: Punch,
     probes: Probes,
 }
 
+/// Attempts to do without a relay since there was one: when the next is due.
+#[derive(Debug, Default)]
+pub(super) struct Attempts {
+    last: Option<Part>,
+    next_at: Option<Instant>,
+    pause: Duration,
+}
+
+impl Attempts {
+    /// What could be done now has its time, unless the same was tried a short while ago.
+    fn is_due(&self, part: Part, now: Instant) -> bool {
+        self.last != Some(part) || self.next_at.is_none_or(|at| at <= now)
+    }
+
+    fn made(&mut self, part: Part, now: Instant) {
+        let is_new = self.last.replace(part) != Some(part);
+        self.pause = if is_new {
+            AGAIN
+        } else {
+            (self.pause * 2).min(AGAIN_AT_MOST)
+        };
+        self.next_at = Some(now + self.pause);
+    }
+}
+
 /// What this node could do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Part {
     Open(SocketAddr),
     Search(IpAddr),
@@ -55,13 +89,22 @@ impl Peer {
         }
     }
 
-    /// Both have just agreed on a lane: where its way is a relay, both try at the same time to do without.
+    /// A lane has been agreed on, or it is looked after: where its way is a relay and something flows, both try at the same
+    /// time to do without.
     pub(super) fn punch_if_relayed(&mut self, context: &mut Context<'_>, now: Instant) {
         let current = self.paths.current();
-        if current.is_some_and(|way| way.endpoint().is_none()) {
+        if current.is_none_or(|way| way.endpoint().is_some()) {
+            self.attempts = Attempts::default();
+            return self.stop_punching(context);
+        }
+        let part = self.part(context);
+        if let Some(punching) = &self.punching {
+            // The peer is elsewhere, or another part is this node's: the next look begins with that.
+            if part.is_some_and(|part| part != punching.part) {
+                self.stop_punching(context);
+            }
+        } else if part.is_some_and(|part| self.attempts.is_due(part, now)) {
             self.punch(context, now);
-        } else {
-            self.stop_punching(context);
         }
     }
 
@@ -77,6 +120,7 @@ impl Peer {
         if !is_possible || !puncher.may_punch(self.id.slot, part.towards(), now) {
             return;
         }
+        self.attempts.made(part, now);
         let punch = match part {
             Part::Open(endpoint) => {
                 let sockets = puncher.take_sockets();
@@ -92,7 +136,11 @@ impl Peer {
         };
         let parties = &self.id.parties;
         let probes = Probes::new(parties.network, &self.id.secret, &parties.remote);
-        self.punching = Some(Punching { punch, probes });
+        self.punching = Some(Punching {
+            part,
+            punch,
+            probes,
+        });
         if let Some(dialing) = &mut self.dialing {
             dialing.go_on_until(now + LASTS);
         }
@@ -143,6 +191,7 @@ impl Peer {
             if path.to.endpoint().is_some() {
                 self.stop_punching(context);
             } else if is_news {
+                self.paths.settle(now);
                 self.ping_each([from], context, now);
             }
         } else if is_news {
@@ -173,7 +222,7 @@ impl Peer {
 
     /// Sends the probes that are due, and ends what is over.
     pub(super) fn send_probes(&mut self, context: &mut Context<'_>, now: Instant) {
-        let Some(Punching { punch, probes }) = &mut self.punching else {
+        let Some(Punching { punch, probes, .. }) = &mut self.punching else {
             return;
         };
         for way in punch.handle_timeout(now) {

@@ -1,6 +1,9 @@
 //! A peer by relays: the ways there are, when they are wanted, and what peers that relay for each other say.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use tombolo_proto::relay::RelayMessage;
 
@@ -53,6 +56,29 @@ impl Peer {
         if let Some(dialing) = &mut self.dialing {
             dialing.hurry(now);
             self.handle_timeout(context, now);
+        }
+    }
+
+    /// Whether the way in use is a relay.
+    pub(super) fn is_relayed(&self) -> bool {
+        let way = self.path.as_ref().map(|path| path.to);
+        way.is_some_and(|way| way.endpoint().is_none())
+    }
+
+    /// The peer says where else it is than `before`: if it answers there, that is better than a relay, and it is taken at
+    /// once.
+    pub(super) fn try_fresh(
+        &mut self,
+        before: &[SocketAddr],
+        context: &mut Context<'_>,
+        now: Instant,
+    ) {
+        let is_fresh = |place: &&SocketAddr| place.port() != 0 && !before.contains(place);
+        let fresh = self.candidates.iter().filter(is_fresh);
+        let fresh: Vec<Way> = fresh.copied().map(Way::from).collect();
+        if !fresh.is_empty() {
+            self.paths.settle(now);
+            self.ping_each(fresh, context, now);
         }
     }
 

@@ -149,6 +149,9 @@ impl Peer {
             self.ping_due(context, now);
         }
         self.prefer(context, now);
+        if self.path.is_some() && self.watch.is_in_use(now) {
+            self.punch_if_relayed(context, now);
+        }
         self.keep_alive(observed.data_flows, context, now);
         let is_worn = sealed >= context.settings.rekey_after_frames;
         let is_due = is_worn || self.rekey_at.is_some_and(|at| now >= at);
