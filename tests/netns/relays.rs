@@ -58,6 +58,51 @@ fn when_the_link_between_two_hosts_is_cut_a_third_carries_their_packets() {
 }
 
 #[test]
+fn when_the_relay_that_carries_dies_another_takes_over() {
+    let Some(lab) = Lab::new(Claim::Alone) else {
+        return;
+    };
+    let hosts = ["a", "b", "c1", "c2"].map(|name| lab.host(name));
+    for host in &hosts {
+        host.namespace.drop_relayed_by_controllers();
+    }
+    part(&hosts[0], &hosts[1]);
+    let mut overlay = Overlay::on_hosts(lab, hosts.into(), "");
+    let log = overlay.lab.dir().join("pings.log");
+    let (inside, to) = (&overlay.nodes[0].host.namespace, overlay.nodes[1].v4());
+    wait_for_ping(inside, to);
+    let pings = Pings::start(inside, to, &log);
+
+    let mut figures = Vec::new();
+    for _ in 0..repetitions(2, 20) {
+        let [a, b, c1, c2] = &overlay.nodes[..] else {
+            panic!("four nodes");
+        };
+        for node in [a, b] {
+            for carrier in [c1, c2] {
+                wait_for_relay(node, &carrier.id());
+            }
+        }
+        let via = text(&wait_for_path(a, b, "relay"), "/via").to_owned();
+        let position = if via == c1.id() { 2 } else { 3 };
+        let carrier = overlay.nodes.get_mut(position).expect("four nodes");
+        let cut = now();
+        carrier.kill();
+        let answered = wait_for("an answer by the other one", PROMISE * 5, || {
+            pings.times().into_iter().find(|time| *time > cut + 0.1)
+        });
+        figures.push(Duration::from_secs_f64(answered - cut));
+        carrier.up();
+    }
+    drop(pings);
+    figure(
+        "death of the relay in use to the next answer by another",
+        median(figures),
+        PROMISE,
+    );
+}
+
+#[test]
 fn where_there_is_no_third_member_the_controller_carries() {
     let Some(lab) = Lab::new(Claim::Alone) else {
         return;

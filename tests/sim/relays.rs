@@ -5,7 +5,7 @@ use std::time::Duration;
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
 use tombolo_tests::{
     overlay::repetitions,
-    process::{figure, median},
+    process::{announce, figure, median},
     simnet::Conditions,
     world::{Handshake, Name, World},
 };
@@ -75,10 +75,7 @@ fn a_relay_that_dies_is_replaced_by_another() {
         world.run_for(SECOND * 60);
         world.kill(Name(4));
         let gap = until_arrival(&mut world, A, B);
-        assert!(
-            gap <= PROMISE * 5,
-            "{gap:?} with seed {seed}, the other way"
-        );
+        assert!(gap <= PROMISE, "{gap:?} with seed {seed}, the other way");
     }
 }
 
@@ -108,6 +105,7 @@ fn whoever_is_removed_is_carried_no_more() {
 #[test]
 fn as_long_as_somebody_reaches_both_everybody_reaches_everybody() {
     const MEMBERS: u8 = 7;
+    let mut gaps = Vec::new();
     for seed in 0..repetitions(10, 300) as u64 {
         let mut rng = StdRng::seed_from_u64(seed);
         let mut world = World::with_relays(Handshake::Fake, Conditions::CLEAN, seed, MEMBERS);
@@ -127,15 +125,27 @@ fn as_long_as_somebody_reaches_both_everybody_reaches_everybody() {
             for other in &others {
                 if one != other {
                     let gap = until_arrival(&mut world, *one, *other);
-                    // The links to the relays that the other one keeps warm may be cut too: it pings them every 25 s.
+                    // The links to the relays that the other one keeps warm may be cut too, and it has not noticed.
                     assert!(
-                        gap < PROMISE * 10,
+                        gap <= PROMISE * 5,
                         "{gap:?}: {one:?} to {other:?}, seed {seed}"
                     );
+                    gaps.push(gap);
                 }
             }
         }
     }
+    gaps.sort_unstable();
+    let percentile = |percent: usize| gaps[(gaps.len() - 1) * percent / 100];
+    announce(&format!(
+        "figure: simulated: first packet to its arrival, most links cut: {} pairs, median {:?}, 99th percentile {:?}, \
+         longest {:?}",
+        gaps.len(),
+        percentile(50),
+        percentile(99),
+        percentile(100)
+    ));
+    assert!(percentile(97) <= PROMISE, "{:?}", percentile(97));
 }
 
 /// A and B talk directly, and all have found relays.

@@ -6,7 +6,8 @@
 //! member that relays stands as one of its addresses in the overlay. No datagram goes there: older nodes leave it out.
 //!
 //! A channel to a peer is asked for when the peer does not answer: at the relays that it announced, at the replica that it
-//! is connected to, and at this node's own. Once there is a channel, [`crate::path::way::Way::Relay`] is a way to the peer
+//! is connected to, and at this node's own. It may as well be a relay that is gone, so they are pinged then; otherwise
+//! pings are rare. Once there is a channel, [`crate::path::way::Way::Relay`] is a way to the peer
 //! like any other. What comes in by a relay says on which channel, and is answered there.
 //!
 //! This machine sends nothing itself: `Output` says what is to be said.
@@ -38,8 +39,10 @@ const MAX_SESSIONS: usize = 32;
 const LEAVE_AFTER: Duration = Duration::from_secs(180);
 /// Until the first look at the choice, and the next after a relay came or went.
 const CHOOSE_SOON: Duration = Duration::from_secs(1);
+/// The same after one has fallen silent: it is asked once more first.
+const CHOOSE_ANOTHER: Duration = Duration::from_millis(300);
 /// Between looks while there are too few relays, and otherwise.
-const CHOOSE_AGAIN: Duration = Duration::from_secs(5);
+const CHOOSE_AGAIN: Duration = Duration::from_secs(2);
 const CHOOSE_EVERY: Duration = Duration::from_secs(30);
 /// A warm relay is given up for one whose round trip is below this part of its own.
 const CLEARLY_NEARER: f64 = 0.7;
@@ -70,6 +73,11 @@ pub(crate) enum Output {
     Warm(NetworkSlot),
     /// The fast path is to know other relays.
     Routes,
+    /// A relay answered, and does not any more: so may its member not.
+    Silent {
+        network: NetworkSlot,
+        relay: RelayName,
+    },
 }
 
 /// What the fast path needs to send by a relay and to take what comes from it.
@@ -134,7 +142,7 @@ impl Relays {
     pub(crate) fn choose(&mut self, network: NetworkSlot, candidates: &[Candidate], now: Instant) {
         let mut ranked: Vec<(Duration, RelayName)> = candidates
             .iter()
-            .filter(|candidate| !self.is_refusing(network, candidate.relay, now))
+            .filter(|candidate| self.may_answer(network, candidate.relay, now))
             .map(|candidate| (self.distance(network, candidate), candidate.relay))
             .collect();
         // What is warm has a head start, so that two at the same distance do not take turns.
@@ -176,7 +184,7 @@ impl Relays {
         self.choose_at.insert(network, now + pause);
     }
 
-    /// A peer does not answer: have channels to it at these relays and at the warm ones.
+    /// A peer does not answer: have channels to it at these relays and at the warm ones, as far as those are there.
     pub(crate) fn want_channels(
         &mut self,
         network: NetworkSlot,
@@ -194,12 +202,13 @@ impl Relays {
             }
             if let Some(session) = self.ensure(network, relay, now) {
                 session.want_channel(peer.0, peer.1, now);
+                session.doubt(now);
             }
         }
         self.handle_timeout(now);
     }
 
-    /// Asks all relays whether they are there: this host is elsewhere, or a way by them has fallen silent.
+    /// Asks all relays whether they are there: this host is elsewhere.
     pub(crate) fn check(&mut self, now: Instant) {
         for session in self.sessions.iter_mut().flatten() {
             session.check(now);
@@ -284,8 +293,16 @@ impl Relays {
         if let Some((to, frame)) = step.frame {
             self.outputs.push_back(Output::Frame { to, frame });
         }
+        if step.fell_silent {
+            self.outputs.push_back(Output::Silent { network, relay });
+        }
         if step.came_or_went {
-            let soon = now + CHOOSE_SOON;
+            let pause = if step.fell_silent {
+                CHOOSE_ANOTHER
+            } else {
+                CHOOSE_SOON
+            };
+            let soon = now + pause;
             self.choose_at
                 .entry(network)
                 .and_modify(|at| *at = (*at).min(soon));
@@ -399,6 +416,12 @@ impl Relays {
     fn is_refusing(&self, network: NetworkSlot, relay: RelayName, now: Instant) -> bool {
         self.session(network, relay)
             .is_some_and(|session| session.is_refusing(now))
+    }
+
+    /// Whether nothing speaks against asking a relay.
+    fn may_answer(&self, network: NetworkSlot, relay: RelayName, now: Instant) -> bool {
+        self.session(network, relay)
+            .is_none_or(|session| !session.is_refusing(now) && !session.is_doubtful())
     }
 
     fn distance(&self, network: NetworkSlot, candidate: &Candidate) -> Duration {

@@ -266,6 +266,20 @@ impl Engine {
             }
             Output::Warm(network) => self.tell_of_relays(network),
             Output::Routes => self.outbox.fib_is_stale = true,
+            Output::Silent {
+                network,
+                relay: RelayName::Member(key),
+            } => {
+                let of = self.network(network);
+                if let Some(&slot) = of.and_then(|of| of.by_identity.get(&key)) {
+                    self.with_peer(slot, now, |peer, _| peer.doubt(now));
+                }
+            }
+            // Its connection is watched by the shell.
+            Output::Silent {
+                relay: RelayName::Controller(_),
+                ..
+            } => {}
         }
     }
 

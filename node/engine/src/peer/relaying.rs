@@ -8,14 +8,14 @@ use std::{
 use tombolo_proto::relay::RelayMessage;
 
 use super::Peer;
-use crate::{control::Context, counters::DropReason, path::way::Way};
+use crate::{control::Context, counters::DropReason, path::way::Way, relay::WARM};
 
 /// Questions about relaying that a peer may ask in a burst, and one per this long after: a channel to each of a hundred
 /// peers at once, when its network has fallen apart.
 const RELAYING_BURST: u32 = 128;
 const RELAYING_REFILL: Duration = Duration::from_millis(50);
-/// Initiations go by this many relays.
-const MAX_RELAYED: usize = 2;
+/// Initiations go by this many relays: those that each side keeps warm.
+const MAX_RELAYED: usize = 2 * WARM;
 
 impl Peer {
     /// The peer relays for this node, or wants this node to.
@@ -93,6 +93,13 @@ impl Peer {
         }
         ways.truncate(MAX_RELAYED);
         ways
+    }
+
+    /// As a relay the peer does not answer any more: it is to show that it is still there.
+    pub(crate) fn doubt(&mut self, now: Instant) {
+        if self.path.is_some() {
+            self.watch.expect(now);
+        }
     }
 
     /// Along with a ping: a peer that is silent may answer by a relay.

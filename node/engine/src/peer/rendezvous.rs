@@ -46,6 +46,8 @@ impl Peer {
             Some(dialing) => dialing.hurry(now),
             None => self.dialing = Some(Dialing::call(self.initiation_accepted_at, now)),
         }
+        // It may have tried relays that are out of this node's reach.
+        self.want_relays(context);
         self.handle_timeout(context, now);
     }
 

@@ -28,9 +28,16 @@ const REFUSED_FOR: Duration = Duration::from_secs(10);
 const NOT_HERE_FOR: Duration = Duration::from_secs(2);
 /// Between pings of a relay that answers: below the shortest common NAT timeout, 30 s.
 const PING_EVERY: Duration = Duration::from_secs(25);
-/// Before a ping is repeated, and how many unanswered ones are enough.
+/// Before a ping is repeated if the round trip is not known yet, and how many unanswered ones are enough.
 const PING_AGAIN: Duration = Duration::from_millis(500);
 const MISSES: u32 = 4;
+/// Three round trips are patience enough, within these bounds: a relay that dies is missed after 1.2 seconds.
+const MIN_PATIENCE: Duration = Duration::from_millis(300);
+const MAX_PATIENCE: Duration = Duration::from_secs(3);
+/// Between two pings for peers that do not answer.
+const CHECK_PAUSE: Duration = Duration::from_secs(1);
+/// After this many questions without an answer, the first of which goes at once, another relay is looked for.
+const DOUBTFUL: u32 = 2;
 /// A channel that is wanted once more is asked for once more, if it was not in this time: the relay may have lost it.
 const CHANNEL_IS_FRESH: Duration = Duration::from_secs(1);
 /// Channels through one relay.
@@ -41,6 +48,8 @@ const MAX_CHANNELS: usize = 128;
 pub(super) struct Step {
     pub(super) say: Vec<RelayMessage>,
     pub(super) frame: Option<(SocketAddr, Vec<u8>)>,
+    /// It answered, and does not any more.
+    pub(super) fell_silent: bool,
     /// The relay works from now on, or no longer.
     pub(super) came_or_went: bool,
     pub(super) channel_changed: Option<PeerSlot>,
@@ -91,6 +100,7 @@ struct Client {
     counter: u64,
     /// Pings under way: counter and when.
     sent: Vec<(u64, Instant)>,
+    pinged_at: Option<Instant>,
     next_ping: Instant,
     is_up: bool,
     round_trip: Option<Duration>,
@@ -139,6 +149,11 @@ impl Session {
 
     pub(super) fn is_refusing(&self, now: Instant) -> bool {
         matches!(self.stage, Stage::Refused { until } if now < until)
+    }
+
+    /// Whether it has had time to answer a question, and did not.
+    pub(super) const fn is_doubtful(&self) -> bool {
+        matches!(&self.stage, Stage::Asking(asking) if asking.asked >= DOUBTFUL)
     }
 
     pub(super) const fn round_trip(&self) -> Option<Duration> {
@@ -195,15 +210,23 @@ impl Session {
         }
     }
 
-    /// Pings now, whatever the last ping said.
+    /// Pings now, unless that is being done.
     pub(super) fn check(&mut self, now: Instant) {
         if let Stage::Client(client) = &mut self.stage
-            && client
-                .sent
-                .last()
-                .is_none_or(|(_, sent)| now.saturating_duration_since(*sent) >= PING_AGAIN)
+            && client.sent.is_empty()
         {
             client.next_ping = now;
+        }
+    }
+
+    /// The same, unless it was done a moment ago: a peer does not answer by it.
+    pub(super) fn doubt(&mut self, now: Instant) {
+        let Stage::Client(client) = &self.stage else {
+            return;
+        };
+        let pinged = client.pinged_at;
+        if pinged.is_none_or(|at| now.saturating_duration_since(at) >= CHECK_PAUSE) {
+            self.check(now);
         }
     }
 
@@ -223,6 +246,7 @@ impl Session {
                         at,
                         counter: 0,
                         sent: Vec::new(),
+                        pinged_at: None,
                         next_ping: now,
                         is_up: false,
                         round_trip: None,
@@ -315,6 +339,7 @@ impl Session {
                 if client.sent.len() >= MISSES as usize {
                     // Where no ping ever came back, frames do not pass, whatever the relay says.
                     if client.is_up {
+                        step.fell_silent = true;
                         self.begin_anew(&mut step, now);
                     } else {
                         self.refuse(&mut step, now);
@@ -383,7 +408,11 @@ impl Client {
         let counter = self.counter;
         self.counter += 1;
         self.sent.push((counter, now));
-        self.next_ping = now + PING_AGAIN;
+        self.pinged_at = Some(now);
+        self.next_ping = now
+            + self.round_trip.map_or(PING_AGAIN, |round_trip| {
+                (round_trip * 3).clamp(MIN_PATIENCE, MAX_PATIENCE)
+            });
         let header = RelayHeader {
             op: RelayOp::Ping,
             index: self.index,

@@ -92,6 +92,40 @@ fn a_relay_that_has_lost_its_memory_is_asked_anew_for_everything() {
 }
 
 #[test]
+fn a_dead_relay_is_noticed_soon_while_a_peer_is_missed_and_another_takes_its_place() {
+    let mut scene = Scene::new(3);
+    scene.choose(&[(0, 10), (1, 20)]);
+    scene.join(0, PEER.1);
+    scene.want(PEER);
+    assert_eq!(scene.client.ways(PEER.0).len(), 1);
+    scene.run(Duration::from_secs(2));
+    scene.dead = Some(0);
+
+    scene.want(PEER);
+    scene.run(Duration::from_millis(1_300));
+
+    assert_eq!(scene.silent, [scene.relays[0].0]);
+    assert!(scene.client.ways(PEER.0).is_empty());
+    scene.run(CHOOSE_ANOTHER);
+    scene.choose(&[(0, 10), (1, 20), (2, 30)]);
+    assert_eq!(scene.warm(), [scene.relays[1].0, scene.relays[2].0]);
+}
+
+#[test]
+fn a_peer_that_is_missed_for_long_costs_its_relays_a_ping_a_second() {
+    let mut scene = Scene::new(1);
+    scene.choose(&[(0, 10)]);
+    let before = scene.pings;
+
+    for _ in 0..100 {
+        scene.want(PEER);
+        scene.run(Duration::from_millis(100));
+    }
+
+    assert!(scene.pings - before <= 11, "{}", scene.pings - before);
+}
+
+#[test]
 fn a_relay_that_nobody_wants_any_more_is_told_so() {
     let mut scene = Scene::new(2);
     scene.choose(&[(0, 10)]);
@@ -112,6 +146,8 @@ struct Scene {
     client: Relays,
     relays: Vec<(RelayName, Relay)>,
     refusing: Option<usize>,
+    dead: Option<usize>,
+    silent: Vec<RelayName>,
     rng: StdRng,
     now: Instant,
     pings: usize,
@@ -136,6 +172,8 @@ impl Scene {
                 })
                 .collect(),
             refusing: None,
+            dead: None,
+            silent: Vec::new(),
             rng: StdRng::seed_from_u64(1),
             now,
             pings: 0,
@@ -193,6 +231,7 @@ impl Scene {
             match output {
                 Output::Say { relay, message, .. } => self.hear(relay, &message),
                 Output::Frame { to, frame } => self.take(to, frame),
+                Output::Silent { relay, .. } => self.silent.push(relay),
                 Output::Ways(_) | Output::Warm(_) | Output::Routes => {}
             }
         }
@@ -201,6 +240,9 @@ impl Scene {
     fn hear(&mut self, name: RelayName, message: &RelayMessage) {
         let number = self.number(name);
         self.asked += usize::from(*message == RelayMessage::Ask);
+        if self.dead == Some(number) {
+            return;
+        }
         let answer = if self.refusing == Some(number) {
             Some(RelayMessage::Refused {
                 peer: None,
@@ -220,6 +262,9 @@ impl Scene {
     fn take(&mut self, to: SocketAddr, mut frame: Vec<u8>) {
         self.pings += 1;
         let number = usize::from(to.port() - 1);
+        if self.dead == Some(number) {
+            return;
+        }
         let here = Outlet::Udp(SocketAddr::from(([192, 0, 2, 1], 9790)));
         if self.relays[number].1.take(here, &mut frame) != Verdict::Answer {
             return;
