@@ -28,6 +28,15 @@ pub enum Nat {
     SymmetricSequential,
 }
 
+/// How hosts ask a router for a port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PortProtocol {
+    /// PCP (RFC 6887) and NAT-PMP (RFC 6886).
+    Pcp,
+    /// UPnP alone.
+    Upnp,
+}
+
 /// A router and its inner network.
 #[derive(Debug)]
 pub struct Router {
@@ -78,20 +87,24 @@ impl Lab {
 
 impl Router {
     /// The daemon of Debian's `miniupnpd-nftables`, to be run: the router then maps ports of its
-    /// address `outer` for whoever asks from inside.
+    /// address `outer` for whoever asks from inside by this protocol.
     ///
     /// # Panics
     /// When the kernel refuses.
     #[must_use]
     #[track_caller]
-    pub fn maps_ports(&self, miniupnpd: &str, outer: &str) -> Command {
+    pub fn maps_ports(&self, miniupnpd: &str, outer: &str, by: PortProtocol) -> Command {
         let rules = self.host.dir.join("mapped.nft");
         fs::write(&rules, MAPPED).expect("the lab's directory is writable");
         let inside = &self.host.namespace;
         inside.run(&format!("nft -f {}", rules.display()));
         let config = self.host.dir.join("miniupnpd.conf");
+        let [pcp, upnp] = match by {
+            PortProtocol::Pcp => ["yes", "no"],
+            PortProtocol::Upnp => ["no", "yes"],
+        };
         let text = format!(
-            "ext_ifname=eth0\next_ip={outer}\nlistening_ip=lan0\nenable_natpmp=yes\nenable_upnp=no\n\
+            "ext_ifname=eth0\next_ip={outer}\nlistening_ip=lan0\nenable_natpmp={pcp}\nenable_upnp={upnp}\n\
              uuid=8f1e1a3e-1c5b-4d8e-9c64-1f6f1b1f0a01\nallow 1024-65535 0.0.0.0/0 1024-65535\n"
         );
         fs::write(&config, text).expect("the lab's directory is writable");

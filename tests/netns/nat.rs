@@ -6,7 +6,7 @@ use std::{
 };
 
 use tombolo_tests::{
-    nat::Nat,
+    nat::{Nat, PortProtocol},
     netns::{Claim, Lab},
     overlay::{Controller, Node, Overlay, SOON, answers, repetitions, text, wait_for_ping},
     process::{Process, announce, figure, median, wait_for},
@@ -155,6 +155,15 @@ fn a_nat_that_maps_by_destination_is_punched_from_a_port_restricted_one() {
 
 #[test]
 fn a_router_that_maps_ports_is_asked_for_one_and_gets_it_back() {
+    a_port_is_mapped_and_given_back(PortProtocol::Pcp, Duration::from_secs(3));
+}
+
+#[test]
+fn a_router_that_knows_upnp_alone_is_asked_for_a_port_too_and_gets_it_back() {
+    a_port_is_mapped_and_given_back(PortProtocol::Upnp, Duration::from_secs(10));
+}
+
+fn a_port_is_mapped_and_given_back(by: PortProtocol, promise: Duration) {
     let Some(lab) = Lab::new(Claim::Shared) else {
         return;
     };
@@ -173,7 +182,7 @@ fn a_router_that_maps_ports_is_asked_for_one_and_gets_it_back() {
     symmetric.host.namespace.run(&on_wire("route"));
     let _mapper = Process::spawn(
         "miniupnpd",
-        &mut mapping.maps_ports(MINIUPNPD, outer),
+        &mut mapping.maps_ports(MINIUPNPD, outer, by),
         &mapping.host.dir.join("miniupnpd.log"),
     );
     let hosts = vec![
@@ -188,9 +197,9 @@ fn a_router_that_maps_ports_is_asked_for_one_and_gets_it_back() {
         (status["nat"]["mapped_port"] == expected.as_str()).then_some(())
     });
     figure(
-        "a port is mapped after the start",
+        &format!("a port is mapped after the start ({by:?})"),
         asked.elapsed(),
-        Duration::from_secs(3),
+        promise,
     );
 
     wait_for("a direct path to the mapped port", SOON, || {

@@ -1,5 +1,7 @@
-//! A port of the router's that leads to this node, asked for by PCP (RFC 6887) or NAT-PMP (RFC 6886): whoever has one needs
-//! no calls. It is asked for only behind a NAT, kept alive, and given back at the end.
+//! A port of the router's that leads to this node, asked for by PCP (RFC 6887), NAT-PMP (RFC 6886) or UPnP: whoever has one
+//! needs no calls. It is asked for only behind a NAT, kept alive, and given back at the end.
+
+mod upnp;
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
@@ -84,23 +86,57 @@ impl PortMapper {
     }
 }
 
+/// A port that the router has mapped.
+#[derive(Debug)]
+enum Held {
+    /// By PCP or NAT-PMP.
+    Port(PortMapping),
+    Upnp(upnp::Mapping),
+}
+
+impl Held {
+    fn is_alive(&self) -> bool {
+        match self {
+            Self::Port(mapping) => std::time::Instant::now() < mapping.expiration(),
+            Self::Upnp(mapping) => mapping.is_alive(),
+        }
+    }
+
+    fn lifetime(&self) -> Duration {
+        match self {
+            Self::Port(mapping) => Duration::from_secs(u64::from(mapping.lifetime())),
+            Self::Upnp(_) => LIFETIME,
+        }
+    }
+
+    async fn give_back(self) {
+        match self {
+            Self::Port(mapping) => {
+                // A router that does not answer forgets it by itself.
+                let _ = mapping.try_drop().await;
+            }
+            Self::Upnp(mapping) => mapping.give_back().await,
+        }
+    }
+}
+
 /// Until nobody can want it any more.
 async fn run(
     port: NonZeroU16,
     mut wants: watch::Receiver<bool>,
     mapped: &watch::Sender<Option<SocketAddr>>,
 ) {
-    let mut held: Option<PortMapping> = None;
+    let mut held: Option<Held> = None;
     loop {
         let pause = if *wants.borrow_and_update() {
             match ask(port, held.as_ref()).await {
                 Some((mapping, external)) => {
-                    let renew_after = Duration::from_secs(u64::from(mapping.lifetime()) / 2);
+                    let renew_after = mapping.lifetime() / 2;
                     held = Some(mapping);
                     announce(mapped, Some(external));
                     renew_after.clamp(RETRY, LIFETIME)
                 }
-                None if held.as_ref().is_some_and(is_alive) => RETRY,
+                None if held.as_ref().is_some_and(Held::is_alive) => RETRY,
                 None => {
                     held = None;
                     announce(mapped, None);
@@ -108,14 +144,19 @@ async fn run(
                 }
             }
         } else {
-            give_back(held.take()).await;
+            if let Some(held) = held.take() {
+                held.give_back().await;
+            }
             announce(mapped, None);
             Duration::MAX
         };
         tokio::select! {
             changed = wants.changed() => {
                 if changed.is_err() {
-                    return give_back(held).await;
+                    if let Some(held) = held {
+                        held.give_back().await;
+                    }
+                    return;
                 }
             }
             () = sleep(pause) => {}
@@ -127,24 +168,39 @@ fn announce(mapped: &watch::Sender<Option<SocketAddr>>, external: Option<SocketA
     mapped.send_if_modified(|before| std::mem::replace(before, external) != external);
 }
 
-fn is_alive(mapping: &PortMapping) -> bool {
-    std::time::Instant::now() < mapping.expiration()
-}
-
-async fn give_back(mapping: Option<PortMapping>) {
-    if let Some(mapping) = mapping {
-        // A router that does not answer forgets it by itself.
-        let _ = mapping.try_drop().await;
-    }
-}
-
-/// Asks the router for a port, the same as before if there was one.
-async fn ask(port: NonZeroU16, before: Option<&PortMapping>) -> Option<(PortMapping, SocketAddr)> {
+/// Asks the router for a port, the same as before if there was one, and by the protocol that it knew before.
+async fn ask(port: NonZeroU16, before: Option<&Held>) -> Option<(Held, SocketAddr)> {
     let routes = std::fs::read_to_string("/proc/net/route").ok()?;
     let gateway = gateway(&routes)?;
     let client = toward(gateway)?;
+    let mapped = match before {
+        Some(Held::Port(mapping)) => {
+            ask_by_pcp(gateway, client, port, mapping.external_port()).await
+        }
+        Some(Held::Upnp(mapping)) => mapping.renew(client, port).await.map(by_upnp),
+        None => match ask_by_pcp(gateway, client, port, port).await {
+            Some(mapped) => Some(mapped),
+            None => upnp::Mapping::new(gateway, client, port).await.map(by_upnp),
+        },
+    };
+    // Behind another NAT the port leads nowhere.
+    mapped.filter(|(_, external)| is_global(external.ip()))
+}
+
+fn by_upnp(mapping: upnp::Mapping) -> (Held, SocketAddr) {
+    let external = mapping.external();
+    (Held::Upnp(mapping), external)
+}
+
+/// By PCP, or by NAT-PMP where the router knows no newer.
+async fn ask_by_pcp(
+    gateway: Ipv4Addr,
+    client: IpAddr,
+    port: NonZeroU16,
+    wanted: NonZeroU16,
+) -> Option<(Held, SocketAddr)> {
     let options = PortMappingOptions {
-        external_port: Some(before.map_or(port, PortMapping::external_port)),
+        external_port: Some(wanted),
         lifetime_seconds: u32::try_from(LIFETIME.as_secs()).ok(),
         timeout_config: Some(TIMEOUTS),
     };
@@ -161,8 +217,7 @@ async fn ask(port: NonZeroU16, before: Option<&PortMapping>) -> Option<(PortMapp
             .into(),
     };
     let external = SocketAddr::new(address.to_canonical(), mapping.external_port().get());
-    // Behind another NAT the port leads nowhere.
-    is_global(external.ip()).then_some((mapping, external))
+    Some((Held::Port(mapping), external))
 }
 
 /// The router that packets for anywhere go to, from the kernel's table as `/proc/net/route` shows it.
