@@ -27,6 +27,7 @@ mod reporting;
 mod requests;
 mod standing;
 mod syncing;
+mod uplink;
 
 use std::{
     collections::BTreeMap,

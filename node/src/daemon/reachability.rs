@@ -1,7 +1,7 @@
 //! Where this node can be reached, and where its peers were: asking, announcing, remembering.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    net::SocketAddr,
     time::{Duration, Instant},
 };
 
@@ -18,14 +18,15 @@ use tombolo_proto::{
     signed::Signed,
 };
 
-use super::{Daemon, Resolved};
+use super::{
+    Daemon, Resolved,
+    uplink::{MAX_LOCAL, local_addresses},
+};
 
 /// Controllers answer STUN here, unless they say otherwise.
 const STUN_PORT: u16 = 9793;
 /// Controllers that are asked: two tell whether a NAT maps every destination alike.
 const STUN_SERVERS: usize = 4;
-/// Of a node's endpoints, so many may be local ones.
-const MAX_LOCAL: usize = 2;
 /// A name server that does not answer must not hold up the rest.
 const RESOLVE: Duration = Duration::from_secs(3);
 
@@ -231,33 +232,6 @@ impl Daemon {
             network.unsaved.endpoints = true;
         }
     }
-}
-
-/// The private addresses by which this host sends to the outside, one per family at most. No default route leads to a
-/// container bridge or into an overlay, so those have no address here; global addresses are seen by others anyway.
-fn local_addresses() -> impl Iterator<Item = IpAddr> {
-    // Addresses for documentation (RFC 5737, RFC 3849): the kernel looks up the way there, and nothing is sent.
-    let ways: [(IpAddr, IpAddr); MAX_LOCAL] = [
-        (
-            Ipv4Addr::UNSPECIFIED.into(),
-            Ipv4Addr::new(192, 0, 2, 1).into(),
-        ),
-        (
-            Ipv6Addr::UNSPECIFIED.into(),
-            Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into(),
-        ),
-    ];
-    let local = |(any, outside): (IpAddr, IpAddr)| {
-        let socket = UdpSocket::bind((any, 0)).ok()?;
-        socket.connect((outside, 9)).ok()?;
-        Some(socket.local_addr().ok()?.ip())
-    };
-    ways.into_iter()
-        .filter_map(local)
-        .filter(|address| match address {
-            IpAddr::V4(address) => address.is_private(),
-            IpAddr::V6(address) => address.is_unique_local(),
-        })
 }
 
 async fn resolve(hosts: &[HostPort]) -> Vec<SocketAddr> {
