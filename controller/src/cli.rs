@@ -546,6 +546,9 @@ pub enum UserVerb {
         /// File with the password, in its first line; - for the input
         #[arg(long, value_name = "FILE")]
         password_file: Option<PathBuf>,
+        /// None: they sign in with the account of that name at the identity provider
+        #[arg(long, conflicts_with = "password_file")]
+        no_password: bool,
     },
     /// List users
     Ls,

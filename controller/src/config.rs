@@ -10,7 +10,10 @@ use std::{
 use serde::Deserialize;
 use tombolo_proto::link::HostPort;
 
-use crate::store::{OpenError, StoreUrl};
+use crate::{
+    oidc::OidcSettings,
+    store::{OpenError, StoreUrl},
+};
 
 /// State directory of a packaged controller.
 pub const DEFAULT_STATE_DIR: &str = "/var/lib/tombolo/controller";
@@ -49,6 +52,8 @@ pub struct Config {
     pub tls: Option<TlsFiles>,
     /// Names under which browsers may ask, beside addresses, `localhost` and the names in `advertise`.
     pub http_hosts: Vec<String>,
+    /// Let people sign in with accounts at an identity provider.
+    pub oidc: Option<OidcSettings>,
 }
 
 /// Where a certificate and its key are, in PEM.
@@ -74,11 +79,12 @@ impl Config {
             insecure_http: false,
             tls: None,
             http_hosts: Vec::new(),
+            oidc: None,
         }
     }
 }
 
-/// The configuration file: the same keys as the flags.
+/// The configuration file: the same keys as the flags, and `[oidc]`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct File {
@@ -92,6 +98,7 @@ pub struct File {
     pub(crate) tls_cert: Option<PathBuf>,
     pub(crate) tls_key: Option<PathBuf>,
     pub(crate) http_host: Option<Vec<String>>,
+    pub(crate) oidc: Option<OidcSettings>,
     pub(crate) url: Option<String>,
     pub(crate) token_file: Option<PathBuf>,
     pub(crate) tls_ca: Option<PathBuf>,

@@ -19,6 +19,7 @@ use crate::{
     listen::{self, ListenError},
     networks::Networks,
     observing::Observing,
+    oidc::{Oidc, OidcSettingsError},
     publish::Registry,
     relay::{self, Forwarder},
     setup,
@@ -45,6 +46,9 @@ pub enum StartError {
     /// The certificate for HTTP.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// Single sign-on.
+    #[error(transparent)]
+    Oidc(#[from] OidcSettingsError),
     /// A socket.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -90,6 +94,7 @@ impl Controller {
             return Err(StartError::InsecureHttp(config.http));
         }
         let tls = config.tls.map(Tls::read).transpose()?;
+        let oidc = config.oidc.map(Oidc::new).transpose()?;
         let state_dir = StateDir::open(&config.state_dir)?;
         // Sockets first: a taken port is told at once, and two controllers never share a store for a moment.
         let http_socket = listen::tcp(config.http)?;
@@ -112,6 +117,7 @@ impl Controller {
             attempts: Attempts::default(),
             passwords: Passwords::default(),
             hosts: Hosts::new(hosts),
+            oidc,
         });
         let control_address = control_socket.local_addr().map_err(StartError::Socket)?;
         let relay = relay_socket.local_addr().map_err(StartError::Socket)?;

@@ -15,6 +15,7 @@
 //! | [`api`] | the web API |
 //! | `panel` | pages for people; a client of the web API |
 //! | `auth` | who may do what |
+//! | [`oidc`] | signing in with the account of an identity provider |
 //! | `control` | QUIC connections of nodes |
 //! | `links` | what members tell of their links |
 //! | `relay` | relaying for members; `observing`: STUN |
@@ -39,6 +40,7 @@ mod links;
 mod listen;
 pub mod networks;
 mod observing;
+pub mod oidc;
 mod panel;
 pub mod publish;
 mod relay;
@@ -50,6 +52,7 @@ pub mod store;
 mod telemetry;
 mod telling;
 mod token;
+pub mod trust;
 mod watch;
 mod webhooks;
 

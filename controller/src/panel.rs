@@ -4,6 +4,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`entrance`] | setting up, signing in and out |
+//! | [`sign_on`] | signing in with an account at an identity provider |
 //! | [`visit`] | who asks, in which language, and whether a form is really theirs |
 //! | [`client`] | the web API, asked in the name of the user |
 //! | [`layout`] | what every page has |
@@ -43,6 +44,7 @@ mod ranges;
 mod routes;
 mod rules;
 mod settings;
+mod sign_on;
 mod system;
 mod texts;
 mod tokens;
@@ -160,6 +162,8 @@ pub(crate) fn router(state: ApiState, api: Router) -> Router<ApiState> {
             "/sign-in",
             get(entrance::sign_in_form).post(entrance::sign_in),
         )
+        .route(sign_on::PATH, get(sign_on::leave))
+        .route(sign_on::CALLBACK, get(sign_on::come_back))
         .route("/sign-out", get(elsewhere).post(entrance::sign_out))
         .route("/language/{language}", get(visit::choose_language))
         .route("/theme/{theme}", get(visit::choose_theme))

@@ -402,6 +402,8 @@ json! {
         /// What they may do beyond that, by network id.
         #[cfg_attr(feature = "openapi", schema(value_type = BTreeMap<String, Role>))]
         pub networks: BTreeMap<NetworkId, Role>,
+        /// Whether they can sign in with a password; otherwise only with an account at an identity provider.
+        pub has_password: bool,
         /// When it was made.
         pub created_at: u64,
     }
@@ -411,8 +413,10 @@ json! {
     pub struct NewUser {
         /// What is typed to sign in: unique, written like the name of a network.
         pub name: String,
-        /// 10 to 256 characters.
-        pub password: String,
+        /// 10 to 256 characters. Without one they sign in with their account at the identity provider: the one that is
+        /// called the same there.
+        #[serde(default)]
+        pub password: Option<String>,
         /// What they may do in every network, and with the controller itself; `none` by default.
         #[serde(default)]
         pub role: Role,

@@ -19,11 +19,13 @@
 //! | [`fake_engine`] | a Docker engine that only talks, of any version |
 //! | [`docker_image`] | images made of what this machine has |
 //! | [`footprint`] | what a host looks like, to be compared before and after |
+//! | [`browser`] | a real browser |
 //! | [`cluster`] | several controllers on one PostgreSQL in such a laboratory |
 //! | [`postgres`] | a PostgreSQL server of one's own |
 //! | [`process`] | processes that are never left behind, waiting with deadlines, figures |
 
 pub mod authority;
+pub mod browser;
 pub mod clock;
 pub mod cluster;
 pub mod controllers;

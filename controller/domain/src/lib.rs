@@ -33,5 +33,6 @@ pub mod rights;
 mod roll;
 pub mod rules;
 pub mod settings;
+pub mod sign_on;
 pub mod subnet;
 pub mod webhook;

@@ -42,15 +42,18 @@ pub(super) async fn create(
 ) -> Result<Response, Problem> {
     let name: Name = new.name.parse()?;
     let id = token::id();
-    let password = state
-        .gate
-        .passwords
-        .hash(name.as_str(), &new.password)
-        .await?;
+    let password = match &new.password {
+        Some(password) => Some(state.gate.passwords.hash(name.as_str(), password).await?),
+        None if state.gate.oidc.is_some() => None,
+        None => {
+            let detail = "without single sign-on a user needs a password: give one";
+            return Err(Problem::invalid(detail).coded("password-needed"));
+        }
+    };
     let fresh = FreshUser {
         id: &id,
         name: &name,
-        password: &password,
+        password: password.as_deref(),
         role: new.role,
         networks: &new.networks,
     };

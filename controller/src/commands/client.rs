@@ -1,24 +1,19 @@
 //! The API as the verbs use it.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{path::Path, time::Duration};
 
 use serde::{Serialize, de::DeserializeOwned};
 use tombolo_proto::{
     api::{Member, Network, Page, Problem, Route},
     id::NetworkId,
 };
-use ureq::{
-    Agent, RequestBuilder,
-    http::StatusCode,
-    tls::{PemItem, RootCerts, TlsConfig},
-    typestate::WithBody,
-};
+use ureq::{Agent, RequestBuilder, http::StatusCode, typestate::WithBody};
 
 use super::Failure;
 use crate::{
     cli::Global,
     config::{DEFAULT_STATE_DIR, DEFAULT_URL, File},
-    state_dir,
+    state_dir, trust,
 };
 
 /// A controller on this host answers in milliseconds, one that mines or migrates in seconds.
@@ -57,9 +52,11 @@ impl Client {
             .or_else(|| file.url.clone())
             .unwrap_or_else(|| DEFAULT_URL.to_owned());
         let trusted = global.tls_ca.as_deref().or(file.tls_ca.as_deref());
+        let tls = trust::tls_config(trusted)
+            .map_err(|error| Failure::Usage(format!("{error}; check --tls-ca")))?;
         let config = Agent::config_builder()
             .http_status_as_error(false)
-            .tls_config(tls_config(trusted)?)
+            .tls_config(tls)
             .timeout_global(Some(TIMEOUT))
             .build();
         Ok(Self {
@@ -287,26 +284,4 @@ impl Client {
 /// Path of a network.
 pub(super) fn network_path(id: NetworkId) -> String {
     format!("/networks/{id}")
-}
-
-/// Which certificates count: those of the public authorities, or those in the file.
-fn tls_config(trusted: Option<&Path>) -> Result<TlsConfig, Failure> {
-    let Some(path) = trusted else {
-        return Ok(TlsConfig::default());
-    };
-    let wrong = |cause: &dyn std::fmt::Display| {
-        let path = path.display();
-        Failure::Usage(format!(
-            "cannot read the certificates {path}: {cause}; check --tls-ca"
-        ))
-    };
-    let text = std::fs::read(path).map_err(|cause| wrong(&cause))?;
-    let mut roots = Vec::new();
-    for item in ureq::tls::parse_pem(&text) {
-        if let PemItem::Certificate(certificate) = item.map_err(|cause| wrong(&cause))? {
-            roots.push(certificate);
-        }
-    }
-    let roots = RootCerts::Specific(Arc::new(roots));
-    Ok(TlsConfig::builder().root_certs(roots).build())
 }

@@ -101,6 +101,7 @@ fn merge(global: &Global, flags: &Serve, file: File) -> Result<Config, ConfigErr
         insecure_http: flags.insecure_http || file.insecure_http.unwrap_or(false),
         tls,
         http_hosts,
+        oidc: file.oidc,
         ..defaults
     })
 }

@@ -16,16 +16,24 @@ pub(super) fn run(verb: &UserVerb, client: &Client, out: &Output) -> Result<(), 
             role,
             networks,
             password_file,
+            no_password,
         } => {
-            let password = Password::take(password_file.as_deref())?;
+            let password = if *no_password {
+                None
+            } else {
+                Some(Password::take(password_file.as_deref())?)
+            };
             let body = NewUser {
                 name: name.clone(),
-                password: password.text.clone(),
+                password: password.as_ref().map(|password| password.text.clone()),
                 role: *role,
                 networks: networks.iter().copied().collect(),
             };
             let user: User = client.post("/users", &body)?;
-            out.object(&password.with(user), lines);
+            match password {
+                Some(password) => out.object(&password.with(user), lines),
+                None => out.object(&user, describe),
+            }
         }
         UserVerb::Ls => out.list(&client.all("/users")?, table),
         UserVerb::Set {

@@ -34,6 +34,18 @@ async fn shown(
     let factor = factor.map_err(|error| layout::failure(&by.visitor, &error.into()))?;
     let content = html! {
         div.head { h1 { (texts.account) } span.soft { (by.user.name) } }
+        @if by.user.has_password { (own_secrets(by, setup, factor)) }
+        @else if let Some(provider) = &by.provider {
+            section.card { p { ((by.visitor.texts().sign_on.no_password)(provider)) } }
+        }
+    };
+    Ok(layout::page(by, status, texts.account, notice, &content))
+}
+
+/// Password and second step.
+fn own_secrets(by: &SignedIn, setup: Option<&TotpSecret>, factor: Option<SecondFactor>) -> Markup {
+    let texts = &by.visitor.texts().account;
+    html! {
         div.columns {
             section.card aria-labelledby="password-title" {
                 h2 #password-title { (texts.change_password) }
@@ -66,8 +78,7 @@ async fn shown(
                 }
             }
         }
-    };
-    Ok(layout::page(by, status, texts.account, notice, &content))
+    }
 }
 
 fn current_password(by: &SignedIn, id: &str) -> Markup {
@@ -220,7 +231,7 @@ async fn check_password<'a>(
     let password = fields.get("current");
     let name = by.user.name.parse()?;
     let known = panel.state.store.user_to_check(&name).await?;
-    let hash = known.map(|known| known.password);
+    let hash = known.and_then(|known| known.password);
     if gate.passwords.verify(password, hash).await {
         gate.attempts.succeeded(&who);
         Ok(password)

@@ -1,4 +1,4 @@
-//! Cookies: for this host alone, not for scripts, and not sent along from other sites.
+//! Cookies: for this host alone, not for scripts, and (but for one) not sent along from other sites.
 
 use axum::http::{HeaderMap, HeaderValue, header};
 
@@ -11,6 +11,8 @@ pub(super) enum Cookie {
     Session,
     /// What the forms before a session are tied to.
     Form,
+    /// An attempt to sign in at an identity provider.
+    SignOn,
     /// The chosen language.
     Language,
     /// Light or dark, if chosen.
@@ -27,9 +29,20 @@ impl Cookie {
             (Self::Session, true) => "__Host-tombolo_session",
             (Self::Form, false) => "tombolo_form",
             (Self::Form, true) => "__Host-tombolo_form",
+            (Self::SignOn, false) => "tombolo_sign_on",
+            (Self::SignOn, true) => "__Host-tombolo_sign_on",
             (Self::Language, _) => "tombolo_language",
             (Self::Theme, _) => "tombolo_theme",
             (Self::Notice, _) => "tombolo_notice",
+        }
+    }
+
+    /// The provider sends the browser back, which is coming from another site. With `Lax` the cookie comes along then, but
+    /// not with what another site only embeds or posts.
+    const fn same_site(self) -> &'static str {
+        match self {
+            Self::SignOn => "Lax",
+            Self::Session | Self::Form | Self::Language | Self::Theme | Self::Notice => "Strict",
         }
     }
 
@@ -50,8 +63,10 @@ impl Cookie {
     pub(super) fn set(self, value: &str, seconds: u64, encrypted: bool) -> HeaderValue {
         let name = self.name(encrypted);
         let secure = if encrypted { "; Secure" } else { "" };
-        let text =
-            format!("{name}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}");
+        let same_site = self.same_site();
+        let text = format!(
+            "{name}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite={same_site}{secure}"
+        );
         HeaderValue::try_from(text).expect("the value holds plain letters only")
     }
 

@@ -14,6 +14,7 @@ use super::{
     Panel,
     cookies::Cookie,
     layout::{self, Notice},
+    sign_on,
     visit::{self, Action, Application, Fields, Visitor},
 };
 use crate::{
@@ -31,6 +32,12 @@ const FORM_SECONDS: u64 = 3600;
 pub(super) struct Setup {
     #[serde(default)]
     code: String,
+}
+
+/// `?left=`: somebody who signed out, and may still be signed in at an identity provider.
+#[derive(Debug, Deserialize)]
+pub(super) struct Left {
+    left: Option<String>,
 }
 
 /// The form that the setup link leads to.
@@ -87,7 +94,7 @@ pub(super) async fn set_up(State(panel): State<Panel>, form: Application) -> Res
     let fresh = FreshUser {
         id: &id,
         name: &known,
-        password: &password,
+        password: Some(&password),
         role: Role::Admin,
         networks: &std::collections::BTreeMap::new(),
     };
@@ -154,6 +161,7 @@ pub(super) async fn sign_in_form(
     State(panel): State<Panel>,
     headers: HeaderMap,
     visitor: Visitor,
+    Query(Left { left }): Query<Left>,
 ) -> Response {
     let session = Cookie::Session.get(&headers, visitor.encrypted);
     if let Some(session) = session.and_then(token::claim)
@@ -161,7 +169,18 @@ pub(super) async fn sign_in_form(
     {
         return Redirect::to("/").into_response();
     }
-    sign_in_page(&visitor, StatusCode::OK, "", None)
+    let offer = sign_on::offer(&panel, &visitor, left.is_some()).await;
+    sign_in_page(&visitor, StatusCode::OK, "", None, &offer)
+}
+
+/// The form again, after something else than the form failed.
+pub(super) fn sign_in_again(
+    visitor: &Visitor,
+    status: StatusCode,
+    notice: &Notice,
+    offer: &Markup,
+) -> Response {
+    sign_in_page(visitor, status, "", Some(notice), offer)
 }
 
 /// Checks a password and begins a session.
@@ -170,9 +189,10 @@ pub(super) async fn sign_in(State(panel): State<Panel>, form: Application) -> Re
     let gate = &panel.state.gate;
     let source = Attempter::source(form.source);
     let name = fields.get("name").trim();
+    let offer = sign_on::offer(&panel, visitor, false).await;
     let again = |problem: &Problem| {
         let notice = Notice::of(visitor, problem);
-        sign_in_page(visitor, problem.status(), name, Some(&notice))
+        sign_in_page(visitor, problem.status(), name, Some(&notice), &offer)
     };
     if let Err(wait) = gate.attempts.check(&source) {
         return again(&Problem::too_many_attempts(wait));
@@ -187,7 +207,8 @@ pub(super) async fn sign_in(State(panel): State<Panel>, form: Application) -> Re
     // Counted before the result is known: many at once are as many as one after another.
     gate.attempts.failed(&source);
     let (hash, user) = found.map(|found| (found.password, found.user)).unzip();
-    let is_right = gate.passwords.verify(fields.get("password"), hash).await;
+    let (password, hash) = (fields.get("password"), hash.flatten());
+    let is_right = gate.passwords.verify(password, hash).await;
     let known = match user {
         Some(user) if is_right => match second_step(&panel, &user, fields).await {
             Ok(is_right) => is_right.then_some(user),
@@ -249,6 +270,7 @@ fn sign_in_page(
     status: StatusCode,
     name: &str,
     notice: Option<&Notice>,
+    offer: &Markup,
 ) -> Response {
     let texts = visitor.texts();
     with_form(visitor, |csrf| {
@@ -265,6 +287,7 @@ fn sign_in_page(
                     small #code-hint { (texts.account.code_hint) }
                     button type="submit" { (texts.sign_in) }
                 }
+                (offer)
                 p { small { (texts.no_user_yet) } }
             }
         };
@@ -286,7 +309,12 @@ pub(super) async fn sign_out(State(panel): State<Panel>, action: Action) -> Resp
         return layout::failure(&by.visitor, &error.into());
     }
     let gone = Cookie::Session.remove(by.visitor.encrypted);
-    ([(header::SET_COOKIE, gone)], Redirect::to("/sign-in")).into_response()
+    let next = if by.user.has_password {
+        "/sign-in"
+    } else {
+        "/sign-in?left=1"
+    };
+    ([(header::SET_COOKIE, gone)], Redirect::to(next)).into_response()
 }
 
 /// A page with a form that is tied to a fresh cookie.

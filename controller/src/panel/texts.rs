@@ -7,7 +7,7 @@ mod refusals;
 mod topics;
 mod zh;
 
-pub(super) use topics::{Access, Account, Audit, Map, System};
+pub(super) use topics::{Access, Account, Audit, Map, SignOn, System};
 
 /// A language of the panel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,6 +79,7 @@ pub(super) struct Texts {
     pub(super) account: Account,
     pub(super) audit: Audit,
     pub(super) map: Map,
+    pub(super) sign_on: SignOn,
     pub(super) system: System,
     pub(super) switch_language: &'static str,
     pub(super) skip: &'static str,

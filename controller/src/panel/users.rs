@@ -78,7 +78,8 @@ async fn listed(
                 tbody {
                     @for user in &page.items {
                         tr {
-                            td { a.name href={ (PATH) "/" (user.id) } { (user.name) } @if user.id == by.user.id { " " span.tag { (texts.you) } } }
+                            td { a.name href={ (PATH) "/" (user.id) } { (user.name) } @if user.id == by.user.id { " " span.tag { (texts.you) } }
+                                @if !user.has_password { " " span.tag { (all.sign_on.by_provider) } } }
                             td data-label=(texts.role) { (named(texts, user.role)) }
                             td data-label=(all.networks) { (user.networks.len()) }
                             td data-label=(texts.created) { (layout::moment(user.created_at)) }
@@ -95,8 +96,11 @@ async fn listed(
                 label for="name" { (all.user_name) }
                 input #name name="name" value=(fields.get("name")) maxlength="63" autocomplete="off" autocapitalize="none" required;
                 label for="password" { (texts.initial_password) }
-                input #password type="password" name="password" autocomplete="new-password" minlength="10" maxlength="256" aria-describedby="password-hint" required;
-                small #password-hint { (all.password_rule) " " (texts.initial_password_hint) }
+                input #password type="password" name="password" autocomplete="new-password" minlength="10" maxlength="256" aria-describedby="password-hint" required[by.provider.is_none()];
+                small #password-hint {
+                    (all.password_rule) " " (texts.initial_password_hint)
+                    @if let Some(provider) = &by.provider { " " ((all.sign_on.without_password)(provider)) }
+                }
                 label for="role" { (texts.role_everywhere) }
                 (choice(texts, "role", "role", parse(fields.get("role"))))
                 button type="submit" { (texts.create_user) }
@@ -118,7 +122,8 @@ fn choice(texts: &Access, id: &str, name: &str, chosen: Role) -> Markup {
 pub(super) async fn create(Action { by, fields }: Action) -> Result<Response, Response> {
     let new = NewUser {
         name: fields.get("name").trim().to_owned(),
-        password: fields.get("password").to_owned(),
+        password: Some(fields.get("password").to_owned())
+            .filter(|password| by.provider.is_none() || !password.is_empty()),
         role: parse(fields.get("role")),
         networks: std::collections::BTreeMap::new(),
     };

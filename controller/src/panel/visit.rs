@@ -96,6 +96,8 @@ pub(super) struct SignedIn {
     pub(super) api: Client,
     /// Whether the store does not answer.
     pub(super) stale: bool,
+    /// What people call the identity provider, if there is one.
+    pub(super) provider: Option<String>,
 }
 
 /// A form of a user who is signed in.
@@ -237,6 +239,12 @@ impl FromRequestParts<Panel> for SignedIn {
             csrf: csrf(secret),
             api: Client::new(panel.api.clone(), Caller::from(&user)),
             stale: panel.state.store.health().down_since().is_some(),
+            provider: panel
+                .state
+                .gate
+                .oidc
+                .as_ref()
+                .map(|oidc| oidc.name().to_owned()),
             visitor,
             user,
             session,

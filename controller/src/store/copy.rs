@@ -47,6 +47,7 @@ const TABLES: &[Table] = &[
     Table { name: "user_roles", columns: &[("user_id", Text), ("network", Text), ("role", Text)] },
     Table { name: "second_factors", columns: &[("user_id", Text), ("secret", Bytes), ("last_step", Number)] },
     Table { name: "recovery_codes", columns: &[("user_id", Text), ("hash", Text)] },
+    Table { name: "identities", columns: &[("issuer", Text), ("subject", Text), ("user_id", Text)] },
     Table { name: "webhooks", columns: &[("id", Text), ("url", Text), ("secret", Bytes), ("kinds", Text), ("network", Text), ("created_at", Number),
         ("failing_since", Number), ("last_error", Text), ("delivered_at", Number), ("disabled_at", Number)] },
     Table { name: "deliveries", columns: &[("id", Number), ("webhook", Text), ("message", Text), ("event", Text), ("created_at", Number),

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use dashmap::DashMap;
+use sqlx::AnyConnection;
 use tokio::time::Instant;
 use tombolo_proto::api::User;
 
@@ -38,16 +39,7 @@ impl Store {
         session: &TokenClaim,
         user: &str,
     ) -> Result<(), StoreError> {
-        sqlx::query(
-            "INSERT INTO sessions (id, hash, user_id, seen_at, expires_at)
-             VALUES ($1, $2, $3, unixepoch(), unixepoch() + $4)",
-        )
-        .bind(&session.id)
-        .bind(&session.hash[..])
-        .bind(user)
-        .bind(rows::int(LIFETIME_SECONDS))
-        .execute(&mut *self.connection().await?)
-        .await?;
+        insert(&mut *self.connection().await?, session, user).await?;
         Ok(())
     }
 
@@ -128,6 +120,24 @@ impl Store {
         .await?;
         Ok(())
     }
+}
+
+pub(super) async fn insert(
+    connection: &mut AnyConnection,
+    session: &TokenClaim,
+    user: &str,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "INSERT INTO sessions (id, hash, user_id, seen_at, expires_at)
+         VALUES ($1, $2, $3, unixepoch(), unixepoch() + $4)",
+    )
+    .bind(&session.id)
+    .bind(&session.hash[..])
+    .bind(user)
+    .bind(rows::int(LIFETIME_SECONDS))
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 impl KnownSessions {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use sqlx::{AnyConnection, any::AnyRow};
-use tombolo_domain::name::Name;
+use tombolo_domain::{name::Name, rights::Rights};
 use tombolo_proto::{
     api::{Role, User},
     id::NetworkId,
@@ -17,8 +17,8 @@ use super::{Actor, CommitError, Kept, Store, StoreError, Trace, answers, audit, 
 pub(crate) struct FreshUser<'a> {
     pub(crate) id: &'a str,
     pub(crate) name: &'a Name,
-    /// The hash of the password.
-    pub(crate) password: &'a str,
+    /// The hash of the password; none: they sign in with an account at an identity provider.
+    pub(crate) password: Option<&'a str>,
     pub(crate) role: Role,
     pub(crate) networks: &'a BTreeMap<NetworkId, Role>,
 }
@@ -46,7 +46,8 @@ pub(crate) enum Changed {
 #[derive(Debug, Clone)]
 pub(crate) struct StoredUser {
     pub(crate) user: User,
-    pub(crate) password: String,
+    /// The hash, if they have one.
+    pub(crate) password: Option<String>,
 }
 
 impl Store {
@@ -59,25 +60,19 @@ impl Store {
     ) -> Result<User, CommitError> {
         let mut transaction = self.write().await?;
         insert(&mut transaction, fresh).await?;
-        let row = sqlx::query("SELECT id, name, role, created_at FROM users WHERE id = $1")
-            .bind(fresh.id)
-            .fetch_one(&mut *transaction)
-            .await?;
-        let made = user(&mut transaction, &row).await?;
-        if let Some(kept) = answer(&made) {
+        let row =
+            sqlx::query("SELECT id, name, password, role, created_at FROM users WHERE id = $1")
+                .bind(fresh.id)
+                .fetch_one(&mut *transaction)
+                .await?;
+        let user = user(&mut transaction, &row).await?;
+        if let Some(kept) = answer(&user) {
             answers::keep(&mut transaction, &kept).await?;
         }
-        let trace = Trace::made(&shown(fresh.role, fresh.networks));
-        write(
-            &mut transaction,
-            actor,
-            "user.create",
-            fresh.name.as_str(),
-            &trace,
-        )
-        .await?;
+        let (name, trace) = (fresh.name.as_str(), made(fresh));
+        write(&mut transaction, actor, "user.create", name, &trace).await?;
         transaction.commit().await?;
-        Ok(made)
+        Ok(user)
     }
 
     /// Users, in order of id, after the given one.
@@ -121,9 +116,10 @@ impl Store {
         let Some(row) = found else {
             return Ok(None);
         };
+        let password = rows::text(&row, "password")?;
         Ok(Some(StoredUser {
             user: user(&mut transaction, &row).await?,
-            password: rows::text(&row, "password")?,
+            password: (!password.is_empty()).then_some(password),
         }))
     }
 
@@ -142,11 +138,7 @@ impl Store {
         if wanted < role && is_last_admin(&mut transaction, role).await? {
             return Ok(Changed::LastAdmin);
         }
-        sqlx::query("UPDATE users SET role = $1 WHERE id = $2")
-            .bind(rows::role(wanted))
-            .bind(id)
-            .execute(&mut *transaction)
-            .await?;
+        put_role(&mut transaction, id, wanted).await?;
         if let Some(password) = change.password {
             sqlx::query("UPDATE users SET password = $1 WHERE id = $2")
                 .bind(password)
@@ -250,14 +242,17 @@ impl Store {
         }
         insert(&mut transaction, fresh).await?;
         let (actor, name) = (Actor::Controller, fresh.name.as_str());
-        let trace = Trace::made(&shown(fresh.role, fresh.networks));
+        let trace = made(fresh);
         write(&mut transaction, &actor, "user.setup", name, &trace).await?;
         transaction.commit().await?;
         Ok(true)
     }
 }
 
-async fn insert(connection: &mut AnyConnection, fresh: &FreshUser<'_>) -> Result<(), CommitError> {
+pub(super) async fn insert(
+    connection: &mut AnyConnection,
+    fresh: &FreshUser<'_>,
+) -> Result<(), CommitError> {
     sqlx::query(
         "INSERT INTO users (id, name, name_key, password, role, created_at)
          VALUES ($1, $2, $3, $4, $5, unixepoch())",
@@ -265,7 +260,7 @@ async fn insert(connection: &mut AnyConnection, fresh: &FreshUser<'_>) -> Result
     .bind(fresh.id)
     .bind(fresh.name.as_str())
     .bind(fresh.name.key())
-    .bind(fresh.password)
+    .bind(fresh.password.unwrap_or_default())
     .bind(rows::role(fresh.role))
     .execute(&mut *connection)
     .await
@@ -297,9 +292,52 @@ async fn write(
     audit::append(connection, &[entry]).await
 }
 
+/// Makes a user's rights these; what was changed, if anything.
+pub(super) async fn assign(
+    connection: &mut AnyConnection,
+    id: &str,
+    rights: &Rights,
+) -> Result<Option<Trace>, StoreError> {
+    let Some((_, role)) = lock(connection, id).await? else {
+        return Ok(None);
+    };
+    let before = roles(connection, id).await?;
+    put_role(connection, id, rights.everywhere).await?;
+    put_roles(connection, id, &rights.networks).await?;
+    let after = roles(connection, id).await?;
+    let (was, is) = (shown(role, &before), shown(rights.everywhere, &after));
+    Ok((was != is).then(|| Trace::changed(&was, &is)))
+}
+
+pub(super) async fn name(connection: &mut AnyConnection, id: &str) -> Result<String, StoreError> {
+    let row = sqlx::query("SELECT name FROM users WHERE id = $1")
+        .bind(id)
+        .fetch_one(connection)
+        .await?;
+    rows::text(&row, "name")
+}
+
+/// What the audit log shows of a new user.
+pub(super) fn made(fresh: &FreshUser<'_>) -> Trace {
+    Trace::made(&shown(fresh.role, fresh.networks))
+}
+
 /// What the audit log shows of a user.
 fn shown(role: Role, networks: &BTreeMap<NetworkId, Role>) -> Value {
     json!({ "role": role, "networks": networks })
+}
+
+async fn put_role(
+    connection: &mut AnyConnection,
+    user: &str,
+    role: Role,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("UPDATE users SET role = $1 WHERE id = $2")
+        .bind(rows::role(role))
+        .bind(user)
+        .execute(connection)
+        .await?;
+    Ok(())
 }
 
 /// Roles in networks that are not there are forgotten.
@@ -363,6 +401,7 @@ pub(super) async fn user(connection: &mut AnyConnection, row: &AnyRow) -> Result
         name: rows::text(row, "name")?,
         role: rows::role_of(row)?,
         networks: roles(connection, &id).await?,
+        has_password: !rows::text(row, "password")?.is_empty(),
         created_at: rows::number(row, "created_at")?,
         id,
     })

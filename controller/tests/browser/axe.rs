@@ -2,7 +2,7 @@
 
 use std::{io::Write as _, path::Path, sync::OnceLock};
 
-use crate::webdriver::Browser;
+use tombolo_tests::browser::Browser;
 
 /// The script, where the tools of the Makefile are; none, and said loudly, if it is not there.
 fn script() -> Option<&'static str> {

@@ -15,14 +15,16 @@ mod http;
 #[path = "../controller/node.rs"]
 mod node;
 mod pages;
+#[path = "../controller/provider.rs"]
+mod provider;
 #[path = "../controller/rig.rs"]
 mod rig;
-mod webdriver;
+mod sign_on;
 
-use std::time::Instant;
+use std::{path::Path, time::Instant};
 
 use rig::Rig;
-use webdriver::Browser;
+use tombolo_tests::browser::Browser;
 
 /// Where the controllers of this program keep what they know.
 const STORE: rig::Store = rig::Store::Sqlite;
@@ -31,7 +33,7 @@ const PROMISE_SECONDS: u64 = 1;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_administrator_makes_a_network_and_lets_a_server_in_with_a_click() {
-    let Some(browser) = Browser::start() else {
+    let Some(browser) = browser() else {
         return;
     };
     let rig = Rig::start().await;
@@ -165,6 +167,11 @@ async fn an_administrator_makes_a_network_and_lets_a_server_in_with_a_click() {
     browser.find("//h1[text()='登录']");
     browser.picture("sign-in");
     assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
+/// Pictures of the pages go to the target directory, to be looked at.
+fn browser() -> Option<Browser> {
+    Browser::start(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("panel"))
 }
 
 /// Everything that can be operated has a name, for those who do not see it.

@@ -6,8 +6,9 @@ use tombolo_proto::{
     id::{NetworkId, NodeId},
     links::{Link, LinkReport, LinkWay},
 };
+use tombolo_tests::browser::{Browser, ENTER};
 
-use crate::{assert_named, axe::assert_accessible, node::Node, rig::Rig, webdriver::Browser};
+use crate::{assert_named, axe::assert_accessible, browser, node::Node, rig::Rig};
 
 const PASSWORD: &str = "correct horse battery";
 /// Members of the picture of links.
@@ -15,7 +16,7 @@ const MEMBERS: usize = 5;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn every_page_is_accessible_in_both_languages_and_themes_and_on_a_phone() {
-    let Some(browser) = Browser::start() else {
+    let Some(browser) = browser() else {
         return;
     };
     let rig = Rig::start().await;
@@ -104,7 +105,7 @@ async fn every_page_is_accessible_in_both_languages_and_themes_and_on_a_phone() 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_keyboard_alone_is_enough() {
-    let Some(browser) = Browser::start() else {
+    let Some(browser) = browser() else {
         return;
     };
     let rig = Rig::start().await;
@@ -116,11 +117,8 @@ async fn the_keyboard_alone_is_enough() {
     browser.open(&format!("{}networks/{network}", rig.controller.panel()));
     browser.find(&format!("//tr[@id='member-{}']", node.address));
 
-    tab_to(
-        &browser,
-        "document.activeElement.getAttribute('role') === 'switch'",
-    );
-    browser.press("\u{e007}");
+    browser.tab_to("document.activeElement.getAttribute('role') === 'switch'");
+    browser.press(ENTER);
     node.expect_member(network).await;
     browser.find("//button[@role='switch'][@aria-checked='true']");
     // The focus stays where it was.
@@ -128,25 +126,21 @@ async fn the_keyboard_alone_is_enough() {
         browser.run("return document.activeElement.getAttribute('role')"),
         "switch"
     );
-    tab_to(&browser, "document.activeElement.id === 'target'");
+    browser.tab_to("document.activeElement.id === 'target'");
     browser.run("document.activeElement.value = ''");
-    for letter in "172.28.233.1/24".chars() {
-        browser.press(&letter.to_string());
-    }
+    browser.type_text("172.28.233.1/24");
     browser.find("//output[contains(., '172.28.233.0/24')]");
     assert_accessible(&browser, "network while typing");
-    tab_to(&browser, "document.activeElement.id === 'via'");
-    for letter in node.address.to_string().chars() {
-        browser.press(&letter.to_string());
-    }
-    browser.press("\u{e007}");
+    browser.tab_to("document.activeElement.id === 'via'");
+    browser.type_text(&node.address.to_string());
+    browser.press(ENTER);
     browser.find("//*[@data-part='routes']//code[text()='172.28.233.0/24']");
     assert_eq!(browser.complaints(), Vec::<String>::new());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn two_step_sign_in_is_set_up_in_the_browser() {
-    let Some(browser) = Browser::start() else {
+    let Some(browser) = browser() else {
         return;
     };
     let rig = Rig::start().await;
@@ -212,20 +206,6 @@ async fn tell_links(network: NetworkId, members: &mut [Node]) {
         };
         member.say(&ToController::Links { network, report }).await;
     }
-}
-
-/// Presses the tabulator until a condition holds.
-#[track_caller]
-fn tab_to(browser: &Browser, condition: &str) {
-    const MOST: usize = 120;
-    let is_there = || browser.run(&format!("return {condition}")) == true;
-    for _ in 0..MOST {
-        if is_there() {
-            return;
-        }
-        browser.tab();
-    }
-    panic!("the tabulator does not lead to: {condition}");
 }
 
 #[track_caller]

@@ -18,11 +18,21 @@ mod keyring;
 mod moving;
 #[path = "../controller/node.rs"]
 mod node;
+mod oidc;
 mod once;
 mod outage;
+#[path = "../controller/provider.rs"]
+mod provider;
 mod racing;
 #[path = "../controller/receiver.rs"]
 mod receiver;
 mod rendezvous;
+#[path = "../controller/rig.rs"]
+mod rig;
 mod upgrading;
+#[path = "../controller/visitor.rs"]
+mod visitor;
 mod webhooks;
+
+/// Where a controller of its own keeps what it knows.
+const STORE: rig::Store = rig::Store::Postgres;

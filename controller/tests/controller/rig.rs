@@ -38,8 +38,16 @@ impl Rig {
     }
 
     pub(crate) async fn start_on(store: Store) -> Self {
-        let state = a_state_dir_on(store);
-        let controller = Controller::start(a_config(state.path()))
+        Self::start_in(a_state_dir_on(store), |config| config).await
+    }
+
+    /// With another configuration.
+    pub(crate) async fn start_with(change: impl FnOnce(Config) -> Config) -> Self {
+        Self::start_in(a_state_dir(), change).await
+    }
+
+    async fn start_in(state: State, change: impl FnOnce(Config) -> Config) -> Self {
+        let controller = Controller::start(change(a_config(state.path())))
             .await
             .expect("the controller starts");
         let http = Http::admin(controller.http(), state.path());
@@ -52,6 +60,10 @@ impl Rig {
 
     /// The same state, another process as far as anybody can tell.
     pub(crate) async fn restart(self) -> Self {
+        self.restart_with(|config| config).await
+    }
+
+    pub(crate) async fn restart_with(self, change: impl FnOnce(Config) -> Config) -> Self {
         let Self {
             controller, state, ..
         } = self;
@@ -61,7 +73,7 @@ impl Rig {
             control,
             ..a_config(state.path())
         };
-        let controller = Controller::start(config)
+        let controller = Controller::start(change(config))
             .await
             .expect("the controller starts again");
         let http = Http::admin(controller.http(), state.path());

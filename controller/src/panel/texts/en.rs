@@ -1,6 +1,6 @@
 //! Texts in English.
 
-use super::{Access, Account, Audit, Map, System, Texts};
+use super::{Access, Account, Audit, Map, SignOn, System, Texts};
 
 #[rustfmt::skip]
 pub(super) const TEXTS: Texts = Texts {
@@ -8,6 +8,7 @@ pub(super) const TEXTS: Texts = Texts {
     account: Account::ENGLISH,
     audit: Audit::ENGLISH,
     map: Map::ENGLISH,
+    sign_on: SignOn::ENGLISH,
     system: System::ENGLISH,
     switch_language: "中文",
     skip: "Skip to content",

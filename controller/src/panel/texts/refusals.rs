@@ -135,6 +135,7 @@ const CHINESE: &[(&str, &str)] = &[
         "成员不能申请 /{length}：请选择允许范围内的长度，或由管理员分配",
     ),
     ("password-length", "密码须为 10 至 256 个字符"),
+    ("password-needed", "未启用单点登录时必须设置密码"),
     ("password-is-name", "密码不能与用户名相同：请另选"),
     ("taken", "该名称已被使用：请另选名称"),
     ("network-name-taken", "该名称已被另一网络使用：请另选名称"),

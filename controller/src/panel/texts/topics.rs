@@ -23,10 +23,12 @@ mod access;
 mod account;
 mod audit;
 mod map;
+mod sign_on;
 mod system;
 
 pub(in crate::panel) use access::Access;
 pub(in crate::panel) use account::Account;
 pub(in crate::panel) use audit::Audit;
 pub(in crate::panel) use map::Map;
+pub(in crate::panel) use sign_on::SignOn;
 pub(in crate::panel) use system::System;

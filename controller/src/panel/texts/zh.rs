@@ -1,6 +1,6 @@
 //! Texts in Chinese.
 
-use super::{Access, Account, Audit, Map, System, Texts};
+use super::{Access, Account, Audit, Map, SignOn, System, Texts};
 
 #[rustfmt::skip]
 pub(super) const TEXTS: Texts = Texts {
@@ -8,6 +8,7 @@ pub(super) const TEXTS: Texts = Texts {
     account: Account::CHINESE,
     audit: Audit::CHINESE,
     map: Map::CHINESE,
+    sign_on: SignOn::CHINESE,
     system: System::CHINESE,
     switch_language: "English",
     skip: "跳到正文",

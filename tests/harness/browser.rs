@@ -1,8 +1,8 @@
 //! A browser that is told what to do by the WebDriver protocol (W3C), which is JSON over HTTP.
 
 use std::{
-    io::{BufRead as _, BufReader, Write as _},
-    path::PathBuf,
+    io::{BufRead as _, BufReader},
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -11,24 +11,39 @@ use data_encoding::BASE64;
 use serde_json::{Value, json};
 use ureq::Agent;
 
+use crate::process::announce;
+
 /// How long the browser waits for what it is to find: far longer than anything takes.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// More than any page has to stop at.
+const MOST_TABS: usize = 120;
 /// What elements are called in JSON.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
-pub(crate) struct Browser {
+/// A browser without a window, and its driver. Both end with it.
+#[derive(Debug)]
+pub struct Browser {
     agent: Agent,
     session: String,
     driver: Child,
+    pictures: PathBuf,
 }
+
+/// The key that confirms.
+pub const ENTER: &str = "\u{e007}";
 
 /// Something on the page.
 #[derive(Debug, Clone)]
-pub(crate) struct Element(String);
+pub struct Element(String);
 
 impl Browser {
-    /// None, and said loudly, if there is no browser.
-    pub(crate) fn start() -> Option<Self> {
+    /// Starts it in the network namespace of the thread; pictures go to that directory. None, and said loudly, if there is no
+    /// browser.
+    ///
+    /// # Panics
+    /// When it does not start, or is missing and `CI` is set.
+    #[must_use]
+    pub fn start(pictures: &Path) -> Option<Self> {
         let driver = Command::new("chromedriver")
             .arg("--port=0")
             .stdout(Stdio::piped())
@@ -38,8 +53,7 @@ impl Browser {
             let complaint =
                 "NOT TESTED: there is no browser (packages chromium and chromium-driver)";
             assert!(std::env::var_os("CI").is_none(), "{complaint}");
-            // Past the capture of the test runner.
-            let _ = writeln!(std::io::stdout().lock(), "{complaint}");
+            announce(complaint);
             return None;
         };
         let output = driver.stdout.take().expect("a pipe");
@@ -59,6 +73,7 @@ impl Browser {
             agent: config.into(),
             session: format!("http://127.0.0.1:{port}/session"),
             driver,
+            pictures: pictures.to_owned(),
         };
         let arguments = [
             "--headless=new",
@@ -68,6 +83,8 @@ impl Browser {
             "--no-first-run",
             "--disable-background-networking",
             "--disable-component-update",
+            // Nothing outside is asked for, whatever a page wants.
+            "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1",
             "--lang=en",
             "--window-size=1280,900",
         ];
@@ -82,19 +99,30 @@ impl Browser {
         Some(browser)
     }
 
-    pub(crate) fn open(&self, url: &str) {
+    /// Goes to an address.
+    ///
+    /// # Panics
+    /// When the browser does not do it.
+    pub fn open(&self, url: &str) {
         self.post("/url", &json!({"url": url}));
     }
 
     /// The first element of an XPath, as soon as it is there.
+    ///
+    /// # Panics
+    /// When the browser does not do it.
     #[track_caller]
-    pub(crate) fn find(&self, xpath: &str) -> Element {
+    pub fn find(&self, xpath: &str) -> Element {
         let found = self.post("/element", &json!({"using": "xpath", "value": xpath}));
         Element(found[ELEMENT].as_str().expect("an element").to_owned())
     }
 
     /// Every element of a CSS selector.
-    pub(crate) fn all(&self, selector: &str) -> Vec<Element> {
+    ///
+    /// # Panics
+    /// When the browser does not do it.
+    #[must_use]
+    pub fn all(&self, selector: &str) -> Vec<Element> {
         let found = self.post(
             "/elements",
             &json!({"using": "css selector", "value": selector}),
@@ -106,72 +134,149 @@ impl Browser {
             .collect()
     }
 
+    /// Clicks on the first element of an XPath, as soon as it is there.
+    ///
+    /// # Panics
+    /// When the browser does not do it.
     #[track_caller]
-    pub(crate) fn click(&self, xpath: &str) {
+    pub fn click(&self, xpath: &str) {
         let element = self.find(xpath);
         self.post(&format!("/element/{}/click", element.0), &json!({}));
     }
 
     /// Types into a field, instead of what stands there.
+    ///
+    /// # Panics
+    /// When the browser does not do it.
     #[track_caller]
-    pub(crate) fn fill(&self, id: &str, text: &str) {
-        let element = self.find(&format!("//*[@id='{id}']")).0;
+    pub fn fill(&self, id: &str, text: &str) {
+        self.type_into(&self.find(&format!("//*[@id='{id}']")), text);
+    }
+
+    /// The same, for a field without an id.
+    ///
+    /// # Panics
+    /// When the browser does not do it.
+    #[track_caller]
+    pub fn fill_field(&self, name: &str, text: &str) {
+        self.type_into(&self.find(&format!("//input[@name='{name}']")), text);
+    }
+
+    #[track_caller]
+    fn type_into(&self, Element(element): &Element, text: &str) {
         self.post(&format!("/element/{element}/clear"), &json!({}));
         self.post(&format!("/element/{element}/value"), &json!({"text": text}));
     }
 
     /// What assistive technology calls an element.
-    pub(crate) fn label(&self, element: &Element) -> String {
+    ///
+    /// # Panics
+    /// When the browser does not do it.
+    #[must_use]
+    pub fn label(&self, element: &Element) -> String {
         let label = self.get(&format!("/element/{}/computedlabel", element.0));
         label.as_str().unwrap_or_default().to_owned()
     }
 
     /// An element as it stands in the page.
-    pub(crate) fn markup(&self, element: &Element) -> Value {
+    ///
+    /// # Panics
+    /// When the browser does not do it.
+    #[must_use]
+    pub fn markup(&self, element: &Element) -> Value {
         self.get(&format!("/element/{}/property/outerHTML", element.0))
     }
 
     /// Presses the tabulator and tells what has the focus then.
-    pub(crate) fn tab(&self) -> Element {
+    ///
+    /// # Panics
+    /// When the browser does not do it.
+    pub fn tab(&self) -> Element {
         self.press("\u{e004}");
         let active = self.get("/element/active");
         Element(active[ELEMENT].as_str().expect("an element").to_owned())
     }
 
-    pub(crate) fn run(&self, script: &str) -> Value {
+    /// Runs a script in the page; what it returns.
+    ///
+    /// # Panics
+    /// When the browser does not do it.
+    pub fn run(&self, script: &str) -> Value {
         self.post("/execute/sync", &json!({"script": script, "args": []}))
     }
 
     /// Runs a script that says when it is done, by its last argument.
+    ///
+    /// # Panics
+    /// When the browser does not do it.
     #[track_caller]
-    pub(crate) fn run_async(&self, script: &str) -> Value {
+    pub fn run_async(&self, script: &str) -> Value {
         self.post("/execute/async", &json!({"script": script, "args": []}))
     }
 
     /// Presses a key and lets it go.
-    pub(crate) fn press(&self, key: &str) {
+    ///
+    /// # Panics
+    /// When the browser does not do it.
+    pub fn press(&self, key: &str) {
         let press = |kind: &str| json!({"type": kind, "value": key});
         let keys =
             json!({"type": "key", "id": "keys", "actions": [press("keyDown"), press("keyUp")]});
         self.post("/actions", &json!({"actions": [keys]}));
     }
 
-    /// The text of an element.
+    /// Presses the tabulator until a condition of the page holds.
+    ///
+    /// # Panics
+    /// When it never does.
     #[track_caller]
-    pub(crate) fn text(&self, xpath: &str) -> String {
+    pub fn tab_to(&self, condition: &str) {
+        let is_there = || self.run(&format!("return {condition}")) == true;
+        for _ in 0..MOST_TABS {
+            if is_there() {
+                return;
+            }
+            self.tab();
+        }
+        panic!("the tabulator does not lead to: {condition}");
+    }
+
+    /// Types letter by letter, wherever the focus is.
+    ///
+    /// # Panics
+    /// When the browser does not do it.
+    pub fn type_text(&self, text: &str) {
+        for letter in text.chars() {
+            self.press(&letter.to_string());
+        }
+    }
+
+    /// The text of an element.
+    ///
+    /// # Panics
+    /// When the browser does not do it.
+    #[track_caller]
+    #[must_use]
+    pub fn text(&self, xpath: &str) -> String {
         let element = self.find(xpath).0;
         let text = self.get(&format!("/element/{element}/property/textContent"));
         text.as_str().unwrap_or_default().to_owned()
     }
 
     /// Light or dark.
-    pub(crate) fn theme(&self, theme: &str) {
+    ///
+    /// # Panics
+    /// When the browser does not do it.
+    pub fn theme(&self, theme: &str) {
         let features = json!([{"name": "prefers-color-scheme", "value": theme}]);
         self.devtools("Emulation.setEmulatedMedia", &json!({"features": features}));
     }
 
     /// The width of the window in CSS pixels.
-    pub(crate) fn width(&self, width: u32) {
+    ///
+    /// # Panics
+    /// When the browser does not do it.
+    pub fn width(&self, width: u32) {
         let size =
             json!({"width": width, "height": 850, "deviceScaleFactor": 1, "mobile": width < 600});
         self.devtools("Emulation.setDeviceMetricsOverride", &size);
@@ -184,22 +289,28 @@ impl Browser {
         )
     }
 
-    /// The whole page as a picture in the target directory.
-    pub(crate) fn picture(&self, name: &str) {
-        let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("panel");
-        std::fs::create_dir_all(&directory).expect("a directory");
+    /// The whole page as a picture.
+    ///
+    /// # Panics
+    /// When the browser does not do it.
+    pub fn picture(&self, name: &str) {
+        std::fs::create_dir_all(&self.pictures).expect("a directory");
         let options = json!({"captureBeyondViewport": true});
         let taken = self.devtools("Page.captureScreenshot", &options);
         let picture = BASE64.decode(taken["data"].as_str().expect("a picture").as_bytes());
         std::fs::write(
-            directory.join(format!("{name}.png")),
+            self.pictures.join(format!("{name}.png")),
             picture.expect("Base64"),
         )
         .expect("a file");
     }
 
     /// What the browser complained of since it was asked last.
-    pub(crate) fn complaints(&self) -> Vec<String> {
+    ///
+    /// # Panics
+    /// When the browser does not do it.
+    #[must_use]
+    pub fn complaints(&self) -> Vec<String> {
         let log = self.post("/se/log", &json!({"type": "browser"}));
         let entries = log.as_array().expect("a list").iter();
         entries.map(ToString::to_string).collect()
