@@ -19,6 +19,7 @@ mod mtu;
 mod nat;
 mod offload;
 mod outage;
+mod panel;
 mod paths;
 mod privacy;
 mod rekey;
