@@ -10,9 +10,9 @@
 //! | [`layout`] | what every page has |
 //! | [`texts`] | every text, in every language |
 //! | [`networks`], [`network`], [`members`], [`routes`], [`rules`], [`join_tokens`], [`settings`], [`map`] | pages of networks |
-//! | [`users`], [`tokens`], [`audit`], [`system`] | pages of the controller |
+//! | [`users`], [`tokens`], [`webhooks`], [`audit`], [`system`] | pages of the controller |
 //! | [`account`] | one's own password and two-step sign-in |
-//! | [`ranges`], [`figures`], [`qr`] | what pages are made of |
+//! | [`network_choice`], [`ranges`], [`figures`], [`qr`] | what pages are made of |
 //! | [`live`] | changes, as they happen |
 //! | [`assets`] | style sheet and script |
 
@@ -38,6 +38,7 @@ mod live;
 mod map;
 mod members;
 mod network;
+mod network_choice;
 mod networks;
 mod qr;
 mod ranges;
@@ -50,6 +51,7 @@ mod texts;
 mod tokens;
 mod users;
 mod visit;
+mod webhooks;
 
 use crate::api::{ApiState, Problem};
 pub(crate) use assets::style_address;
@@ -137,6 +139,19 @@ pub(crate) fn router(state: ApiState, api: Router) -> Router<ApiState> {
             "/tokens/{token}/remove",
             get(elsewhere).post(tokens::remove),
         )
+        .route("/webhooks", get(webhooks::list).post(webhooks::create))
+        .route(
+            "/webhooks/{webhook}/test",
+            get(elsewhere).post(webhooks::test),
+        )
+        .route(
+            "/webhooks/{webhook}/enabled",
+            get(elsewhere).post(webhooks::enable),
+        )
+        .route(
+            "/webhooks/{webhook}/remove",
+            get(elsewhere).post(webhooks::remove),
+        )
         .route("/audit", get(audit::show))
         .route("/system", get(system::show))
         .route("/account", get(account::show))
@@ -183,7 +198,7 @@ async fn elsewhere(uri: Uri) -> Redirect {
         }
         (Some("networks"), Some(id), ..) => format!("/networks/{id}"),
         (Some("users"), Some(id), ..) => format!("/users/{id}"),
-        (Some(page @ ("account" | "tokens")), ..) => format!("/{page}"),
+        (Some(page @ ("account" | "tokens" | "webhooks")), ..) => format!("/{page}"),
         _ => "/".to_owned(),
     };
     std::future::ready(Redirect::to(&page)).await

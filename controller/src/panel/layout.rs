@@ -165,6 +165,7 @@ fn menu(by: &SignedIn) -> Markup {
         ("/", texts.networks, Role::None),
         ("/users", texts.access.users, Role::Admin),
         ("/tokens", texts.access.tokens, Role::Admin),
+        ("/webhooks", texts.webhooks.title, Role::Admin),
         ("/audit", texts.audit.title, Role::Admin),
         ("/system", texts.system.system, Role::Viewer),
     ];

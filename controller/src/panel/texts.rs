@@ -7,7 +7,7 @@ mod refusals;
 mod topics;
 mod zh;
 
-pub(super) use topics::{Access, Account, Audit, Map, SignOn, System};
+pub(super) use topics::{Access, Account, Audit, Map, SignOn, System, Webhooks};
 
 /// A language of the panel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,6 +81,7 @@ pub(super) struct Texts {
     pub(super) map: Map,
     pub(super) sign_on: SignOn,
     pub(super) system: System,
+    pub(super) webhooks: Webhooks,
     pub(super) switch_language: &'static str,
     pub(super) skip: &'static str,
     pub(super) networks: &'static str,

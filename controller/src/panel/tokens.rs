@@ -6,11 +6,13 @@ use axum::{
     response::Response,
 };
 use maud::{Markup, html};
+use tombolo_domain::rights::Scope;
 use tombolo_proto::api::{CreatedToken, NewToken, Page, Token};
 
 use super::{
     layout::{self, Notice},
     network,
+    network_choice::Networks,
     networks::Place,
     visit::{Action, Fields, SignedIn},
 };
@@ -40,6 +42,9 @@ async fn listed(
         .get(&path)
         .await
         .map_err(|problem| layout::failure(&by.visitor, &problem))?;
+    let networks = Networks::of(by)
+        .await
+        .map_err(|problem| layout::failure(&by.visitor, &problem))?;
     let content = html! {
         div.head { h1 { (texts.tokens) } }
         section.card data-part="tokens" {
@@ -55,7 +60,7 @@ async fn listed(
                         th scope="col" { (all.expires) }
                         th scope="col" { (all.actions) }
                     } }
-                    tbody { @for token in &page.items { (row(by, token)) } }
+                    tbody { @for token in &page.items { (row(by, &networks, token)) } }
                 }
             }
             (layout::next_page(by, PATH, page.next.as_deref()))
@@ -77,6 +82,10 @@ async fn listed(
                     }
                 }
                 div.field.short {
+                    label for="network" { (texts.scope_where) }
+                    (networks.choice("network", texts.scope_everywhere, ""))
+                }
+                div.field.short {
                     label for="days" { (texts.days) }
                     input #days name="days" inputmode="numeric" aria-describedby="days-hint";
                 }
@@ -88,14 +97,14 @@ async fn listed(
     Ok(layout::page(by, status, texts.tokens, notice, &content))
 }
 
-fn row(by: &SignedIn, token: &Token) -> Markup {
+fn row(by: &SignedIn, networks: &Networks, token: &Token) -> Markup {
     let all = by.visitor.texts();
     let texts = &all.access;
     html! {
         tr {
             td { span.name { (token.name) } }
             td data-label="ID" { code { (token.id) } }
-            td data-label=(texts.scope) { @for scope in &token.scopes { span.tag { (scope) } } }
+            td data-label=(texts.scope) { @for scope in &token.scopes { span.tag { (shown(networks, scope)) } " " } }
             td data-label=(texts.created) { (layout::moment(token.created_at)) }
             td data-label=(texts.last_used) {
                 @match token.last_used_at { Some(at) => (layout::moment(at)), None => (texts.never_used) }
@@ -107,6 +116,20 @@ fn row(by: &SignedIn, token: &Token) -> Markup {
                 (layout::ask(by, &format!("{PATH}/{}/remove", token.id), texts.revoke, &(texts.revoke_token)(&token.name)))
             }
         }
+    }
+}
+
+/// A scope with the name of its network.
+fn shown(networks: &Networks, scope: &str) -> String {
+    match scope.parse() {
+        Ok(Scope {
+            network: Some(network),
+            ..
+        }) => {
+            let word = scope.split(':').next().unwrap_or_default();
+            format!("{word} · {}", networks.name(network))
+        }
+        Ok(Scope { network: None, .. }) | Err(_) => scope.to_owned(),
     }
 }
 
@@ -135,7 +158,10 @@ fn wanted(by: &SignedIn, fields: &Fields) -> Result<NewToken, Problem> {
     };
     Ok(NewToken {
         name: fields.get("name").trim().to_owned(),
-        scopes: vec![fields.get("scope").to_owned()],
+        scopes: vec![match fields.filled("network") {
+            Some(network) => format!("{}:{network}", fields.get("scope")),
+            None => fields.get("scope").to_owned(),
+        }],
         expires_in: days.map(|days| days.saturating_mul(DAY)),
     })
 }

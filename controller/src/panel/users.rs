@@ -6,10 +6,11 @@ use axum::{
     response::Response,
 };
 use maud::{Markup, html};
-use tombolo_proto::api::{Network, NewUser, Page, Role, User, UserPatch};
+use tombolo_proto::api::{NewUser, Page, Role, User, UserPatch};
 
 use super::{
     layout::{self, Notice},
+    network_choice::Networks,
     networks::Place,
     texts::Access,
     visit::{Action, Fields, SignedIn},
@@ -19,8 +20,6 @@ use crate::api::Problem;
 const PATH: &str = "/users";
 /// Rows of a page.
 const ROWS: u32 = 100;
-/// Networks whose roles one page can set.
-const MAX_NETWORKS: u32 = 200;
 
 /// What a role is called in forms.
 const ROLES: [(Role, &str); 4] = [
@@ -161,8 +160,7 @@ async fn shown(
     let all = by.visitor.texts();
     let texts = &all.access;
     let user: User = by.api.get(&path(id)).await.map_err(told)?;
-    let networks = format!("/networks?limit={MAX_NETWORKS}");
-    let networks: Page<Network> = by.api.get(&networks).await.map_err(told)?;
+    let networks = Networks::of(by).await.map_err(told)?;
     let at = path(&user.id);
     let content = html! {
         nav aria-label=(texts.users) { a href=(PATH) { "← " (texts.users) } }
@@ -174,10 +172,10 @@ async fn shown(
                     (layout::csrf(by))
                     label for="role" { (texts.role_everywhere) }
                     (choice(texts, "role", "role", user.role))
-                    @if !networks.items.is_empty() {
+                    @if !networks.is_empty() {
                         fieldset {
                             legend { (texts.roles_here) }
-                            @for network in &networks.items {
+                            @for network in networks.iter() {
                                 @let name = format!("role-{}", network.id);
                                 @let role = user.networks.get(&network.id).copied().unwrap_or_default();
                                 div.pair {

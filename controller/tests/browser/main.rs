@@ -17,6 +17,8 @@ mod node;
 mod pages;
 #[path = "../controller/provider.rs"]
 mod provider;
+#[path = "../controller/receiver.rs"]
+mod receiver;
 #[path = "../controller/rig.rs"]
 mod rig;
 mod sign_on;

@@ -2,13 +2,16 @@
 
 use serde_json::json;
 use tombolo_proto::{
+    api::{Page, Webhook},
     control::ToController,
     id::{NetworkId, NodeId},
     links::{Link, LinkReport, LinkWay},
 };
 use tombolo_tests::browser::{Browser, ENTER};
 
-use crate::{assert_named, axe::assert_accessible, browser, node::Node, rig::Rig};
+use crate::{
+    assert_named, axe::assert_accessible, browser, node::Node, receiver::Receiver, rig::Rig,
+};
 
 const PASSWORD: &str = "correct horse battery";
 /// Members of the picture of links.
@@ -60,6 +63,25 @@ async fn every_page_is_accessible_in_both_languages_and_themes_and_on_a_phone() 
         .post("/users", json!({"name": "bob", "password": PASSWORD, "role": "viewer", "networks": {network.to_string(): "operator"}}))
         .await
         .expect_status(201);
+    // One receiver that takes what it is told, and one that is not there.
+    let receiver = Receiver::start();
+    for (url, events) in [
+        (receiver.url(), json!(["changed", "online"])),
+        ("http://127.0.0.1:9/hook".to_owned(), json!([])),
+    ] {
+        let body = json!({ "url": url, "events": events, "network": network });
+        let _: tombolo_proto::api::CreatedWebhook =
+            rig.http.post("/webhooks", body).await.expect_status(201);
+    }
+    let smaller = json!({ "mtu": 1380 });
+    let path = format!("/networks/{network}");
+    let _: tombolo_proto::api::Network = rig.http.patch(&path, smaller).await.expect_status(200);
+    let scoped = json!({ "name": "deploy", "scopes": [format!("write:{network}"), "read"] });
+    let _: tombolo_proto::api::CreatedToken =
+        rig.http.post("/tokens", scoped).await.expect_status(201);
+    until_one_fails(&rig).await;
+    browser.open(&format!("{base}webhooks"));
+    browser.find("//td//*[text()='takes nothing since']");
     browser.open(&format!("{base}users"));
     browser.click("//a[text()='bob']");
     let user = browser.run("return location.pathname.slice(1)");
@@ -76,6 +98,7 @@ async fn every_page_is_accessible_in_both_languages_and_themes_and_on_a_phone() 
         ("users", "users".to_owned()),
         ("user", user),
         ("tokens", "tokens".to_owned()),
+        ("webhooks", "webhooks".to_owned()),
         ("audit", "audit".to_owned()),
         ("system", "system".to_owned()),
         ("account", "account".to_owned()),
@@ -182,6 +205,27 @@ fn set_up(browser: &Browser, rig: &Rig) {
     }
     browser.click("//main//button[@type='submit']");
     browser.find("//h1[text()='Networks']");
+}
+
+/// Waits until one webhook has taken what it was told, and another one has not.
+async fn until_one_fails(rig: &Rig) {
+    let told = async {
+        loop {
+            let found: Page<Webhook> = rig.http.get("/webhooks").await.expect_status(200);
+            let states = found.items.iter();
+            let states: Vec<_> = states
+                .map(|hook| (hook.delivered_at.is_some(), hook.failing_since.is_some()))
+                .collect();
+            if states.contains(&(true, false)) && states.contains(&(false, true)) {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let deadline = std::time::Duration::from_secs(30);
+    tokio::time::timeout(deadline, told)
+        .await
+        .expect("they are told");
 }
 
 /// All talk to all; the last two by way of the third.

@@ -2,11 +2,12 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use tombolo_proto::api::{Page as List, Role, Token, User};
+use tombolo_proto::api::{Page as List, Role, Token, User, Webhook};
 use totp_rs::{Builder, Secret};
 
 use crate::{
     http::Http,
+    receiver::Receiver,
     rig::Rig,
     visitor::{PASSWORD, Page, Visitor},
 };
@@ -323,4 +324,85 @@ fn code(secret: &str, later: u64) -> String {
 fn text(page: &Page, mark: &str) -> String {
     let (_, rest) = page.body.split_once(mark).expect("it is on the page");
     rest.split('<').next().expect("an end").to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn webhooks_are_made_tested_turned_off_and_removed_by_forms() {
+    let rig = Rig::start().await;
+    let network = rig.home().await.id;
+    let mut alice = Visitor::administrator(&rig).await;
+    let mut receiver = Receiver::start();
+    let url = receiver.url();
+    alice.get("/webhooks").await.expect(200, "There are none.");
+    let poor = [("url", "ftp://example.org"), ("event", "changed")];
+    let page = alice.submit("/webhooks", "/webhooks", &poor).await;
+    page.expect(422, "value=\"ftp://example.org\"");
+
+    let id = network.to_string();
+    let fields = [
+        ("url", url.as_str()),
+        ("event", "changed"),
+        ("event", "deleted"),
+        ("network", id.as_str()),
+    ];
+    let made = alice.submit("/webhooks", "/webhooks", &fields).await;
+    made.expect(201, "whsec_");
+    let found: List<Webhook> = rig.http.get("/webhooks").await.expect_status(200);
+    let [hook] = found.items.as_slice() else {
+        panic!("{found:?}");
+    };
+    assert_eq!((hook.events.len(), hook.network), (2, Some(network)));
+    let page = alice.get("/webhooks").await;
+    page.expect(200, "nothing told yet");
+    assert!(!page.body.contains("whsec_"), "shown only once");
+
+    let at = format!("/webhooks/{}", hook.id);
+    let test = format!("{at}/test");
+    let page = alice.act("/webhooks", &test, &[]).await;
+    page.expect(200, "The test message was taken.");
+    assert_eq!(receiver.next().await.json()["type"], "test");
+    receiver.answer("500 Internal Server Error");
+    let page = alice.submit("/webhooks", &test, &[]).await;
+    page.expect(409, "it answered 500");
+
+    let switch = format!("{at}/enabled");
+    let page = alice
+        .act("/webhooks", &switch, &[("enabled", "false")])
+        .await;
+    page.expect(200, "off since");
+    let page = alice
+        .act("/webhooks", &switch, &[("enabled", "true")])
+        .await;
+    page.expect(200, ">Turn off<");
+    let page = alice.act("/webhooks", &format!("{at}/remove"), &[]).await;
+    page.expect(200, "There are none.");
+    let gone = alice.submit("/webhooks", &test, &[]).await;
+    assert_eq!(gone.status, 404);
+
+    // Only administrators see where messages go.
+    let body = serde_json::json!({ "name": "bob", "password": PASSWORD, "role": "operator" });
+    let _: User = rig.http.post("/users", body).await.expect_status(201);
+    let mut bob = Visitor::signed_in(rig.controller.http(), "bob").await;
+    assert_eq!(bob.get("/webhooks").await.status, 403);
+    assert!(!bob.get("/").await.body.contains("/webhooks"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_for_one_network_is_made_by_the_form_and_shown_by_its_name() {
+    let rig = Rig::start().await;
+    let network = rig.home().await.id.to_string();
+    let mut alice = Visitor::administrator(&rig).await;
+    for (name, scope, at, shown) in [
+        ("deploy", "write", network.as_str(), "write · home"),
+        ("watch", "read", "", ">read<"),
+    ] {
+        let fields = [("name", name), ("scope", scope), ("network", at)];
+        let made = alice.submit("/tokens", "/tokens", &fields).await;
+        made.expect(201, shown);
+    }
+
+    let found: List<Token> = rig.http.get("/tokens").await.expect_status(200);
+    let scopes: Vec<_> = found.items.iter().flat_map(|token| &token.scopes).collect();
+    assert!(scopes.contains(&&format!("write:{network}")), "{scopes:?}");
+    assert!(scopes.contains(&&"read".to_owned()), "{scopes:?}");
 }

@@ -1,6 +1,6 @@
 //! Texts in English.
 
-use super::{Access, Account, Audit, Map, SignOn, System, Texts};
+use super::{Access, Account, Audit, Map, SignOn, System, Texts, Webhooks};
 
 #[rustfmt::skip]
 pub(super) const TEXTS: Texts = Texts {
@@ -10,6 +10,7 @@ pub(super) const TEXTS: Texts = Texts {
     map: Map::ENGLISH,
     sign_on: SignOn::ENGLISH,
     system: System::ENGLISH,
+    webhooks: Webhooks::ENGLISH,
     switch_language: "中文",
     skip: "Skip to content",
     networks: "Networks",

@@ -25,6 +25,7 @@ mod audit;
 mod map;
 mod sign_on;
 mod system;
+mod webhooks;
 
 pub(in crate::panel) use access::Access;
 pub(in crate::panel) use account::Account;
@@ -32,3 +33,4 @@ pub(in crate::panel) use audit::Audit;
 pub(in crate::panel) use map::Map;
 pub(in crate::panel) use sign_on::SignOn;
 pub(in crate::panel) use system::System;
+pub(in crate::panel) use webhooks::Webhooks;

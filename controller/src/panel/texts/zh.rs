@@ -1,6 +1,6 @@
 //! Texts in Chinese.
 
-use super::{Access, Account, Audit, Map, SignOn, System, Texts};
+use super::{Access, Account, Audit, Map, SignOn, System, Texts, Webhooks};
 
 #[rustfmt::skip]
 pub(super) const TEXTS: Texts = Texts {
@@ -10,6 +10,7 @@ pub(super) const TEXTS: Texts = Texts {
     map: Map::CHINESE,
     sign_on: SignOn::CHINESE,
     system: System::CHINESE,
+    webhooks: Webhooks::CHINESE,
     switch_language: "English",
     skip: "跳到正文",
     networks: "网络",

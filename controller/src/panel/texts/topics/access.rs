@@ -36,6 +36,8 @@ topic! {
         scope_admin: Text = "do everything", "全部操作";
         scope_read: Text = "read", "只读";
         scope_write: Text = "read and change networks", "读取并更改网络";
+        scope_where: Text = "Where", "范围";
+        scope_everywhere: Text = "everywhere", "所有网络";
         last_used: Text = "Last used", "上次使用";
         never_used: Text = "never", "从未使用";
         days: Text = "Valid for days", "有效天数";
