@@ -62,7 +62,9 @@ use tokens::KnownTokens;
 pub(crate) use tokens::{FreshJoinToken, FreshToken};
 pub use url::StoreUrl;
 pub(crate) use users::{Changed, FreshUser, StoredUser, UserChange};
-pub(crate) use webhooks::{Delivery, FreshWebhook, MAX_WEBHOOKS, Receiver, WebhookChange};
+pub(crate) use webhooks::{
+    Delivery, FreshWebhook, MAX_WEBHOOKS, Receiver, WebhookChange, WebhookChanged,
+};
 
 /// Readers beside the one writer of a SQLite file; each is a thread.
 const SQLITE_CONNECTIONS: u32 = 4;
@@ -76,6 +78,9 @@ const TURN_CONNECTIONS: u32 = 4;
 const POSTGRES_PATIENCE: Duration = Duration::from_millis(1500);
 /// What SQLite says of a file that is as it should be.
 const WHOLE: &str = "ok";
+
+/// Whether something is as the caller saw it. Asked in the transaction that changes it.
+pub(crate) type Expected<'a, T> = &'a (dyn Fn(&T) -> bool + Send + Sync);
 
 /// Why the store did not answer.
 #[derive(Debug, thiserror::Error)]

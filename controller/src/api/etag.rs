@@ -38,19 +38,23 @@ pub(super) fn tagged<T: Serialize>(tag: &str, body: &T) -> Response {
 impl IfMatch {
     /// Refuses if the caller saw another state than `resource`.
     pub(super) fn check(&self, resource: &impl Serialize) -> Result<(), ChangeError> {
-        let Some(wanted) = &self.0 else {
-            return Ok(());
-        };
-        let tag = of(resource);
-        let matches = wanted
-            .split(',')
-            .map(str::trim)
-            .any(|candidate| candidate == "*" || candidate == tag);
-        if matches {
+        if self.admits(resource) {
             Ok(())
         } else {
             Err(ChangeError::Stale)
         }
+    }
+
+    /// Whether the caller saw `resource`, or does not care.
+    pub(super) fn admits(&self, resource: &impl Serialize) -> bool {
+        let Some(wanted) = &self.0 else {
+            return true;
+        };
+        let tag = of(resource);
+        wanted
+            .split(',')
+            .map(str::trim)
+            .any(|candidate| candidate == "*" || candidate == tag)
     }
 }
 

@@ -10,11 +10,13 @@ use tombolo_proto::api::{NewUser, Page, User, UserPatch};
 
 use super::{
     ApiState, Problem,
+    etag::{self, IfMatch},
     extract::{Json, Paging, Params},
     once::{Answer, Once},
 };
 use crate::{
     auth::{Admin, PasswordError},
+    networks::ChangeError,
     store::{Changed, CommitError, FreshUser, UserChange},
     token,
 };
@@ -57,7 +59,11 @@ pub(super) async fn create(
         role: new.role,
         networks: &new.networks,
     };
-    let answer = |user: &User| Answer::created(user).at(format!("/api/v1/users/{}", user.id));
+    let answer = |user: &User| {
+        Answer::created(user)
+            .at(format!("/api/v1/users/{}", user.id))
+            .tagged(user)
+    };
     let kept = |user: &User| once.keep(&answer(user));
     match state.store.add_user(&fresh, &actor, &kept).await {
         Ok(user) => Ok(answer(&user).into_response()),
@@ -76,9 +82,9 @@ pub(super) async fn show(
     State(state): State<ApiState>,
     _admin: Admin,
     Params(id): Params<String>,
-) -> Result<axum::Json<User>, Problem> {
+) -> Result<Response, Problem> {
     let user = state.store.user(&id).await?.ok_or_else(unknown)?;
-    Ok(axum::Json(user))
+    Ok(etag::tagged(&etag::of(&user), &user))
 }
 
 /// Changes a user's roles or password. A new password ends every session of the user.
@@ -88,8 +94,9 @@ pub(super) async fn update(
     State(state): State<ApiState>,
     Admin(actor): Admin,
     Params(id): Params<String>,
+    if_match: IfMatch,
     Json(patch): Json<UserPatch>,
-) -> Result<axum::Json<User>, Problem> {
+) -> Result<Response, Problem> {
     let before = state.store.user(&id).await?.ok_or_else(unknown)?;
     let password = match &patch.password {
         Some(password) => Some(state.gate.passwords.hash(&before.name, password).await?),
@@ -100,9 +107,11 @@ pub(super) async fn update(
         role: patch.role,
         networks: patch.networks.as_ref(),
     };
-    done(state.store.change_user(&id, &change, &actor).await?)?;
-    let user = state.store.user(&id).await?.ok_or_else(unknown)?;
-    Ok(axum::Json(user))
+    let expected = |user: &User| if_match.admits(user);
+    let store = &state.store;
+    done(store.change_user(&id, &change, &expected, &actor).await?)?;
+    let user = store.user(&id).await?.ok_or_else(unknown)?;
+    Ok(etag::tagged(&etag::of(&user), &user))
 }
 
 /// Deletes a user and ends every session.
@@ -112,8 +121,10 @@ pub(super) async fn remove(
     State(state): State<ApiState>,
     Admin(actor): Admin,
     Params(id): Params<String>,
+    if_match: IfMatch,
 ) -> Result<StatusCode, Problem> {
-    done(state.store.remove_user(&id, &actor).await?)?;
+    let expected = |user: &User| if_match.admits(user);
+    done(state.store.remove_user(&id, &expected, &actor).await?)?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -121,6 +132,7 @@ fn done(changed: Changed) -> Result<(), Problem> {
     match changed {
         Changed::Done => Ok(()),
         Changed::Unknown => Err(unknown()),
+        Changed::Stale => Err(ChangeError::Stale.into()),
         Changed::LastAdmin => Err(Problem::conflict(
             "this is the last user who may do everything: give another one the role admin first",
         )

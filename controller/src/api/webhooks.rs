@@ -9,13 +9,15 @@ use tombolo_proto::api::{CreatedWebhook, NewWebhook, Page, Webhook, WebhookPatch
 
 use super::{
     ApiState, Problem,
+    etag::{self, IfMatch},
     extract::{Json, Paging, Params},
     once::{Answer, Once},
     views,
 };
 use crate::{
     auth::Admin,
-    store::{FreshWebhook, MAX_WEBHOOKS, WebhookChange},
+    networks::ChangeError,
+    store::{FreshWebhook, MAX_WEBHOOKS, WebhookChange, WebhookChanged},
     token, webhooks,
 };
 
@@ -87,9 +89,9 @@ pub(super) async fn show(
     State(state): State<ApiState>,
     _admin: Admin,
     Params(id): Params<String>,
-) -> Result<axum::Json<Webhook>, Problem> {
+) -> Result<Response, Problem> {
     let webhook = state.store.webhook(&id).await?.ok_or_else(unknown)?;
-    Ok(axum::Json(webhook))
+    Ok(tagged(&webhook))
 }
 
 /// Changes a webhook, or turns it off, or on again.
@@ -99,16 +101,19 @@ pub(super) async fn update(
     State(state): State<ApiState>,
     Admin(actor): Admin,
     Params(id): Params<String>,
+    if_match: IfMatch,
     Json(patch): Json<WebhookPatch>,
-) -> Result<axum::Json<Webhook>, Problem> {
+) -> Result<Response, Problem> {
     let kinds = patch.events.map(check_events).transpose()?;
     let change = WebhookChange {
         url: patch.url.as_deref().map(check_url).transpose()?,
         kinds: kinds.as_deref(),
         enabled: patch.enabled,
     };
-    let changed = state.store.change_webhook(&id, &change, &actor).await?;
-    Ok(axum::Json(changed.ok_or_else(unknown)?))
+    let expected = |webhook: &Webhook| if_match.admits(&configured(webhook));
+    let store = &state.store;
+    let changed = store.change_webhook(&id, &change, &expected, &actor);
+    Ok(tagged(&done(changed.await?)?))
 }
 
 /// Deletes a webhook with what it was still to be told.
@@ -118,11 +123,33 @@ pub(super) async fn remove(
     State(state): State<ApiState>,
     Admin(actor): Admin,
     Params(id): Params<String>,
+    if_match: IfMatch,
 ) -> Result<StatusCode, Problem> {
-    if state.store.remove_webhook(&id, &actor).await? {
-        Ok(StatusCode::NO_CONTENT)
-    } else {
-        Err(unknown())
+    let expected = |webhook: &Webhook| if_match.admits(&configured(webhook));
+    done(state.store.remove_webhook(&id, &expected, &actor).await?)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// A webhook as it is configured, without how its messages fare.
+fn configured(webhook: &Webhook) -> Webhook {
+    Webhook {
+        delivered_at: None,
+        failing_since: None,
+        last_error: None,
+        waiting: 0,
+        ..webhook.clone()
+    }
+}
+
+fn tagged(webhook: &Webhook) -> Response {
+    etag::tagged(&etag::of(&configured(webhook)), webhook)
+}
+
+fn done(changed: WebhookChanged) -> Result<Webhook, Problem> {
+    match changed {
+        WebhookChanged::Done(webhook) => Ok(webhook),
+        WebhookChanged::Unknown => Err(unknown()),
+        WebhookChanged::Stale => Err(ChangeError::Stale.into()),
     }
 }
 

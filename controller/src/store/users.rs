@@ -10,7 +10,9 @@ use tombolo_proto::{
     id::NetworkId,
 };
 
-use super::{Actor, CommitError, Kept, Store, StoreError, Trace, answers, audit, rows, violates};
+use super::{
+    Actor, CommitError, Expected, Kept, Store, StoreError, Trace, answers, audit, rows, violates,
+};
 
 /// A user to be made.
 #[derive(Debug)]
@@ -38,6 +40,8 @@ pub(crate) enum Changed {
     Done,
     /// There is no such user.
     Unknown,
+    /// The caller saw another state.
+    Stale,
     /// Nobody would be left who may do everything.
     LastAdmin,
 }
@@ -123,17 +127,22 @@ impl Store {
         }))
     }
 
-    /// Changes a user. A new password ends every session and removes the second factor.
+    /// Changes a user who is as `expected`. A new password ends every session and removes the second factor.
     pub(crate) async fn change_user(
         &self,
         id: &str,
         change: &UserChange<'_>,
+        expected: Expected<'_, User>,
         actor: &Actor,
     ) -> Result<Changed, StoreError> {
         let mut transaction = self.write().await?;
-        let Some((name, role)) = lock(&mut transaction, id).await? else {
+        let Some(user) = lock(&mut transaction, id).await? else {
             return Ok(Changed::Unknown);
         };
+        if !expected(&user) {
+            return Ok(Changed::Stale);
+        }
+        let role = user.role;
         let wanted = change.role.unwrap_or(role);
         if wanted < role && is_last_admin(&mut transaction, role).await? {
             return Ok(Changed::LastAdmin);
@@ -157,7 +166,6 @@ impl Store {
                     .await?;
             }
         }
-        let before = roles(&mut transaction, id).await?;
         if let Some(networks) = change.networks {
             put_roles(&mut transaction, id, networks).await?;
         }
@@ -166,28 +174,35 @@ impl Store {
         if change.password.is_some() {
             is["password"] = "changed".into();
         }
-        let trace = Trace::changed(&shown(role, &before), &is);
-        write(&mut transaction, actor, "user.update", &name, &trace).await?;
+        let trace = Trace::changed(&shown(role, &user.networks), &is);
+        write(&mut transaction, actor, "user.update", &user.name, &trace).await?;
         transaction.commit().await?;
         Ok(Changed::Done)
     }
 
-    /// Removes a user and ends every session.
-    pub(crate) async fn remove_user(&self, id: &str, actor: &Actor) -> Result<Changed, StoreError> {
+    /// Removes a user who is as `expected`, and ends every session.
+    pub(crate) async fn remove_user(
+        &self,
+        id: &str,
+        expected: Expected<'_, User>,
+        actor: &Actor,
+    ) -> Result<Changed, StoreError> {
         let mut transaction = self.write().await?;
-        let Some((name, role)) = lock(&mut transaction, id).await? else {
+        let Some(user) = lock(&mut transaction, id).await? else {
             return Ok(Changed::Unknown);
         };
-        if is_last_admin(&mut transaction, role).await? {
+        if !expected(&user) {
+            return Ok(Changed::Stale);
+        }
+        if is_last_admin(&mut transaction, user.role).await? {
             return Ok(Changed::LastAdmin);
         }
-        let before = roles(&mut transaction, id).await?;
         sqlx::query("DELETE FROM users WHERE id = $1")
             .bind(id)
             .execute(&mut *transaction)
             .await?;
-        let trace = Trace::removed(&shown(role, &before));
-        write(&mut transaction, actor, "user.delete", &name, &trace).await?;
+        let trace = Trace::removed(&shown(user.role, &user.networks));
+        write(&mut transaction, actor, "user.delete", &user.name, &trace).await?;
         transaction.commit().await?;
         Ok(Changed::Done)
     }
@@ -364,22 +379,20 @@ async fn put_roles(
 }
 
 /// A user's name and role; nobody else changes a role until the transaction ends.
-async fn lock(
-    connection: &mut AnyConnection,
-    id: &str,
-) -> Result<Option<(String, Role)>, StoreError> {
+async fn lock(connection: &mut AnyConnection, id: &str) -> Result<Option<User>, StoreError> {
     // Touches every administrator, so that two of them never put each other out at once.
     sqlx::query("UPDATE users SET role = role WHERE role = 'admin' OR id = $1")
         .bind(id)
         .execute(&mut *connection)
         .await?;
-    let found = sqlx::query("SELECT name, role FROM users WHERE id = $1")
+    let found = sqlx::query("SELECT id, name, role, created_at FROM users WHERE id = $1")
         .bind(id)
         .fetch_optional(&mut *connection)
         .await?;
-    found
-        .map(|row| Ok((rows::text(&row, "name")?, rows::role_of(&row)?)))
-        .transpose()
+    match found {
+        Some(row) => user(connection, &row).await.map(Some),
+        None => Ok(None),
+    }
 }
 
 async fn is_last_admin(connection: &mut AnyConnection, role: Role) -> Result<bool, sqlx::Error> {

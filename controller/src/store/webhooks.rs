@@ -8,7 +8,7 @@ use tombolo_proto::{
     id::NetworkId,
 };
 
-use super::{Actor, Kept, Store, StoreError, Trace, answers, audit, rows};
+use super::{Actor, Expected, Kept, Store, StoreError, Trace, answers, audit, rows};
 
 /// Webhooks of one controller: each event is written once for each.
 pub(crate) const MAX_WEBHOOKS: u32 = 32;
@@ -39,6 +39,17 @@ pub(crate) struct WebhookChange<'a> {
     pub(crate) url: Option<&'a str>,
     pub(crate) kinds: Option<&'a [String]>,
     pub(crate) enabled: Option<bool>,
+}
+
+/// How changing a webhook ended.
+#[derive(Debug, Clone)]
+pub(crate) enum WebhookChanged {
+    /// As it is now, or was last.
+    Done(Webhook),
+    /// There is no such webhook.
+    Unknown,
+    /// The caller saw another state.
+    Stale,
 }
 
 /// Where to send something, and what to sign it with.
@@ -139,12 +150,16 @@ impl Store {
         &self,
         id: &str,
         change: &WebhookChange<'_>,
+        expected: Expected<'_, Webhook>,
         actor: &Actor,
-    ) -> Result<Option<Webhook>, StoreError> {
+    ) -> Result<WebhookChanged, StoreError> {
         let mut transaction = self.write().await?;
-        let Some(before) = webhook_in(&mut transaction, id).await? else {
-            return Ok(None);
+        let Some(before) = lock(&mut transaction, id).await? else {
+            return Ok(WebhookChanged::Unknown);
         };
+        if !expected(&before) {
+            return Ok(WebhookChanged::Stale);
+        }
         let kinds = change.kinds.unwrap_or(&before.events);
         sqlx::query("UPDATE webhooks SET url = $1, kinds = $2 WHERE id = $3")
             .bind(change.url.unwrap_or(&before.url))
@@ -174,15 +189,23 @@ impl Store {
             write(&mut transaction, actor, "webhook.update", id, &trace).await?;
         }
         transaction.commit().await?;
-        Ok(after)
+        Ok(after.map_or(WebhookChanged::Unknown, WebhookChanged::Done))
     }
 
-    /// Removes a webhook with what it was still to be told. Tells whether it was there.
-    pub(crate) async fn remove_webhook(&self, id: &str, actor: &Actor) -> Result<bool, StoreError> {
+    /// Removes a webhook that is as `expected`, with what it was still to be told. Tells what it was.
+    pub(crate) async fn remove_webhook(
+        &self,
+        id: &str,
+        expected: Expected<'_, Webhook>,
+        actor: &Actor,
+    ) -> Result<WebhookChanged, StoreError> {
         let mut transaction = self.write().await?;
-        let Some(gone) = webhook_in(&mut transaction, id).await? else {
-            return Ok(false);
+        let Some(gone) = lock(&mut transaction, id).await? else {
+            return Ok(WebhookChanged::Unknown);
         };
+        if !expected(&gone) {
+            return Ok(WebhookChanged::Stale);
+        }
         sqlx::query("DELETE FROM webhooks WHERE id = $1")
             .bind(id)
             .execute(&mut *transaction)
@@ -196,7 +219,7 @@ impl Store {
         let trace = Trace::removed(&was);
         write(&mut transaction, actor, "webhook.delete", id, &trace).await?;
         transaction.commit().await?;
-        Ok(true)
+        Ok(WebhookChanged::Done(gone))
     }
 
     /// Where a webhook's messages go.
@@ -316,6 +339,15 @@ async fn turn_off(connection: &mut AnyConnection, id: &str) -> Result<(), sqlx::
             .await?;
     }
     Ok(())
+}
+
+/// A webhook that nobody else changes until the transaction ends.
+async fn lock(connection: &mut AnyConnection, id: &str) -> Result<Option<Webhook>, StoreError> {
+    sqlx::query("UPDATE webhooks SET url = url WHERE id = $1")
+        .bind(id)
+        .execute(&mut *connection)
+        .await?;
+    webhook_in(connection, id).await
 }
 
 async fn webhook_in(

@@ -10,6 +10,7 @@ mod api;
 mod audit;
 mod bad_input;
 mod control;
+mod etags;
 mod http;
 mod https;
 mod importing;

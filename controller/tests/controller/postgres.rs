@@ -14,6 +14,7 @@ mod api;
 mod audit;
 mod bad_input;
 mod control;
+mod etags;
 mod http;
 mod links;
 mod lists;
