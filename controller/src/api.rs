@@ -106,6 +106,7 @@ pub fn router(state: ApiState) -> Router {
         .routes(routes!(zerotier::controller))
         .routes(routes!(zerotier::list, zerotier::create))
         .routes(routes!(zerotier::show, zerotier::update, zerotier::remove))
+        .routes(routes!(zerotier::peers::show))
         .routes(routes!(zerotier::members::list))
         .routes(routes!(
             zerotier::members::show,

@@ -92,8 +92,8 @@ pub(super) async fn create(
 }
 
 /// Deletes a join token.
-#[utoipa::path(delete, operation_id = "delete_join_token", path = "/api/v1/networks/{id}/join-tokens/{token}", tag = "join tokens",
-    params(("id" = String, Path), ("token" = String, Path)), responses((status = 204)))]
+#[utoipa::path(delete, operation_id = "delete_join_token", path = "/api/v1/networks/{id}/join-tokens/{token_id}", tag = "join tokens",
+    params(("id" = String, Path), ("token_id" = String, Path)), responses((status = 204)))]
 pub(super) async fn remove(
     State(state): State<ApiState>,
     Operator(actor): Operator,

@@ -93,7 +93,7 @@ pub(super) async fn create(
 }
 
 /// Deletes an API token: it stops working at once.
-#[utoipa::path(delete, operation_id = "delete_token", path = "/api/v1/tokens/{token}", tag = "tokens", params(("token" = String, Path)),
+#[utoipa::path(delete, operation_id = "delete_token", path = "/api/v1/tokens/{token_id}", tag = "tokens", params(("token_id" = String, Path)),
     responses((status = 204)))]
 pub(super) async fn remove(
     State(state): State<ApiState>,

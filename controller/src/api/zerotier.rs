@@ -1,5 +1,5 @@
 //! The API of ZeroTier's own controller, for tools that were written for that one: `/controller`, `/controller/network…`,
-//! `/status`, with an API token in `X-ZT1-Auth`. A translation: what these operations do is done by the same commands, and
+//! `/status` and `/peer/…`, with an API token in `X-ZT1-Auth`. A translation: what these operations do is done by the same commands, and
 //! shows in the same audit log, as what `/api/v1` does.
 //!
 //! The forms of ids agree: a network is named by 16 digits of which the first 10 are the controller's address, a node by 10.
@@ -29,6 +29,7 @@ use crate::{
 
 mod loose;
 pub(super) mod members;
+pub(super) mod peers;
 mod shape;
 mod wanted;
 
@@ -37,6 +38,8 @@ pub(crate) use wanted::accepts_ip;
 
 /// What stands for the number of a network in the path that makes one.
 const ANY_NUMBER: &str = "______";
+/// Ids of networks that are read at once.
+const NETWORKS_TOGETHER: u32 = 1000;
 
 fn clock() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
@@ -93,10 +96,9 @@ pub(super) async fn list(
     State(state): State<ApiState>,
     Reader(rights): Reader,
 ) -> Result<axum::Json<Vec<String>>, Problem> {
-    const TOGETHER: u32 = 1000;
     let (mut seen, mut after) = (Vec::new(), None);
     loop {
-        let ids = state.networks.ids(after, TOGETHER).await?;
+        let ids = state.networks.ids(after, NETWORKS_TOGETHER).await?;
         let Some(last) = ids.last() else { break };
         after = Some(*last);
         let shown = ids.iter().filter(|id| rights.within(**id) >= Role::Viewer);

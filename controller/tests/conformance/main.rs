@@ -53,11 +53,14 @@ async fn run(store: Store, examples: usize) {
     let url = format!("http://{}/api/v1/openapi.json", rig.controller.http());
     let config = rig.state.path().join("schemathesis.toml");
     // What fits the document may still be refused by the rules, be an id that is reserved, or no `next` of any page.
+    let hooks = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/conformance/hooks.py");
     let rules = "[checks.positive_data_acceptance]\nexpected-statuses = [\"2xx\", 400, 403, 404, 409, 412, 422]\n";
-    std::fs::write(&config, rules).expect("a file");
+    let content = format!("hooks = {hooks:?}\n{rules}");
+    std::fs::write(&config, content).expect("a file");
     let mut command = Command::new(program);
     command
         .current_dir(rig.state.path())
+        .env("PYTHONDONTWRITEBYTECODE", "1")
         .arg("--config-file")
         .arg(config)
         .args(["run", &url, "--checks", "all"])

@@ -14,7 +14,11 @@ use tokio::{
 };
 use tombolo_proto::api;
 
-use crate::{rig::Rig, visitor::Visitor};
+use crate::{
+    node::Node,
+    rig::{Rig, a_seed},
+    visitor::Visitor,
+};
 
 /// Panels that are open.
 const PANELS: usize = 100;
@@ -62,9 +66,9 @@ async fn a_hundred_open_panels_hear_of_every_server_that_joins() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_hundred_open_panels_keep_up_with_two_hundred_joins_a_second() {
-    // One source has at most 512 connections.
+    // A second of them, or a part of it.
     let is_full = std::env::var_os("TOMBOLO_TEST_FULL").is_some();
-    let joins = if is_full { 2 * RATE } else { RATE / 2 };
+    let joins = if is_full { RATE } else { RATE / 4 };
     let rig = Rig::start().await;
     let network = rig.home().await.id;
     let path = format!("/networks/{network}");
@@ -76,18 +80,22 @@ async fn a_hundred_open_panels_keep_up_with_two_hundred_joins_a_second() {
     let alice = Visitor::administrator(&rig).await;
     let heard = Arc::new(Heard::default());
     let panels = open_panels(&rig, &alice, &heard).await;
-    let mut nodes = Vec::new();
+    // The search for keys takes longer than anything else here.
+    let mut searching = JoinSet::new();
     for _ in 0..joins {
-        nodes.push(rig.node().await);
+        searching.spawn_blocking(a_seed);
     }
+    let seeds = searching.join_all().await;
+    let (control, replica) = (rig.controller.control(), rig.replica());
 
     let started = Instant::now();
     let mut beat = tokio::time::interval(Duration::from_secs(1) / RATE as u32);
     let mut joining = JoinSet::new();
-    for mut node in nodes {
+    for seed in seeds {
         beat.tick().await;
         let token = token.token.clone();
         joining.spawn(async move {
+            let mut node = Node::connect(control, seed, replica).await;
             node.join(network, Some(&token)).await;
             node.expect_member(network).await;
             node

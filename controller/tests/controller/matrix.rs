@@ -77,6 +77,7 @@ const TABLE: &[(&str, Need)] = &[
     ("zerotier_show_network", Within(Role::Viewer)),
     ("zerotier_update_network", Within(Role::Admin)),
     ("zerotier_delete_network", Within(Role::Admin)),
+    ("zerotier_show_peer", Anywhere(Role::Viewer)),
     ("zerotier_list_members", Within(Role::Viewer)),
     ("zerotier_show_member", Within(Role::Viewer)),
     ("zerotier_update_member", Within(Role::Operator)),
@@ -239,7 +240,7 @@ async fn operations(rig: &Rig) -> Vec<(String, String, String)> {
                 ("{nwid}", HERE),
                 ("{node}", "89e92ceee5"),
                 ("{route}", "00000001"),
-                ("{token}", "000000000000"),
+                ("{token_id}", "000000000000"),
                 ("{user}", "000000000000"),
                 ("{webhook}", "000000000000"),
             ] {
@@ -265,7 +266,7 @@ async fn status_of(address: SocketAddr, method: &str, path: &str, token: Option<
     };
     // Tools for ZeroTier controllers show it in a header of their own.
     let credential = token.map(|token| {
-        if path.starts_with("/controller") || path == "/status" {
+        if path.starts_with("/controller") || path.starts_with("/peer/") || path == "/status" {
             format!("x-zt1-auth: {token}\r\n")
         } else {
             format!("authorization: Bearer {token}\r\n")

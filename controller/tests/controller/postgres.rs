@@ -28,6 +28,7 @@ mod provider;
 mod receiver;
 mod restart;
 mod rig;
+mod scale;
 mod sessions;
 mod visitor;
 mod webhooks;

@@ -209,11 +209,19 @@ async fn a_panel_that_sends_whole_objects_manages_a_network() {
     whole["authorized"] = json!(true);
     tool.post(&member, whole).await;
     node.expect_member(network_id).await;
+    let peer = tool.get(&format!("peer/{}", node.address)).await;
+    assert_eq!(
+        (&peer["versionMajor"], &peer["latency"]),
+        (&json!(1), &json!(0))
+    );
     let before = tool.get(&path).await;
     let same = tool.post(&path, before.clone()).await;
     assert_eq!(same, before, "what is sent back changes nothing");
 
     tool.delete(&member).await;
+    tool.ask("GET", &format!("peer/{}", node.address), "")
+        .await
+        .expect_problem(404, "no member");
     let reset = json!({"authorized": false, "ipAssignments": [], "capabilities": [], "tags": []});
     let blank = tool.post(&member, reset).await;
     assert_eq!(
