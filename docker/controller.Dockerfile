@@ -27,7 +27,7 @@ COPY --from=binaries /out/tombolo-controller /usr/local/bin/tombolo-controller
 USER 9791
 VOLUME /var/lib/tombolo/controller
 # Control (QUIC), address discovery (STUN). The API stays on the container's loopback.
-EXPOSE 9791/udp 9793/udp
+EXPOSE 9791/udp 9791/tcp 9793/udp
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s CMD ["tombolo-controller", "network", "ls"]
 ENTRYPOINT ["tombolo-controller"]
 CMD ["serve"]

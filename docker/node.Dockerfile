@@ -30,7 +30,7 @@ COPY --from=binaries /out/tombolo /usr/local/bin/tombolo
 COPY docker/entrypoint.sh /usr/local/bin/tombolo-entrypoint
 # Root with CAP_NET_ADMIN and /dev/net/tun: it makes interfaces and routes.
 VOLUME /var/lib/tombolo
-EXPOSE 9790/udp
+EXPOSE 9790/udp 9790/tcp
 HEALTHCHECK --interval=10s --timeout=3s --start-period=5s CMD ["tombolo", "status"]
 ENTRYPOINT ["tini", "--", "tombolo-entrypoint"]
 CMD ["up"]

@@ -26,6 +26,7 @@ mod rendezvous;
 mod reporting;
 mod requests;
 mod standing;
+mod streaming;
 mod syncing;
 mod uplink;
 
@@ -69,6 +70,10 @@ use crate::{
     },
     names::Names,
     state_dir::StateDir,
+    streams::{
+        News, Streams,
+        listening::{Guest, Listening},
+    },
     sync::{
         AuthorityLink, Connected, SyncEvent,
         transport::Transport,
@@ -171,6 +176,10 @@ struct Daemon {
     port_mapper: PortMapper,
     /// Where controllers answer STUN, if it is not the usual port; by control address.
     relay_ports: BTreeMap<HostPort, u16>,
+    streams: Streams,
+    /// Where replicas were reached.
+    replica_places: BTreeMap<IdentityKey, SocketAddr>,
+    _listening: Option<Listening>,
     /// `--advertise`, resolved.
     advertised: Vec<SocketAddr>,
     joins: Vec<JoinWaiter>,
@@ -205,6 +214,8 @@ struct Inputs {
     visited: mpsc::Receiver<Answered>,
     tested: mpsc::Receiver<Tested>,
     questions: mpsc::Receiver<docker::Question>,
+    streams: mpsc::Receiver<News>,
+    guests: mpsc::Receiver<Guest>,
 }
 
 /// The connection to an authority, and who is at the other end.
@@ -251,6 +262,8 @@ impl Daemon {
                 Some((authority, event)) = self.inputs.sync.recv() => self.handle_sync(authority, event),
                 Some(asked) = self.inputs.requests.recv() => self.handle_request(asked),
                 Some(caller) = self.inputs.callers.recv() => self.handle_caller(caller),
+                Some(news) = self.inputs.streams.recv() => self.stream_changed(&news),
+                Some(guest) = self.inputs.guests.recv() => self.handle_guest(guest),
                 Some(question) = self.inputs.questions.recv() => self.handle_question(question),
                 Some(resolved) = self.inputs.resolved.recv() => self.handle_resolved(resolved),
                 Some(answered) = self.inputs.visited.recv() => self.visited(answered),
@@ -336,6 +349,9 @@ impl Daemon {
                     replica,
                     message,
                 } => self.say_to_relay(network, replica, message),
+                Event::StreamWanted { network, relay, at } => {
+                    self.stream_wanted(network, relay, at);
+                }
                 Event::SocketUnused { socket } => unused.push(socket),
             }
         }

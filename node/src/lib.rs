@@ -30,6 +30,7 @@ pub mod names;
 mod output;
 pub mod report;
 pub mod state_dir;
+mod streams;
 pub mod sync;
 mod telemetry;
 mod tls;

@@ -11,7 +11,7 @@ use tokio::{
 
 use crate::{
     local_api::{Request, client::ask},
-    report::{NetworkStatus, PathKind, PeerReport, StatusReport},
+    report::{NetworkStatus, PathKind, PeerReport, RelayedReport, StatusReport},
 };
 
 /// A scraper says what it wants in one packet.
@@ -99,6 +99,38 @@ fn write_rules(text: &mut String, status: &StatusReport) {
     }
 }
 
+fn write_relayed(text: &mut String, relayed: &RelayedReport) {
+    for (name, kind, help, value) in [
+        (
+            "tombolo_relay_clients",
+            "gauge",
+            "Members that this node relays for",
+            relayed.clients,
+        ),
+        (
+            "tombolo_relay_frames_total",
+            "counter",
+            "Frames relayed",
+            relayed.frames,
+        ),
+        (
+            "tombolo_relay_bytes_total",
+            "counter",
+            "Bytes relayed",
+            relayed.bytes,
+        ),
+        (
+            "tombolo_relay_over_budget_total",
+            "counter",
+            "Frames dropped because a member, or all together, sent more than they may",
+            relayed.over_budget,
+        ),
+    ] {
+        family(text, name, kind, help);
+        let _ = writeln!(text, "{name} {value}");
+    }
+}
+
 fn text(status: &StatusReport, peers: &[PeerReport]) -> String {
     let mut text = String::new();
     family(
@@ -133,6 +165,7 @@ fn text(status: &StatusReport, peers: &[PeerReport]) -> String {
         );
     }
     write_rules(&mut text, status);
+    write_relayed(&mut text, &status.relayed);
     family(
         &mut text,
         "tombolo_dropped_packets_total",

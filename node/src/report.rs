@@ -45,10 +45,26 @@ pub struct StatusReport {
     pub forwarding: ForwardingReport,
     /// Where names are answered; none where that is switched off.
     pub names: Option<Vec<IpAddr>>,
+    /// What this node carries between other members.
+    #[serde(default)]
+    pub relayed: RelayedReport,
     /// Packets dropped on behalf of no peer in particular, by reason.
     pub dropped: BTreeMap<String, u64>,
     /// The joined networks.
     pub networks: Vec<NetworkReport>,
+}
+
+/// What a node carries between other members.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RelayedReport {
+    /// Members that it does so for, now.
+    pub clients: u64,
+    /// Frames so far.
+    pub frames: u64,
+    /// Bytes so far.
+    pub bytes: u64,
+    /// Frames dropped because a member, or all of them, sent more than they may.
+    pub over_budget: u64,
 }
 
 /// The NATs in front of a node; none of a family in which nobody has seen it.
@@ -221,6 +237,9 @@ pub struct PathReport {
     pub via: Option<NodeId>,
     /// Largest inner packet that passes undivided.
     pub mtu: Option<u16>,
+    /// What carries it from this node: `udp`, or `tcp` where no UDP passes.
+    #[serde(default)]
+    pub carrier: Option<String>,
 }
 
 /// What kind of way leads to a peer.

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use rustls::{
-    ClientConfig, DigitallySignedStruct, SignatureScheme,
+    ClientConfig, DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme,
     client::{
         AlwaysResolvesClientRawPublicKeys, Resumption,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -14,6 +14,10 @@ use rustls::{
     pki_types::{
         CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, SubjectPublicKeyInfoDer,
         UnixTime,
+    },
+    server::{
+        AlwaysResolvesServerRawPublicKeys,
+        danger::{ClientCertVerified, ClientCertVerifier},
     },
     sign::CertifiedKey,
 };
@@ -44,6 +48,30 @@ pub(crate) fn client(identity: &IdentitySecret, protocol: &[u8]) -> anyhow::Resu
     Ok(tls)
 }
 
+/// For the side that listens.
+pub(crate) fn server(identity: &IdentitySecret, protocol: &[u8]) -> anyhow::Result<ServerConfig> {
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    let verifier = AnyEd25519 {
+        algorithms: provider.signature_verification_algorithms,
+    };
+    let certified = certified(identity, &provider)?;
+    let mut tls = ServerConfig::builder_with_provider(Arc::<CryptoProvider>::new(provider))
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .context("Failed to set up TLS 1.3")?
+        .with_client_cert_verifier(Arc::new(verifier))
+        .with_cert_resolver(Arc::new(AlwaysResolvesServerRawPublicKeys::new(certified)));
+    tls.alpn_protocols = vec![protocol.to_vec()];
+    tls.max_early_data_size = 0;
+    // A session that is resumed would prove no key anew.
+    tls.send_tls13_tickets = 0;
+    Ok(tls)
+}
+
+/// The key that the other side has proved to hold.
+pub(crate) fn key_of(chain: Option<&[CertificateDer<'_>]>) -> Option<IdentityKey> {
+    IdentityKey::from_spki(chain?.first()?)
+}
+
 fn certified(
     identity: &IdentitySecret,
     provider: &CryptoProvider,
@@ -72,10 +100,7 @@ pub(crate) async fn connect(
         .connect(name, stream)
         .await?;
     let (_, session) = stream.get_ref();
-    let peer = session
-        .peer_certificates()
-        .and_then(|chain| IdentityKey::from_spki(chain.first()?))
-        .context("The other side has no Ed25519 key")?;
+    let peer = key_of(session.peer_certificates()).context("The other side has no Ed25519 key")?;
     Ok((stream, peer))
 }
 
@@ -94,7 +119,7 @@ pub(crate) fn bear_silence(
     socket.set_tcp_user_timeout(Some(silence))
 }
 
-/// Checks that the server holds the Ed25519 key it shows, whichever key that is.
+/// Checks that the other side holds the Ed25519 key it shows, whichever key that is.
 #[derive(Debug)]
 struct AnyEd25519 {
     algorithms: WebPkiSupportedAlgorithms,
@@ -136,6 +161,50 @@ impl ServerCertVerifier for AnyEd25519 {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         vec![SignatureScheme::ED25519]
+    }
+
+    fn requires_raw_public_keys(&self) -> bool {
+        true
+    }
+}
+
+impl ClientCertVerifier for AnyEd25519 {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        match IdentityKey::from_spki(end_entity) {
+            Some(_) => Ok(ClientCertVerified::assertion()),
+            None => Err(rustls::CertificateError::BadEncoding.into()),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        ServerCertVerifier::verify_tls12_signature(self, message, cert, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        ServerCertVerifier::verify_tls13_signature(self, message, cert, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        ServerCertVerifier::supported_verify_schemes(self)
     }
 
     fn requires_raw_public_keys(&self) -> bool {

@@ -467,7 +467,9 @@ impl Namespace {
              nft add chain inet relayed through '{{ type filter hook forward priority 0; }}'
              nft add chain inet relayed out '{{ type filter hook output priority 0; }}'
              nft add rule inet relayed through {relayed}
-             nft add rule inet relayed out {relayed}",
+             nft add rule inet relayed out {relayed}
+             nft add rule inet relayed through tcp dport 9791 drop
+             nft add rule inet relayed out tcp dport 9791 drop",
         ));
     }
 

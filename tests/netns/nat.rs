@@ -61,6 +61,10 @@ fn members_behind_every_pair_of_nats_reach_each_other_directly_where_there_is_a_
             answered.push(took.unwrap_or_else(|| panic!("{pair:?} never talked")));
             if strict == 2 {
                 assert!(!is_direct(first, second), "{pair:?}");
+                wait_for("the reason", SOON, || {
+                    let why = first.json(&["why", &second.id()]);
+                    (why["relayed_because"] == "both_nats_dependent").then_some(())
+                });
                 continue;
             }
             let took = until(SOON, || {

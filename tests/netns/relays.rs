@@ -46,6 +46,8 @@ fn when_the_link_between_two_hosts_is_cut_a_third_carries_their_packets() {
         figures.push(Duration::from_secs_f64(answered - cut));
         let path = wait_for_path(a, b, "relay");
         assert_eq!(text(&path, "/via"), carrier.id());
+        let why = a.json(&["why", &b.id()]);
+        assert_eq!(why["relayed_because"], "unanswered", "{why}");
         a.host.let_through();
     }
     wait_for_path(a, b, "direct");
@@ -220,7 +222,7 @@ fn part(one: &Host, other: &Host) {
     ));
 }
 
-fn wait_for_relay(node: &Node, relay: &str) {
+pub(crate) fn wait_for_relay(node: &Node, relay: &str) {
     wait_for("a relay", WARM, || {
         relays_of(node).iter().any(|id| id == relay).then_some(())
     });
@@ -246,7 +248,7 @@ fn relays_by(node: &Node, field: &str) -> Vec<String> {
         .collect()
 }
 
-fn wait_for_path(node: &Node, to: &Node, kind: &str) -> Value {
+pub(crate) fn wait_for_path(node: &Node, to: &Node, kind: &str) -> Value {
     let to = to.id();
     wait_for(&format!("a path that is {kind}"), SOON * 2, || {
         let peers = node.json(&["peers"]);
@@ -258,7 +260,7 @@ fn wait_for_path(node: &Node, to: &Node, kind: &str) -> Value {
     })
 }
 
-fn now() -> f64 {
+pub(crate) fn now() -> f64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0.0, |since| since.as_secs_f64())

@@ -4,9 +4,11 @@ use std::time::{Duration, Instant};
 
 use tombolo_tests::{
     netns::{Claim, Lab},
-    overlay::{Controller, Node, Overlay, SOON},
+    overlay::{Controller, Node, Overlay, Pings, SOON, text, wait_for_mesh, wait_for_ping},
     process::{figure, wait_for},
 };
+
+use crate::relays::{now, wait_for_path, wait_for_relay};
 
 /// From the start of a join to the controller's answer.
 const PROMISE: Duration = Duration::from_secs(5);
@@ -16,6 +18,8 @@ const UPDATE: Duration = Duration::from_secs(2);
 const SILENCE: Duration = Duration::from_millis(3500);
 /// UDP is tried after 5, 15 and 35 seconds, and then every two minutes at most.
 const BACK: Duration = Duration::from_secs(125);
+/// While data flows, better ways are tried every ten seconds, and have to prove themselves for five.
+const DIRECT: Duration = Duration::from_secs(20);
 
 #[test]
 fn where_udp_is_blocked_the_controller_is_reached_over_tcp_and_over_udp_when_it_passes_again() {
@@ -82,6 +86,154 @@ fn where_udp_is_blocked_the_controller_is_reached_over_tcp_and_over_udp_when_it_
         BACK,
     );
     assert_eq!(node.standing(network).as_deref(), Some("ok"));
+}
+
+#[test]
+fn two_hosts_one_of_them_without_udp_talk_by_the_controllers_relay_over_tcp() {
+    let Some(lab) = Lab::new(Claim::Alone) else {
+        return;
+    };
+    // Members that relay take streams themselves, so here only the controller does.
+    let mut overlay = Overlay::with_config(lab, &["a", "b"], "relay = false\n");
+    wait_for_mesh(&overlay.nodes);
+    let log = overlay.lab.dir().join("pings.log");
+    {
+        let [a, b] = &overlay.nodes[..] else {
+            panic!("two nodes");
+        };
+        wait_for_path(a, b, "direct");
+        for node in [a, b] {
+            wait_for("a relay", SOON * 2, || (relays(node) > 0).then_some(()));
+        }
+        let pings = Pings::start(&a.host.namespace, b.v4(), &log);
+        let after = answered_after(&pings, || a.host.namespace.drop_udp());
+        figure(
+            "all UDP of a host cut, to the next answer over TCP",
+            after,
+            PROMISE,
+        );
+        let path = wait_for_path(a, b, "relay");
+        assert_eq!(text(&path, "/carrier"), "tcp");
+        let why = a.json(&["why", &b.id()]);
+        assert_eq!(why["relayed_because"], "udp_blocked", "{why}");
+        let said = text(&why, "/conclusion");
+        assert!(said.contains("a controller over TCP"), "{said}");
+        assert!(said.contains("UDP is blocked"), "{said}");
+        let candidates = why["candidates"].as_array().map_or(0, Vec::len);
+        assert!(candidates > 1, "{why}");
+    }
+
+    // The same from a start.
+    overlay.nodes[0].stop();
+    let start = Instant::now();
+    overlay.nodes[0].up();
+    let (a, b) = (&overlay.nodes[0], &overlay.nodes[1]);
+    let answered = wait_for_ping(&a.host.namespace, b.v4());
+    figure(
+        "start where UDP is blocked, to the first answer over TCP",
+        answered.duration_since(start),
+        PROMISE,
+    );
+
+    a.host.namespace.let_udp_through();
+    let start = Instant::now();
+    let pings = Pings::start(&a.host.namespace, b.v4(), &log);
+    wait_for_udp(a, b);
+    figure(
+        "UDP let through, to the direct path",
+        start.elapsed(),
+        DIRECT,
+    );
+    drop(pings);
+}
+
+#[test]
+fn without_controllers_a_member_relays_over_tcp_for_one_without_udp() {
+    let Some(lab) = Lab::new(Claim::Alone) else {
+        return;
+    };
+    let mut overlay = Overlay::with_config(lab, &["a", "b", "carrier"], "relay = false\n");
+    overlay.nodes[2].stop();
+    overlay.nodes[2].configure("");
+    overlay.nodes[2].up();
+    wait_for_mesh(&overlay.nodes);
+    let log = overlay.lab.dir().join("pings.log");
+    let carrier = overlay.nodes[2].id();
+    for node in &overlay.nodes[..2] {
+        wait_for_relay(node, &carrier);
+    }
+    overlay.controller.kill();
+    {
+        let [a, b, carrier] = &overlay.nodes[..] else {
+            panic!("three nodes");
+        };
+        let pings = Pings::start(&a.host.namespace, b.v4(), &log);
+        let after = answered_after(&pings, || a.host.namespace.drop_udp());
+        figure(
+            "all UDP of a host cut, to the next answer by a member over TCP, no controller",
+            after,
+            PROMISE,
+        );
+        wait_for_ping(&a.host.namespace, carrier.v4());
+        let path = wait_for_path(a, carrier, "direct");
+        assert_eq!(text(&path, "/carrier"), "tcp");
+        assert!(
+            text(&path, "/endpoint").contains(&carrier.host.v4.to_string())
+                || text(&path, "/endpoint").contains(&carrier.host.v6.to_string())
+        );
+    }
+
+    overlay.nodes[0].stop();
+    let start = Instant::now();
+    overlay.nodes[0].up();
+    let (a, b) = (&overlay.nodes[0], &overlay.nodes[1]);
+    let answered = wait_for_ping(&a.host.namespace, b.v4());
+    figure(
+        "start where UDP is blocked, to the first answer by a member over TCP, no controller",
+        answered.duration_since(start),
+        PROMISE,
+    );
+
+    a.host.namespace.let_udp_through();
+    let start = Instant::now();
+    let pings = Pings::start(&a.host.namespace, b.v4(), &log);
+    wait_for_udp(a, b);
+    figure(
+        "UDP let through, to the direct path, no controller",
+        start.elapsed(),
+        DIRECT,
+    );
+    drop(pings);
+}
+
+/// From something that happens to the next answer after it.
+fn answered_after(pings: &Pings, happens: impl FnOnce()) -> Duration {
+    wait_for("a first answer", SOON, || pings.times().first().copied());
+    happens();
+    let cut = now();
+    let answered = wait_for("the next answer", PROMISE * 5, || {
+        pings.times().into_iter().find(|time| *time > cut + 0.1)
+    });
+    Duration::from_secs_f64(answered - cut)
+}
+
+fn wait_for_udp(node: &Node, to: &Node) {
+    let to = to.id();
+    wait_for("a direct path over UDP", DIRECT * 5, || {
+        let peers = node.json(&["peers"]);
+        let mut peers = peers.as_array()?.iter();
+        let peer = peers.find(|peer| peer["node"] == to.as_str())?;
+        (peer["path"]["kind"] == "direct" && peer["path"]["carrier"] == "udp").then_some(())
+    });
+}
+
+/// Relays that a node keeps warm.
+fn relays(node: &Node) -> usize {
+    let status = node.json(&["status"]);
+    let relays = status.pointer("/networks/0/relays");
+    relays
+        .and_then(|relays| relays.as_array())
+        .map_or(0, Vec::len)
 }
 
 /// What the connection to the controller goes by.

@@ -31,6 +31,7 @@ mod rules;
 mod scale;
 mod sessions;
 mod start;
+mod tcp;
 mod verbs;
 mod visitor;
 mod webhooks;

@@ -62,7 +62,7 @@ pub use effects::{Event, Transmit};
 use effects::{Indices, Outbox};
 use network::Network;
 pub use settings::{Settings, Timing};
-pub use status::{PeerStatus, RulesStatus, StandbyStatus, Stopped};
+pub use status::{PeerStatus, RulesStatus, StandbyStatus, Stopped, TriedStatus};
 
 /// Between looks at the sessions while anything flows.
 const TICK: Duration = Duration::from_millis(250);
@@ -564,7 +564,11 @@ impl Engine {
         self.peers
             .iter()
             .flatten()
-            .map(|peer| PeerStatus::of(peer, &self.relays, now))
+            .map(|peer| {
+                let of = self.network(peer.id.network);
+                let covers = |at| of.is_some_and(|of| of.ownership.covers(at));
+                PeerStatus::of(peer, &self.relays, covers, now)
+            })
             .collect()
     }
 

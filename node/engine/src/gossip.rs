@@ -36,6 +36,7 @@ use tombolo_proto::{
     signed::Signed,
 };
 
+use crate::endpoint::is_callable;
 use crate::membership::Directory;
 use catalogue::Catalogue;
 use neighbours::{Change, Neighbours, Reach};
@@ -350,7 +351,9 @@ impl Gossip {
             // What a controller has told both is under way to the later one: give it a moment.
             entry.pull_not_before(now + PULL_GRACE);
         }
-        entry.seen = digest.seen.or(entry.seen);
+        // A stream shows the other end nothing of where this node is.
+        let seen = digest.seen.filter(|seen| is_callable(*seen));
+        entry.seen = seen.or(entry.seen);
         entry.is_fan = digest.standing;
         let was_public = self.public.contains(&peer);
         if digest.public != was_public {

@@ -15,5 +15,5 @@ mod rank;
 mod table;
 pub mod way;
 
-pub(crate) use rank::Rank;
-pub(crate) use table::{Paths, Sign, Standby};
+pub(crate) use rank::{Rank, is_stream};
+pub(crate) use table::{Paths, Sign, Standby, Tried};

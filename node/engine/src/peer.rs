@@ -24,6 +24,7 @@ mod punching;
 mod relaying;
 mod rendezvous;
 mod sizes;
+mod streams;
 mod upkeep;
 mod watch;
 mod ways;
@@ -51,7 +52,7 @@ use crate::{
     lane::framed,
     mtu::WayMtus,
     path::{
-        Paths,
+        Paths, Tried,
         way::{SocketSlot, Way},
     },
     pending::Pending,
@@ -104,6 +105,9 @@ pub(crate) struct Peer {
     candidates: Vec<SocketAddr>,
     /// Ways by relays on which there is a channel, nearest relay first.
     relayed: Vec<Way>,
+    /// Where the shell keeps a stream to the peer.
+    stream: Option<SocketAddr>,
+    stream_wanted_at: Option<Instant>,
     paths: Paths,
     /// Made when first needed: most members of a large network never talk to each other.
     machine: Option<(MachineIndex, Box<dyn Machine>)>,
@@ -150,6 +154,8 @@ impl Peer {
             counters,
             candidates,
             relayed: Vec::new(),
+            stream: None,
+            stream_wanted_at: None,
             paths: Paths::default(),
             machine: None,
             dialing: None,
@@ -204,6 +210,11 @@ impl Peer {
     /// Where it may be, best first.
     pub(crate) fn candidates(&self) -> &[SocketAddr] {
         &self.candidates
+    }
+
+    /// What became of every way there is.
+    pub(crate) fn tried(&self) -> Vec<Tried> {
+        self.paths.tried()
     }
 
     /// When the lane in use was made.
@@ -339,7 +350,7 @@ impl Peer {
 
     fn announce_ways(&mut self) {
         let known = self.candidates.iter().filter(|place| place.port() != 0);
-        let direct = known.copied().map(Way::from);
+        let direct = known.copied().chain(self.stream).map(Way::from);
         let ways: Vec<Way> = direct.chain(self.relayed.iter().copied()).collect();
         self.paths.set_announced(&ways);
     }

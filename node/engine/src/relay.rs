@@ -10,9 +10,12 @@
 //! pings are rare. Once there is a channel, [`crate::path::way::Way::Relay`] is a way to the peer
 //! like any other. What comes in by a relay says on which channel, and is answered there.
 //!
+//! A relay that does not answer over UDP is reached by a stream of TCP that the shell keeps, and tried over UDP meanwhile.
+//!
 //! This machine sends nothing itself: `Output` says what is to be said.
 
 mod session;
+mod streams;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -67,6 +70,11 @@ pub(crate) enum Output {
     },
     /// Send this frame to a relay.
     Frame { to: SocketAddr, frame: Vec<u8> },
+    /// Over UDP a relay does not answer.
+    StreamWanted {
+        network: NetworkSlot,
+        relay: RelayName,
+    },
     /// The ways to a peer by relays have changed.
     Ways(PeerSlot),
     /// Other relays are warm than before.
@@ -85,6 +93,8 @@ pub(crate) enum Output {
 pub(crate) struct RelayRoute {
     pub(crate) slot: RelaySlot,
     pub(crate) at: SocketAddr,
+    /// Where its frames may come from besides.
+    pub(crate) also: Option<SocketAddr>,
     pub(crate) index: RelayIndex,
     pub(crate) key: RelayKey,
 }
@@ -290,11 +300,15 @@ impl Relays {
                 message,
             });
         }
-        if let Some((to, frame)) = step.frame {
+        for (to, frame) in step.frames {
             self.outputs.push_back(Output::Frame { to, frame });
         }
         if step.fell_silent {
             self.outputs.push_back(Output::Silent { network, relay });
+        }
+        if step.wants_stream {
+            self.outputs
+                .push_back(Output::StreamWanted { network, relay });
         }
         if step.came_or_went {
             let pause = if step.fell_silent {

@@ -107,6 +107,8 @@ fn listen(ground: &Ground) -> io::Result<TcpListener> {
     )?;
     // A daemon that starts anew finds connections of the old one waiting to be forgotten.
     socket.set_reuse_address(true)?;
+    // Streams of frames are listened for at the same number, on all addresses: the more special socket wins.
+    socket.set_reuse_port(true)?;
     // The address may be under way to the interface.
     match ground.address {
         IpAddr::V4(_) => socket.set_freebind_v4(true)?,

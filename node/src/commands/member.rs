@@ -264,6 +264,7 @@ pub(super) mod tests {
                 endpoint: None,
                 via: None,
                 mtu: None,
+                carrier: None,
             },
             standby: Vec::new(),
             latency_ms: None,

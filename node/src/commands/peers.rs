@@ -51,10 +51,14 @@ fn path(path: &PathReport) -> String {
         .endpoint
         .map(|endpoint| endpoint.to_string())
         .unwrap_or_default();
+    let by_tcp = match path.carrier.as_deref() {
+        Some("tcp") => " by TCP",
+        Some(_) | None => "",
+    };
     match path.kind {
-        PathKind::Direct => endpoint,
+        PathKind::Direct => format!("{endpoint}{by_tcp}"),
         PathKind::Relay => format!(
-            "relay {}",
+            "relay {}{by_tcp}",
             path.via.map(|via| via.to_string()).unwrap_or(endpoint)
         ),
         PathKind::None => String::new(),

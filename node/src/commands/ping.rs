@@ -163,6 +163,7 @@ mod tests {
                 endpoint: None,
                 via: None,
                 mtu: None,
+                carrier: None,
             },
             latency_ms,
             session_ms: None,

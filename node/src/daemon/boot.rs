@@ -37,6 +37,7 @@ use crate::{
     metrics,
     names::Names,
     state_dir::{NetworkFiles, StateDir, settings::NetworkSettings},
+    streams::{Streams, listening},
     sync::{transport::Transport, visits::Visits},
 };
 
@@ -76,6 +77,15 @@ impl Daemon {
         let (resolved_sender, resolved) = mpsc::channel(1);
         let (visited_sender, visited) = mpsc::channel(SYNC_QUEUE);
         let (tested_sender, tested) = mpsc::channel(1);
+        let (stream_sender, streams) = mpsc::channel(SYNC_QUEUE);
+        let (guest_sender, guests) = mpsc::channel(CALLER_QUEUE);
+        let offers_relay = config.file.relay.unwrap_or(true);
+        let listening = offers_relay.then(|| {
+            listening::listen(&seed.identity(), udp.port(), guest_sender).inspect_err(|error| {
+                let port = udp.port();
+                tracing::warn!(port, %error, "Cannot listen on TCP: members to which no UDP passes cannot be relayed for");
+            })
+        });
         let port_mapper = PortMapper::start(udp.port());
         let (caller_sender, callers) = mpsc::channel(CALLER_QUEUE);
         if let Some(address) = config.file.metrics {
@@ -97,6 +107,9 @@ impl Daemon {
             .enabled
             .then(|| Names::start(docker_socket));
         let mut daemon = Self {
+            streams: Streams::new(&seed.identity(), udp.port(), stream_sender)?,
+            replica_places: BTreeMap::new(),
+            _listening: listening.and_then(Result::ok),
             me: seed.identity().public(),
             seed,
             node,
@@ -135,6 +148,8 @@ impl Daemon {
                 visited,
                 tested,
                 questions,
+                streams,
+                guests,
             },
             sync_sender,
             resolved_sender,

@@ -4,12 +4,13 @@ use std::{net::IpAddr, time::Instant};
 
 use ipnet::IpNet;
 use tombolo_engine::{
-    control::PeerStatus,
+    control::{PeerStatus, TriedStatus},
     diagnosis::{
         Finding,
-        why::{self, Facts, Route, Standing, Target},
+        why::{self, Because, Candidate, Ends, Facts, Route, Standing, Target},
     },
     membership::Directory,
+    relay::RelayName,
 };
 use tombolo_proto::{
     config::MemberCert,
@@ -19,9 +20,10 @@ use tombolo_proto::{
 use super::{Daemon, network::Network, wall};
 use crate::report::{
     NetworkStatus,
-    diagnosis::{DaemonFacts, WhyReport},
+    diagnosis::{CandidateReport, DaemonFacts, WhyReport},
     rules::RulesReport,
 };
+use crate::sync::carriers::Carrier;
 
 /// Whom a text means in one network.
 struct Meant<'a> {
@@ -80,10 +82,15 @@ impl Daemon {
             Target::Member(peer) => self.relay_in_words(peer),
             Target::Myself | Target::Nobody | Target::Removed | Target::Expired => None,
         };
+        let candidates = match &target {
+            Target::Member(peer) => self.candidates(peer),
+            Target::Myself | Target::Nobody | Target::Removed | Target::Expired => Vec::new(),
+        };
         let facts = Facts {
             name: name.clone(),
             route,
             relay,
+            candidates,
             ..self.facts(asked, Some(network), target)
         };
         let explained = report(asked, &facts);
@@ -136,15 +143,55 @@ impl Daemon {
             own_endpoints: self.own_endpoints(Instant::now()),
             nat: self.nat_in_words(),
             relay: None,
-            relayed_because: None,
+            ends: network
+                .map(|network| self.ends(network.id))
+                .unwrap_or_default(),
+            candidates: Vec::new(),
+        }
+    }
+
+    /// What decides whether there can be direct paths.
+    fn ends(&self, network: NetworkId) -> Ends {
+        let by_tcp = self
+            .authorities
+            .get(&network.authority())
+            .and_then(|authority| authority.connected.as_ref())
+            .is_some_and(|connected| connected.carrier == Carrier::Tcp);
+        Ends {
+            is_udp_blocked: by_tcp || self.engine.has_relay_on_stream(network),
+            mapping: self.mappings(),
+        }
+    }
+
+    fn candidates(&self, peer: &PeerStatus) -> Vec<Candidate> {
+        let candidate = |tried: &TriedStatus| Candidate {
+            place: match (self.far_end(tried.way), tried.relay) {
+                (Some(at), _) if self.engine.is_on_stream(tried.way) => format!("{at} by TCP"),
+                (Some(at), _) => at.to_string(),
+                (None, relay) => self.relay_called(peer.network, relay),
+            },
+            tried: tried.tried,
+            answered: tried.answered,
+            latency: tried.latency,
+        };
+        peer.tried.iter().map(candidate).collect()
+    }
+
+    fn relay_called(&self, network: NetworkId, relay: Option<RelayName>) -> String {
+        match relay.and_then(|relay| self.cert_of_relay(network, relay)) {
+            Some(cert) if cert.name.is_empty() => format!("the member {}", cert.node),
+            Some(cert) => format!("the member {}", cert.name),
+            None => "a controller".to_owned(),
         }
     }
 
     fn relay_in_words(&self, peer: &PeerStatus) -> Option<String> {
-        Some(match self.cert_of_relay(peer.network, peer.relay?) {
-            Some(cert) if cert.name.is_empty() => format!("the member {}", cert.node),
-            Some(cert) => format!("the member {}", cert.name),
-            None => "a controller".to_owned(),
+        let called = self.relay_called(peer.network, Some(peer.relay?));
+        let by_tcp = peer.way.is_some_and(|way| self.engine.is_on_stream(way));
+        Some(if by_tcp {
+            format!("{called} over TCP")
+        } else {
+            called
         })
     }
 
@@ -202,6 +249,13 @@ fn report(asked: &str, facts: &Facts) -> WhyReport {
         network: None,
         conclusion: explanation.conclusion,
         reachable: explanation.is_reachable,
+        relayed_because: match &facts.target {
+            Target::Member(peer) => {
+                Because::of_relayed(&facts.ends, peer).map(|because| because.name().to_owned())
+            }
+            Target::Myself | Target::Nobody | Target::Removed | Target::Expired => None,
+        },
+        candidates: facts.candidates.iter().map(CandidateReport::from).collect(),
         steps: explanation.steps,
     }
 }

@@ -169,6 +169,7 @@ mod tests {
                 endpoint: None,
                 via: None,
                 mtu: None,
+                carrier: None,
             },
             standby: Vec::new(),
             latency_ms: Some(0.25),

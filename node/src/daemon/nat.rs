@@ -121,6 +121,11 @@ impl Daemon {
         }
     }
 
+    /// How the NATs map, towards IPv4 and IPv6.
+    pub(super) fn mappings(&self) -> [Mapping; 2] {
+        self.nats.each_ref().map(|nat| nat.mapping)
+    }
+
     /// What is known of the NATs, for people; nothing where there is none.
     pub(super) fn nat_in_words(&self) -> Option<String> {
         let known = |(nat, family): (&Nat, &str)| {

@@ -13,7 +13,7 @@ use super::Daemon;
 use crate::{
     failure::{Failure, FailureKind},
     local_api::Answer,
-    report::{PathKind, PathReport, diagnosis::PingReport},
+    report::{PathReport, diagnosis::PingReport},
 };
 
 /// Questions that may wait for their answers.
@@ -31,7 +31,9 @@ pub(super) struct PingWaiter {
     /// When somebody began to wait for a session.
     since: Instant,
     waited: Option<Duration>,
-    answer: oneshot::Sender<(Way, Duration, Option<Duration>)>,
+    /// How the peer is reached when it is asked.
+    path: PathReport,
+    answer: oneshot::Sender<(PathReport, Duration, Option<Duration>)>,
 }
 
 impl Daemon {
@@ -64,20 +66,14 @@ impl Daemon {
             id,
             since: now,
             waited: None,
+            path: path.clone(),
             answer: sender,
         });
         let patience = Duration::from_millis(u64::from(patience_ms)).min(MAX_PATIENCE);
         tokio::spawn(async move {
             let report = match timeout(patience, receiver).await {
-                Ok(Ok((way, taken, waited))) => PingReport {
-                    path: PathReport {
-                        kind: match way {
-                            Way::Direct(_) | Way::Through { .. } => PathKind::Direct,
-                            Way::Relay { .. } => PathKind::Relay,
-                        },
-                        endpoint: way.endpoint(),
-                        ..path
-                    },
+                Ok(Ok((path, taken, waited))) => PingReport {
+                    path,
                     latency_ms: Some(taken.as_secs_f64() * 1e3),
                     session_ms: waited.map(|waited| waited.as_secs_f64() * 1e3),
                     has_session: true,
@@ -109,7 +105,12 @@ impl Daemon {
     pub(super) fn ping_answered(&mut self, id: u64, way: Way, taken: Duration) {
         if let Some(position) = self.pings.iter().position(|waiter| waiter.id == Some(id)) {
             let waiter = self.pings.remove(position);
-            let _ = waiter.answer.send((way, taken, waiter.waited));
+            let path = PathReport {
+                via: waiter.path.via,
+                mtu: waiter.path.mtu,
+                ..self.path_report(Some(way))
+            };
+            let _ = waiter.answer.send((path, taken, waiter.waited));
         }
     }
 }

@@ -7,7 +7,7 @@ use std::{
 
 use rand::Rng as _;
 use tokio::{net::lookup_host, time::timeout};
-use tombolo_engine::path::way::Way;
+use tombolo_engine::{endpoint::is_callable, path::way::Way};
 use tombolo_proto::{
     config::{EndpointAnnouncement, MAX_ENDPOINTS},
     control::ToController,
@@ -227,6 +227,7 @@ impl Daemon {
     pub(super) fn heard_from(&mut self, id: NetworkId, peer: IdentityKey, way: Way) {
         if let Some(network) = self.networks.get_mut(&id)
             && let Some(endpoint) = way.endpoint()
+            && is_callable(endpoint)
             && network.endpoints.heard(peer, endpoint)
         {
             network.unsaved.endpoints = true;

@@ -116,6 +116,8 @@ impl Daemon {
 
     /// A replica that was visited answers.
     pub(super) fn visited(&mut self, answered: Answered) {
+        self.replica_places
+            .insert(answered.replica, answered.address);
         if let ToNode::RelayAnswer {
             network,
             port,

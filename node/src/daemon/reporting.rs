@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    net::SocketAddr,
     time::{Duration, Instant},
 };
 
@@ -17,9 +18,10 @@ use crate::{
     io::udp::UdpPort,
     names::Names,
     report::{
-        ForwardingReport, NetworkReport, PathKind, PathReport, PeerReport, RouteReport, RouteState,
-        StatusReport,
+        ForwardingReport, NetworkReport, PathKind, PathReport, PeerReport, RelayedReport,
+        RouteReport, RouteState, StatusReport,
     },
+    sync::carriers::Carrier,
 };
 
 impl Daemon {
@@ -30,7 +32,14 @@ impl Daemon {
         warnings.extend(self.docker.problems());
         let names = self.names.as_ref().map(Names::status);
         warnings.extend(names.iter().flat_map(|names| names.problems.clone()));
+        let relayed = self.engine.relay().totals();
         StatusReport {
+            relayed: RelayedReport {
+                clients: relayed.clients,
+                frames: relayed.frames,
+                bytes: relayed.bytes,
+                over_budget: relayed.over_budget,
+            },
             node: self.node,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             port: self.udp.port(),
@@ -140,14 +149,9 @@ impl Daemon {
             .mtu
             .or(doc.filter(|_| way.is_some()).map(|doc| doc.mtu.0));
         let path_of = |way: Option<Way>, relay: Option<RelayName>| PathReport {
-            kind: match way {
-                Some(Way::Direct(_) | Way::Through { .. }) => PathKind::Direct,
-                Some(Way::Relay { .. }) => PathKind::Relay,
-                None => PathKind::None,
-            },
-            endpoint: way.and_then(Way::endpoint),
             via: relay.and_then(|relay| self.member_that_relays(peer.network, relay)),
             mtu,
+            ..self.path_report(way)
         };
         PeerReport {
             node: peer.node,
@@ -173,6 +177,34 @@ impl Daemon {
             tx_packets: peer.tx_packets,
             dropped: owned(peer.dropped),
         }
+    }
+
+    /// What a way is by itself: without who relays and what passes.
+    pub(super) fn path_report(&self, way: Option<Way>) -> PathReport {
+        let carrier = |way| {
+            if self.engine.is_on_stream(way) {
+                Carrier::Tcp
+            } else {
+                Carrier::Udp
+            }
+        };
+        PathReport {
+            kind: match way {
+                Some(Way::Direct(_) | Way::Through { .. }) => PathKind::Direct,
+                Some(Way::Relay { .. }) => PathKind::Relay,
+                None => PathKind::None,
+            },
+            endpoint: way.and_then(|way| self.far_end(way)),
+            via: None,
+            mtu: None,
+            carrier: way.map(|way| carrier(way).name().to_owned()),
+        }
+    }
+
+    /// The endpoint of a way; of a stream, its other end.
+    pub(super) fn far_end(&self, way: Way) -> Option<SocketAddr> {
+        let endpoint = way.endpoint()?;
+        Some(self.streams.remote(endpoint).unwrap_or(endpoint))
     }
 
     pub(super) fn route_reports(&self) -> Vec<RouteReport> {

@@ -94,6 +94,8 @@ impl Daemon {
     fn connected(&mut self, authority: NodeId, connected: Connected) {
         tracing::info!(%authority, controller = %connected.controller, "Connected to a controller");
         let (root, keyring) = (connected.root, connected.keyring.clone());
+        self.replica_places
+            .insert(connected.replica, connected.address);
         self.visits
             .found(connected.replica, connected.controller.clone());
         if let Some(known) = self.authorities.get_mut(&authority) {

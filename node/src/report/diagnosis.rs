@@ -1,7 +1,9 @@
 //! What the verbs that explain tell: `node ping`, `node why`, `node doctor`.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
-use tombolo_engine::diagnosis::Finding;
+use tombolo_engine::diagnosis::{Finding, why::Candidate};
 use tombolo_proto::id::{NetworkId, NodeId, UnixSeconds};
 
 use super::PathReport;
@@ -72,8 +74,40 @@ pub struct WhyReport {
     pub conclusion: String,
     /// Whether packets get there.
     pub reachable: bool,
+    /// Why the path is relayed, if it is: `udp_blocked`, `both_nats_dependent`, `own_nat_dependent`, `other_nat_dependent`,
+    /// `no_endpoint_known` or `unanswered`.
+    #[serde(default)]
+    pub relayed_because: Option<String>,
+    /// Every way to the member that is known, the one in use first.
+    #[serde(default)]
+    pub candidates: Vec<CandidateReport>,
     /// Everything that was looked at, in the order of a packet's way.
     pub steps: Vec<Finding>,
+}
+
+/// A way to a member, and what became of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CandidateReport {
+    /// Where it leads.
+    pub place: String,
+    /// Seconds since the member was last asked there.
+    pub tried: Option<f64>,
+    /// Seconds since it last answered.
+    pub answered: Option<f64>,
+    /// Round trip.
+    pub latency_ms: Option<f64>,
+}
+
+impl From<&Candidate> for CandidateReport {
+    fn from(candidate: &Candidate) -> Self {
+        let seconds = |time: &Duration| time.as_secs_f64();
+        Self {
+            place: candidate.place.clone(),
+            tried: candidate.tried.as_ref().map(seconds),
+            answered: candidate.answered.as_ref().map(seconds),
+            latency_ms: candidate.latency.as_ref().map(|time| seconds(time) * 1e3),
+        }
+    }
 }
 
 /// `node doctor`.

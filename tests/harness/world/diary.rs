@@ -46,6 +46,7 @@ impl Entry {
             | Event::Gossip { .. }
             | Event::Answered { .. }
             | Event::Seen { .. }
+            | Event::StreamWanted { .. }
             | Event::SocketUnused { .. }
             | Event::RendezvousWanted { .. }
             | Event::Called { .. }

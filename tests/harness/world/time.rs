@@ -301,6 +301,8 @@ impl World {
                 } if self.controllers.is_some() => {
                     node.heard_from(peer, endpoint);
                 }
+                // Nobody listens for streams in here.
+                Event::StreamWanted { .. } => {}
                 Event::Answered { .. }
                 | Event::RelaySay { .. }
                 | Event::SessionUp { .. }

@@ -173,6 +173,7 @@ impl Spoke {
                 | Event::Called { .. }
                 | Event::Answered { .. }
                 | Event::SocketUnused { .. }
+                | Event::StreamWanted { .. }
                 | Event::Relays { .. }
                 | Event::RelaySay { .. }
                 | Event::Seen { .. } => {}

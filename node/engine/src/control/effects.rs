@@ -25,6 +25,7 @@ use crate::{
     ownership::Ownership,
     path::way::{SocketSlot, Way},
     punch::Puncher,
+    relay::RelayName,
     session::{MachineIndex, Noise},
 };
 
@@ -111,6 +112,16 @@ pub enum Event {
         replica: IdentityKey,
         /// The message.
         message: RelayMessage,
+    },
+    /// No UDP seems to pass to somebody who relays: connect to it by TCP, and say where frames for it go then, with
+    /// [`super::Engine::set_stream`]. Repeated as long as it is so.
+    StreamWanted {
+        /// Which network.
+        network: NetworkId,
+        /// To whom.
+        relay: RelayName,
+        /// Where a member may be, best first; of a replica it is known.
+        at: Vec<SocketAddr>,
     },
     /// A peer answered what [`super::Engine::ping`] asked.
     Answered {

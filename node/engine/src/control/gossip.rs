@@ -9,10 +9,12 @@ use tombolo_proto::{
 
 use super::{Engine, Event};
 use crate::{
+    endpoint::is_callable,
     fib::{NetworkSlot, PeerSlot},
     gossip::{Gossip, Output},
     membership::{Announcement, Directory},
     path::way::Way,
+    relay::RelayName,
 };
 
 impl Engine {
@@ -174,11 +176,19 @@ impl Engine {
         now: Instant,
     ) {
         let (network, key) = peer;
+        if let Some(Way::Direct(endpoint)) = after {
+            let relay = RelayName::Member(key);
+            self.relays.handle_moved(network, relay, endpoint, now);
+            if before.is_none() {
+                self.relays.handle_session_up(network, relay, now);
+            }
+        }
         self.with_gossip(network, now, |gossip, rng| match (before, after) {
             (None, Some(_)) => gossip.handle_session_up(key, rng, now),
             (Some(_), None) => gossip.handle_session_down(&key, now),
             (Some(before), Some(after)) if before != after => {
-                gossip.handle_peer_moved(key, after.endpoint());
+                let seen = after.endpoint().filter(|at| is_callable(*at));
+                gossip.handle_peer_moved(key, seen);
             }
             (Some(_), Some(_)) | (None, None) => {}
         });

@@ -18,7 +18,7 @@ use super::{Engine, Event, Transmit};
 use crate::{
     fib::{NetworkSlot, PeerSlot},
     lane_control::LaneMessage,
-    path::way::Way,
+    path::{is_stream, way::Way},
     relay::{Candidate, Output, RelayName},
 };
 
@@ -64,6 +64,48 @@ impl Engine {
             self.relays
                 .handle_message(slot, relay, message, Some(at), now);
             self.settle_relays(now);
+        }
+    }
+
+    /// Whoever relays is reached by a stream behind this address of the host's loopback from now on, or by none any more.
+    pub fn set_stream(
+        &mut self,
+        network: NetworkId,
+        relay: RelayName,
+        stream: Option<SocketAddr>,
+        now: Instant,
+    ) {
+        match relay {
+            RelayName::Member(key) => {
+                if let Some(slot) = self.slot_of(network, &key) {
+                    self.with_peer(slot, now, |peer, context| {
+                        peer.set_stream(stream, context, now);
+                    });
+                }
+            }
+            RelayName::Controller(_) => {
+                if let Some(&network) = self.by_id.get(&network) {
+                    self.relays.set_stream(network, relay, stream, now);
+                }
+            }
+        }
+        self.settle_relays(now);
+    }
+
+    /// Whether some relay of a network is reached by a stream, because no UDP passes to it.
+    #[must_use]
+    pub fn has_relay_on_stream(&self, network: NetworkId) -> bool {
+        let slot = self.by_id.get(&network);
+        slot.is_some_and(|slot| self.relays.is_any_on_stream(*slot))
+    }
+
+    /// Whether what is sent by a way goes by a stream of TCP.
+    #[must_use]
+    pub fn is_on_stream(&self, way: Way) -> bool {
+        match way {
+            Way::Direct(endpoint) => is_stream(endpoint),
+            Way::Through { .. } => false,
+            Way::Relay { relay, .. } => self.relays.is_on_stream(relay),
         }
     }
 
@@ -258,6 +300,17 @@ impl Engine {
                 to: to.into(),
                 payload: frame,
             }),
+            Output::StreamWanted {
+                network,
+                relay: relay @ RelayName::Controller(_),
+            } => {
+                if let Some(network) = self.network(network).map(|of| of.id) {
+                    let at = Vec::new();
+                    self.outbox
+                        .events
+                        .push_back(Event::StreamWanted { network, relay, at });
+                }
+            }
             Output::Ways(slot) => {
                 let ways = self.relays.ways(slot);
                 self.with_peer(slot, now, |peer, context| {
@@ -266,7 +319,12 @@ impl Engine {
             }
             Output::Warm(network) => self.tell_of_relays(network),
             Output::Routes => self.outbox.fib_is_stale = true,
+            // Where UDP does not pass to a member, its lane goes by a stream, and what it relays goes with it.
             Output::Silent {
+                network,
+                relay: RelayName::Member(key),
+            }
+            | Output::StreamWanted {
                 network,
                 relay: RelayName::Member(key),
             } => {

@@ -33,6 +33,21 @@ pub struct StandbyStatus {
     pub latency: Option<Duration>,
 }
 
+/// What became of one way to a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TriedStatus {
+    /// The way.
+    pub way: Way,
+    /// Who relays, if it is not direct.
+    pub relay: Option<RelayName>,
+    /// How long ago the peer was last asked there.
+    pub tried: Option<Duration>,
+    /// How long ago it last answered.
+    pub answered: Option<Duration>,
+    /// Smoothed round-trip time.
+    pub latency: Option<Duration>,
+}
+
 /// One peer, for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerStatus {
@@ -54,6 +69,8 @@ pub struct PeerStatus {
     pub relay: Option<RelayName>,
     /// Where it may be, best first.
     pub candidates: Vec<SocketAddr>,
+    /// Every way that is known, the one in use first, then best first.
+    pub tried: Vec<TriedStatus>,
     /// Other ways that have answered lately, best first.
     pub standby: Vec<StandbyStatus>,
     /// Smoothed round-trip time.
@@ -142,8 +159,16 @@ impl RulesStatus {
 }
 
 impl PeerStatus {
-    pub(crate) fn of(peer: &Peer, relays: &Relays, now: Instant) -> Self {
+    /// `covers` is whether an address is one of the network itself: nothing is sent there to reach a peer.
+    pub(crate) fn of(
+        peer: &Peer,
+        relays: &Relays,
+        covers: impl Fn(IpAddr) -> bool,
+        now: Instant,
+    ) -> Self {
         let path = peer.path();
+        let ago = |moment: Option<Instant>| Some(now.saturating_duration_since(moment?));
+        let is_underlay = |at: &SocketAddr| !covers(at.ip());
         let counters = &peer.counters;
         Self {
             network: peer.id.parties.network,
@@ -154,7 +179,24 @@ impl PeerStatus {
             way: path.map(|path| path.to),
             endpoint: path.and_then(|path| path.to.endpoint()),
             relay: path.and_then(|path| relays.behind(path.to)),
-            candidates: peer.candidates().to_vec(),
+            candidates: peer
+                .candidates()
+                .iter()
+                .filter(|at| is_underlay(at))
+                .copied()
+                .collect(),
+            tried: peer
+                .tried()
+                .into_iter()
+                .filter(|tried| tried.way.endpoint().is_none_or(|at| is_underlay(&at)))
+                .map(|tried| TriedStatus {
+                    way: tried.way,
+                    relay: relays.behind(tried.way),
+                    tried: ago(tried.tried_at),
+                    answered: ago(tried.answered_at),
+                    latency: tried.round_trip,
+                })
+                .collect(),
             standby: peer
                 .standbys(now)
                 .into_iter()

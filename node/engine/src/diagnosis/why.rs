@@ -3,12 +3,15 @@
 //! This node's own standing -> is the other a member -> does a route lead there -> is there a session -> by which path ->
 //! what size passes -> what was dropped. The first answer that explains why nothing arrives is the conclusion.
 
+mod relayed;
+
 use std::{net::SocketAddr, time::Duration};
 
 use ipnet::IpNet;
 
 use super::Finding;
 use crate::{control::PeerStatus, path::way::Way};
+pub use relayed::{Because, Ends};
 
 /// Where this node stands in the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +57,19 @@ pub struct Route {
     pub clash: Option<String>,
 }
 
+/// A way to the member, and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// Where it leads, in words.
+    pub place: String,
+    /// How long ago the member was last asked there.
+    pub tried: Option<Duration>,
+    /// How long ago it last answered.
+    pub answered: Option<Duration>,
+    /// Smoothed round-trip time.
+    pub latency: Option<Duration>,
+}
+
 /// Everything that is known.
 #[derive(Debug, Clone)]
 pub struct Facts {
@@ -77,8 +93,10 @@ pub struct Facts {
     pub nat: Option<String>,
     /// Who relays, in words, if the path is relayed.
     pub relay: Option<String>,
-    /// Why the path is relayed, if it is and that is known.
-    pub relayed_because: Option<String>,
+    /// What decides whether there can be a direct path.
+    pub ends: Ends,
+    /// Every way to the member that is known, the one in use first.
+    pub candidates: Vec<Candidate>,
 }
 
 /// The answer.
@@ -106,6 +124,7 @@ pub fn explain(facts: &Facts) -> Explanation {
     steps.extend(facts.route.as_ref().map(route));
     steps.push(session(facts, peer));
     steps.push(path(facts, peer));
+    steps.extend(facts.candidates.iter().map(candidate));
     if peer.way.is_some() {
         steps.push(size(facts, peer));
     }
@@ -250,7 +269,7 @@ fn path(facts: &Facts, peer: &PeerStatus) -> Finding {
         Some(Way::Relay { .. }) => Finding::warning(
             "path",
             way(facts, peer),
-            "open a UDP port on one of the two sides: node up --advertise HOST:PORT",
+            Because::of(&facts.ends, peer).mend(),
         ),
         None if peer.candidates.is_empty() => Finding::broken(
             "path",
@@ -295,13 +314,42 @@ fn way(facts: &Facts, peer: &PeerStatus) -> String {
             format!("directly at {endpoint}{latency}")
         }
         Some(Way::Relay { .. }) => {
-            let reason = facts.relayed_because.clone().unwrap_or_else(|| {
-                format!("no direct try was answered ({})", list(&peer.candidates))
-            });
+            let because = Because::of(&facts.ends, peer);
+            let reason = match because {
+                Because::Silent => format!("{} ({})", because.words(), list(&peer.candidates)),
+                Because::UdpBlocked
+                | Because::BothDependent
+                | Because::Dependent
+                | Because::OtherDependent
+                | Because::Unknown => because.words().to_owned(),
+            };
             let relay = facts.relay.as_deref().unwrap_or("a relay");
             format!("by {relay}{latency}, because {reason}{}", sides(facts))
         }
         None => "by no path".to_owned(),
+    }
+}
+
+/// What became of one way. That a way is silent is no fault as long as another answers.
+fn candidate(candidate: &Candidate) -> Finding {
+    let ago = |time: Duration| format!("{} ago", seconds(time));
+    let place = &candidate.place;
+    match (candidate.answered, candidate.tried) {
+        (Some(answered), _) => {
+            let latency = candidate
+                .latency
+                .map(|latency| format!(" in {:.1} ms", latency.as_secs_f64() * 1e3));
+            let latency = latency.unwrap_or_default();
+            Finding::ok(
+                "candidate",
+                format!("{place} answered {}{latency}", ago(answered)),
+            )
+        }
+        (None, Some(tried)) => Finding::unknown(
+            "candidate",
+            format!("{place} was tried {} and is silent", ago(tried)),
+        ),
+        (None, None) => Finding::unknown("candidate", format!("{place} was not tried yet")),
     }
 }
 

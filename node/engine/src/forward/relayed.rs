@@ -37,6 +37,10 @@ impl ByRelay {
 }
 
 impl RelayRoute {
+    fn is_at(&self, from: SocketAddr) -> bool {
+        self.at == from || self.also == Some(from)
+    }
+
     pub(crate) fn toward(&self, circuit: Circuit) -> ByRelay {
         ByRelay {
             at: self.at,
@@ -71,7 +75,7 @@ impl Fib {
                 let relay = self
                     .relays
                     .iter()
-                    .find(|route| route.at == from && header.verify(&route.key, frame));
+                    .find(|route| route.is_at(from) && header.verify(&route.key, frame));
                 match relay {
                     Some(route) => self.take_delivery(route, header, frame),
                     None => self.drop_inbound(DropReason::UnknownRelay),

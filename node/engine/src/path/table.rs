@@ -39,6 +39,8 @@ struct Path {
     /// Smoothed as TCP does it (RFC 6298).
     round_trip: Option<Duration>,
     asked_at: Option<Instant>,
+    /// When something was last sent there that is answered if somebody is there: for people.
+    tried_at: Option<Instant>,
     answered_at: Option<Instant>,
     /// Pings answered since the last miss.
     answers: u32,
@@ -69,6 +71,17 @@ pub(crate) struct Standby {
     pub(crate) round_trip: Option<Duration>,
 }
 
+/// What became of a way, as far as is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Tried {
+    pub(crate) way: Way,
+    /// When the peer was last asked there.
+    pub(crate) tried_at: Option<Instant>,
+    /// When it last answered.
+    pub(crate) answered_at: Option<Instant>,
+    pub(crate) round_trip: Option<Duration>,
+}
+
 /// All ways to one peer.
 #[derive(Debug, Default)]
 pub(crate) struct Paths {
@@ -85,6 +98,7 @@ impl Path {
             is_announced,
             round_trip: None,
             asked_at: None,
+            tried_at: None,
             answered_at: None,
             answers: 0,
             outstanding: Vec::new(),
@@ -135,6 +149,7 @@ impl Path {
         }
         self.outstanding.push((id, now));
         self.asked_at = Some(now);
+        self.tried_at = Some(now);
     }
 
     fn answer(&mut self, position: usize, now: Instant) {
@@ -275,6 +290,25 @@ impl Paths {
         }
     }
 
+    /// Takes note of a handshake that begins there.
+    pub(crate) fn note_tried(&mut self, way: Way, now: Instant) {
+        if let Some(path) = self.paths.iter_mut().find(|path| path.way == way) {
+            path.tried_at = Some(now);
+        }
+    }
+
+    /// What became of every way there is, the one in use first, then best first.
+    pub(crate) fn tried(&self) -> Vec<Tried> {
+        let all = self.all().into_iter().filter_map(|way| self.get(way));
+        let tried = all.map(|path| Tried {
+            way: path.way,
+            tried_at: path.tried_at,
+            answered_at: path.answered_at,
+            round_trip: path.round_trip,
+        });
+        tried.collect()
+    }
+
     /// Whether a way was pinged so recently that another ping would tell nothing new.
     pub(crate) fn was_just_asked(&self, way: Way, now: Instant) -> bool {
         self.get(way)
@@ -376,7 +410,7 @@ impl Paths {
             return Vec::new();
         };
         let standbys = self.standbys(now);
-        let is_relayed = current.rank() == Rank::Relay;
+        let is_relayed = current.rank() >= Rank::Stream;
         let is_due = |path: &&Path| {
             let has_answered = path.answered_at.is_some();
             let is_on_trial = path.beats(current) && path.answers > 0;

@@ -20,7 +20,7 @@ pub struct SocketSlot(pub u16);
 /// Where a datagram for a peer goes, or where one came from. Complete: nothing else needs to be known to answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Way {
-    /// Straight to the peer's endpoint.
+    /// Straight to the peer's endpoint; at a loopback address, by a stream to it that the shell keeps.
     Direct(SocketAddr),
     /// Straight too, but from or to a socket of its own.
     Through {

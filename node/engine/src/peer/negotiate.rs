@@ -39,6 +39,7 @@ impl Peer {
         self.ask_for_call(!places.is_empty(), context, now);
         self.spare_strangers(&mut places, context, now);
         self.consider_punching(context, now);
+        self.consider_stream(context, now);
         let other_ways = [self.punched_ways(), self.relayed_ways()].concat();
         if places.is_empty() && other_ways.is_empty() {
             return;
@@ -47,9 +48,11 @@ impl Peer {
             return;
         };
         for place in places {
+            self.paths.note_tried(Way::from(place), now);
             context.transmit(place, initiation.clone());
         }
         for way in other_ways {
+            self.paths.note_tried(way, now);
             context.transmit(way, initiation.clone());
         }
     }
@@ -62,6 +65,7 @@ impl Peer {
             .and_then(Way::endpoint)
             .into_iter()
             .collect();
+        places.extend(self.stream.filter(|stream| !places.contains(stream)));
         for candidate in &self.candidates {
             let is_underlay = !context.ownership.covers(candidate.ip());
             if is_underlay && candidate.port() != 0 && !places.contains(candidate) {

@@ -135,6 +135,7 @@ impl Peer {
             Verdict::AskAll => {
                 self.ping_all(context, now);
                 self.want_relays(context);
+                self.want_stream(context, now);
             }
             Verdict::Back => {
                 self.refresh_path(context);

@@ -1,5 +1,7 @@
 //! One relay: asked to forward, pinged while it does, and the channels through it.
 
+mod client;
+
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
@@ -8,7 +10,7 @@ use std::{
 
 use tombolo_proto::{
     key::IdentityKey,
-    relay::{RelayHeader, RelayIndex, RelayKey, RelayMessage, RelayOp, RelayRefusal},
+    relay::{RelayIndex, RelayMessage, RelayRefusal},
 };
 
 use super::{RelayName, RelayRoute};
@@ -16,6 +18,7 @@ use crate::{
     fib::{NetworkSlot, PeerSlot},
     path::way::RelaySlot,
 };
+use client::Client;
 
 /// Before a question is repeated; doubles.
 const ASK_PAUSE: Duration = Duration::from_millis(250);
@@ -29,15 +32,19 @@ const NOT_HERE_FOR: Duration = Duration::from_secs(2);
 /// Between pings of a relay that answers: below the shortest common NAT timeout, 30 s.
 const PING_EVERY: Duration = Duration::from_secs(25);
 /// Before a ping is repeated if the round trip is not known yet, and how many unanswered ones are enough.
-const PING_AGAIN: Duration = Duration::from_millis(500);
-const MISSES: u32 = 4;
+pub(super) const PING_AGAIN: Duration = Duration::from_millis(500);
+const MISSES: usize = 4;
 /// Three round trips are patience enough, within these bounds: a relay that dies is missed after 1.2 seconds.
-const MIN_PATIENCE: Duration = Duration::from_millis(300);
-const MAX_PATIENCE: Duration = Duration::from_secs(3);
+pub(super) const MIN_PATIENCE: Duration = Duration::from_millis(300);
+pub(super) const MAX_PATIENCE: Duration = Duration::from_secs(3);
+/// A controller may be there for streams only, which take time to open.
+const MISSES_BEFORE_STREAM: usize = 2 * MISSES;
 /// Between two pings for peers that do not answer.
 const CHECK_PAUSE: Duration = Duration::from_secs(1);
 /// After this many questions without an answer, the first of which goes at once, another relay is looked for.
 const DOUBTFUL: u32 = 2;
+/// Unanswered pings over UDP after which a stream is tried besides.
+const MISSED_OVER_UDP: usize = 1;
 /// A channel that is wanted once more is asked for once more, if it was not in this time: the relay may have lost it.
 const CHANNEL_IS_FRESH: Duration = Duration::from_secs(1);
 /// Channels through one relay.
@@ -47,9 +54,11 @@ const MAX_CHANNELS: usize = 128;
 #[derive(Debug, Default)]
 pub(super) struct Step {
     pub(super) say: Vec<RelayMessage>,
-    pub(super) frame: Option<(SocketAddr, Vec<u8>)>,
+    pub(super) frames: Vec<(SocketAddr, Vec<u8>)>,
     /// It answered, and does not any more.
     pub(super) fell_silent: bool,
+    /// Over UDP it does not answer.
+    pub(super) wants_stream: bool,
     /// The relay works from now on, or no longer.
     pub(super) came_or_went: bool,
     pub(super) channel_changed: Option<PeerSlot>,
@@ -89,21 +98,11 @@ impl Asking {
 enum Stage {
     Asking(Asking),
     Client(Client),
-    Refused { until: Instant },
-}
-
-#[derive(Debug)]
-struct Client {
-    index: RelayIndex,
-    key: RelayKey,
-    at: SocketAddr,
-    counter: u64,
-    /// Pings under way: counter and when.
-    sent: Vec<(u64, Instant)>,
-    pinged_at: Option<Instant>,
-    next_ping: Instant,
-    is_up: bool,
-    round_trip: Option<Duration>,
+    Refused {
+        until: Instant,
+        /// It said nothing at all.
+        was_silent: bool,
+    },
 }
 
 #[derive(Debug)]
@@ -123,6 +122,8 @@ pub(super) struct Session {
     /// If not warm: when it is left.
     pub(super) wanted_until: Instant,
     pub(super) channels: BTreeMap<PeerSlot, Channel>,
+    /// A stream to the relay, if there is one.
+    stream: Option<SocketAddr>,
     stage: Stage,
 }
 
@@ -139,6 +140,7 @@ impl Session {
             is_warm: false,
             wanted_until,
             channels: BTreeMap::new(),
+            stream: None,
             stage: Stage::Asking(Asking::now(now)),
         }
     }
@@ -148,7 +150,7 @@ impl Session {
     }
 
     pub(super) fn is_refusing(&self, now: Instant) -> bool {
-        matches!(self.stage, Stage::Refused { until } if now < until)
+        matches!(self.stage, Stage::Refused { until, .. } if now < until)
     }
 
     /// Whether it has had time to answer a question, and did not.
@@ -171,7 +173,8 @@ impl Session {
         match &self.stage {
             Stage::Client(client) => Some(RelayRoute {
                 slot,
-                at: client.at,
+                at: client.at(),
+                also: client.stream.map(|_| client.udp),
                 index: client.index,
                 key: client.key.clone(),
             }),
@@ -179,10 +182,59 @@ impl Session {
         }
     }
 
+    pub(super) const fn is_on_stream(&self) -> bool {
+        matches!(&self.stage, Stage::Client(client) if client.stream.is_some())
+    }
+
+    /// There is a stream to the relay, or none any more.
+    pub(super) fn set_stream(&mut self, stream: Option<SocketAddr>, now: Instant) -> Step {
+        let mut step = Step::default();
+        let is_new = stream.is_some() && self.stream != stream;
+        self.stream = stream;
+        match &mut self.stage {
+            Stage::Client(client) if is_new || client.stream != stream => {
+                client.use_stream(stream, now);
+                client.sent.clear();
+                step.frames.push(client.ping(now));
+                step.routes_changed = true;
+            }
+            Stage::Refused { .. } if is_new => self.begin_anew(&mut step, now),
+            Stage::Client(_) | Stage::Asking(_) | Stage::Refused { .. } => {}
+        }
+        step
+    }
+
+    /// The lane to a member that relays goes elsewhere: so do frames for it.
+    pub(super) fn handle_moved(&mut self, at: SocketAddr, now: Instant) -> Step {
+        let mut step = Step::default();
+        if let Stage::Client(client) = &mut self.stage
+            && client.udp != at
+        {
+            client.udp = at;
+            client.sent.clear();
+            step.frames.push(client.ping(now));
+            step.routes_changed = true;
+        }
+        step
+    }
+
+    /// The member that relays can be asked from now on.
+    pub(super) fn handle_session_up(&mut self, now: Instant) -> Step {
+        let mut step = Step::default();
+        match self.stage {
+            Stage::Asking(_)
+            | Stage::Refused {
+                was_silent: true, ..
+            } => self.begin_anew(&mut step, now),
+            Stage::Client(_) | Stage::Refused { .. } => {}
+        }
+        step
+    }
+
     /// Whether nobody wants it any more, and nothing needs to be remembered of it.
     pub(super) fn is_over(&self, now: Instant) -> bool {
         match self.stage {
-            Stage::Refused { until } => now >= until,
+            Stage::Refused { until, .. } => now >= until,
             Stage::Asking(_) | Stage::Client(_) => !self.is_warm && now >= self.wanted_until,
         }
     }
@@ -240,17 +292,9 @@ impl Session {
         match message {
             RelayMessage::Grant { index, key } => {
                 if let (Stage::Asking(_), Some(at)) = (&self.stage, at) {
-                    self.stage = Stage::Client(Client {
-                        index: *index,
-                        key: key.clone(),
-                        at,
-                        counter: 0,
-                        sent: Vec::new(),
-                        pinged_at: None,
-                        next_ping: now,
-                        is_up: false,
-                        round_trip: None,
-                    });
+                    let mut client = Client::new(*index, key.clone(), at, now);
+                    client.use_stream(self.stream, now);
+                    self.stage = Stage::Client(client);
                     step.routes_changed = true;
                 }
             }
@@ -277,7 +321,7 @@ impl Session {
                 }
             }
             RelayMessage::Refused { peer: None, .. } | RelayMessage::Farewell => {
-                self.refuse(&mut step, now);
+                self.refuse(&mut step, false, now);
             }
             RelayMessage::Ask | RelayMessage::Open { .. } => {}
         }
@@ -289,6 +333,14 @@ impl Session {
         let Stage::Client(client) = &mut self.stage else {
             return step;
         };
+        if client.trial == Some(counter) {
+            // UDP passes again. The newest ping says where this node is.
+            self.stream = None;
+            client.use_stream(None, now);
+            step.frames.push(client.ping(now));
+            step.routes_changed = true;
+            return step;
+        }
         let Some(&(_, sent)) = client.sent.iter().find(|(number, _)| *number == counter) else {
             return step;
         };
@@ -311,8 +363,11 @@ impl Session {
         let leave = (!self.is_warm).then_some(self.wanted_until);
         let stage = match &self.stage {
             Stage::Asking(asking) => asking.next_at,
-            Stage::Client(client) => client.next_ping,
-            Stage::Refused { until } => return Some(*until),
+            Stage::Client(client) => {
+                let trial = client.try_udp_at.unwrap_or(client.next_ping);
+                client.next_ping.min(trial)
+            }
+            Stage::Refused { until, .. } => return Some(*until),
         };
         let channels = self.channels.values().filter_map(|channel| {
             // Nothing is asked of a relay that does not answer.
@@ -329,24 +384,35 @@ impl Session {
         match &mut self.stage {
             Stage::Asking(asking) if asking.is_due(now) => {
                 if asking.is_in_vain() {
-                    self.refuse(&mut step, now);
+                    self.refuse(&mut step, true, now);
                 } else {
                     asking.asked(now);
                     step.say.push(RelayMessage::Ask);
                 }
             }
             Stage::Client(client) if client.next_ping <= now => {
-                if client.sent.len() >= MISSES as usize {
+                let is_controller = matches!(self.name, RelayName::Controller(_));
+                let misses = if is_controller && client.is_up && client.stream.is_none() {
+                    MISSES_BEFORE_STREAM
+                } else {
+                    MISSES
+                };
+                if client.sent.len() >= misses {
                     // Where no ping ever came back, frames do not pass, whatever the relay says.
                     if client.is_up {
                         step.fell_silent = true;
                         self.begin_anew(&mut step, now);
                     } else {
-                        self.refuse(&mut step, now);
+                        self.refuse(&mut step, true, now);
                     }
                 } else {
-                    step.frame = Some(client.ping(now));
+                    step.wants_stream =
+                        client.stream.is_none() && client.sent.len() >= MISSED_OVER_UDP;
+                    step.frames.push(client.ping(now));
                 }
+            }
+            Stage::Client(client) if client.try_udp_at.is_some_and(|at| at <= now) => {
+                client.try_udp(&mut step, now);
             }
             Stage::Asking(_) | Stage::Client(_) | Stage::Refused { .. } => {}
         }
@@ -390,33 +456,16 @@ impl Session {
         }
     }
 
-    fn refuse(&mut self, step: &mut Step, now: Instant) {
+    fn refuse(&mut self, step: &mut Step, was_silent: bool, now: Instant) {
         step.came_or_went = self.is_up();
         step.routes_changed = true;
         self.is_warm = false;
         self.stage = Stage::Refused {
             until: now + REFUSED_FOR,
+            was_silent,
         };
         for channel in self.channels.values_mut() {
             channel.circuit = None;
         }
-    }
-}
-
-impl Client {
-    fn ping(&mut self, now: Instant) -> (SocketAddr, Vec<u8>) {
-        let counter = self.counter;
-        self.counter += 1;
-        self.sent.push((counter, now));
-        self.pinged_at = Some(now);
-        self.next_ping = now
-            + self.round_trip.map_or(PING_AGAIN, |round_trip| {
-                (round_trip * 3).clamp(MIN_PATIENCE, MAX_PATIENCE)
-            });
-        let header = RelayHeader {
-            op: RelayOp::Ping,
-            index: self.index,
-        };
-        (self.at, header.frame(&self.key, &counter.to_le_bytes()))
     }
 }

@@ -141,6 +141,63 @@ fn a_relay_that_nobody_wants_any_more_is_told_so() {
     assert_eq!(scene.relays[0].1.totals().clients, 1, "the warm one");
 }
 
+#[test]
+fn a_relay_that_no_udp_reaches_is_reached_by_a_stream_and_over_udp_when_it_passes_again() {
+    let mut scene = Scene::new(1);
+    scene.choose(&[(0, 10)]);
+    scene.join(0, PEER.1);
+    scene.want(PEER);
+    let ways = scene.client.ways(PEER.0);
+
+    scene.is_udp_blocked = true;
+    scene.client.check(scene.now);
+    scene.run(Duration::from_secs(1));
+
+    assert!(scene.client.is_on_stream(RelaySlot(0)));
+    assert_eq!(scene.client.ways(PEER.0), ways, "channels stay");
+    scene.run(Duration::from_secs(300));
+    assert!(scene.client.is_on_stream(RelaySlot(0)));
+    assert_eq!(scene.warm().len(), 1);
+
+    scene.is_udp_blocked = false;
+    scene.run(UDP_TRIED_WITHIN);
+
+    assert!(!scene.client.is_on_stream(RelaySlot(0)));
+    assert_eq!(scene.client.ways(PEER.0), ways);
+    assert_eq!(scene.warm().len(), 1);
+}
+
+#[test]
+fn where_no_udp_passes_from_the_start_a_relay_comes_up_by_a_stream() {
+    let mut scene = Scene::new(1);
+    scene.is_udp_blocked = true;
+
+    scene.choose(&[(0, 10)]);
+    scene.run(Duration::from_secs(1));
+
+    assert_eq!(scene.warm().len(), 1);
+    assert!(scene.client.is_on_stream(RelaySlot(0)));
+}
+
+#[test]
+fn a_stream_that_ends_leaves_a_relay_to_udp() {
+    let mut scene = Scene::new(1);
+    scene.is_udp_blocked = true;
+    scene.choose(&[(0, 10)]);
+    scene.run(Duration::from_secs(1));
+    scene.is_udp_blocked = false;
+
+    let relay = scene.relays[0].0;
+    scene.client.set_stream(NETWORK, relay, None, scene.now);
+    scene.settle();
+
+    assert!(!scene.client.is_on_stream(RelaySlot(0)));
+    assert_eq!(scene.warm().len(), 1);
+}
+
+/// UDP is tried at least so often beside a stream.
+const UDP_TRIED_WITHIN: Duration = Duration::from_secs(125);
+
 /// A client among relays that answer at once.
 struct Scene {
     client: Relays,
@@ -148,6 +205,7 @@ struct Scene {
     refusing: Option<usize>,
     dead: Option<usize>,
     silent: Vec<RelayName>,
+    is_udp_blocked: bool,
     rng: StdRng,
     now: Instant,
     pings: usize,
@@ -174,6 +232,7 @@ impl Scene {
             refusing: None,
             dead: None,
             silent: Vec::new(),
+            is_udp_blocked: false,
             rng: StdRng::seed_from_u64(1),
             now,
             pings: 0,
@@ -232,6 +291,11 @@ impl Scene {
                 Output::Say { relay, message, .. } => self.hear(relay, &message),
                 Output::Frame { to, frame } => self.take(to, frame),
                 Output::Silent { relay, .. } => self.silent.push(relay),
+                Output::StreamWanted { relay, .. } if self.is_udp_blocked => {
+                    let stream = Some(stream(self.number(relay)));
+                    self.client.set_stream(NETWORK, relay, stream, self.now);
+                }
+                Output::StreamWanted { .. } => {}
                 Output::Ways(_) | Output::Warm(_) | Output::Routes => {}
             }
         }
@@ -265,7 +329,13 @@ impl Scene {
         if self.dead == Some(number) {
             return;
         }
-        let here = Outlet::Udp(SocketAddr::from(([192, 0, 2, 1], 9790)));
+        let here = if to.ip().is_loopback() {
+            Outlet::Stream(0)
+        } else if self.is_udp_blocked {
+            return;
+        } else {
+            Outlet::Udp(SocketAddr::from(([192, 0, 2, 1], 9790)))
+        };
         if self.relays[number].1.take(here, &mut frame) != Verdict::Answer {
             return;
         }
@@ -274,7 +344,7 @@ impl Scene {
             .client
             .routes()
             .into_iter()
-            .find(|route| route.at == to)
+            .find(|route| route.at == to || route.also == Some(to))
             .expect("a route");
         assert!(header.verify(&route.key, &frame));
         let counter = frame[12..].first_chunk().copied().map(u64::from_le_bytes);
@@ -304,6 +374,12 @@ const ME: IdentityKey = IdentityKey([1; 32]);
 fn address(number: usize) -> SocketAddr {
     let port = u16::try_from(number + 1).expect("few relays");
     SocketAddr::from(([198, 51, 100, 1], port))
+}
+
+/// What stands for a stream to a relay.
+fn stream(number: usize) -> SocketAddr {
+    let port = u16::try_from(number + 1).expect("few relays");
+    SocketAddr::from(([127, 0, 0, 1], port))
 }
 
 fn network() -> NetworkId {

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use tombolo_proto::{id::NodeId, key::IdentityKey};
 
 use super::*;
-use crate::diagnosis::Health;
+use crate::{diagnosis::Health, nat::Mapping};
 
 #[test]
 fn a_member_that_is_reached_directly_is_all_in_order() {
@@ -112,7 +112,10 @@ fn a_relayed_path_says_why() {
     }));
     let facts = Facts {
         relay: Some("the member nas".to_owned()),
-        relayed_because: Some("UDP is blocked on this side".to_owned()),
+        ends: Ends {
+            is_udp_blocked: true,
+            ..Ends::default()
+        },
         ..facts(Target::Member(Box::new(relayed)))
     };
 
@@ -121,8 +124,87 @@ fn a_relayed_path_says_why() {
     assert!(explanation.is_reachable);
     assert_eq!(
         explanation.conclusion,
-        "srv2 is reached by the member nas, round trip 12.0 ms, because UDP is blocked on this side; \
-         this node is seen at 203.0.113.1:9790"
+        "srv2 is reached by the member nas, round trip 12.0 ms, because UDP is blocked on this side: \
+         everything is reached by TCP; this node is seen at 203.0.113.1:9790"
+    );
+}
+
+#[test]
+fn every_reason_to_relay_has_a_name_of_its_own() {
+    let dependent = [Mapping::AddressAndPortDependent, Mapping::Unknown];
+    let open = [Mapping::EndpointIndependent, Mapping::None];
+    let known = vec!["192.0.2.7:9790".parse().expect("an endpoint")];
+    let portless = vec!["192.0.2.7:0".parse().expect("an endpoint")];
+    for (is_udp_blocked, mapping, candidates, name) in [
+        (true, dependent, known.clone(), "udp_blocked"),
+        (false, dependent, portless.clone(), "both_nats_dependent"),
+        (false, dependent, known.clone(), "own_nat_dependent"),
+        (false, open, portless, "other_nat_dependent"),
+        (false, open, Vec::new(), "no_endpoint_known"),
+        (false, open, known, "unanswered"),
+    ] {
+        let ends = Ends {
+            is_udp_blocked,
+            mapping,
+        };
+        let relay = Way::Relay {
+            relay: crate::path::way::RelaySlot(1),
+            circuit: crate::path::way::Circuit(2),
+        };
+        let peer = PeerStatus {
+            candidates,
+            ..a_peer(Some(relay))
+        };
+
+        let because = Because::of_relayed(&ends, &peer).expect("it is relayed");
+
+        assert_eq!(because.name(), name);
+        let explained = explain(&Facts {
+            ends,
+            ..facts(Target::Member(Box::new(peer)))
+        });
+        assert!(
+            explained.conclusion.contains(because.words()),
+            "{explained:?}"
+        );
+    }
+    assert_eq!(
+        Because::of_relayed(&Ends::default(), &a_peer(Some(direct()))),
+        None
+    );
+}
+
+#[test]
+fn what_every_candidate_answered_is_told() {
+    let at = |place: &str, tried: Option<u64>, answered: Option<u64>| Candidate {
+        place: place.to_owned(),
+        tried: tried.map(Duration::from_secs),
+        answered: answered.map(Duration::from_secs),
+        latency: answered.map(|_| Duration::from_millis(12)),
+    };
+    let facts = Facts {
+        candidates: vec![
+            at("192.0.2.7:9790", Some(1), Some(3)),
+            at("[2001:db8::7]:9790", Some(200), None),
+            at("192.0.2.8:9790", None, None),
+        ],
+        ..facts(Target::Member(Box::new(a_peer(Some(direct())))))
+    };
+
+    let said: Vec<String> = explain(&facts)
+        .steps
+        .into_iter()
+        .filter(|step| step.check == "candidate")
+        .map(|step| step.said)
+        .collect();
+
+    assert_eq!(
+        said,
+        [
+            "192.0.2.7:9790 answered 3 s ago in 12.0 ms",
+            "[2001:db8::7]:9790 was tried 3 min ago and is silent",
+            "192.0.2.8:9790 was not tried yet",
+        ]
     );
 }
 
@@ -142,7 +224,8 @@ fn facts(target: Target) -> Facts {
         own_endpoints: vec!["203.0.113.1:9790".parse().expect("an endpoint")],
         nat: None,
         relay: None,
-        relayed_because: None,
+        ends: Ends::default(),
+        candidates: Vec::new(),
     }
 }
 
@@ -158,6 +241,7 @@ fn a_peer(way: Option<Way>) -> PeerStatus {
         relay: None,
         standby: Vec::new(),
         candidates: Vec::new(),
+        tried: Vec::new(),
         latency: way.map(|_| Duration::from_millis(12)),
         mtu: way.map(|_| 1400),
         last_handshake: way.map(|_| Duration::from_secs(5)),
