@@ -58,19 +58,15 @@ impl Daemon {
             self.engine.set_nat([v4.mapping, v6.mapping]);
             self.announce_everywhere(now);
         }
-        // Behind no NAT there is nothing to find out.
-        let is_translated = |is_v4| {
-            let nat: &Nat = if is_v4 { &self.nats[0] } else { &self.nats[1] };
-            nat.mapping != Mapping::None
-        };
-        let observers: Vec<SocketAddr> = self
+        let peers: Vec<SocketAddr> = self
             .engine
-            .peers(now)
-            .into_iter()
-            .filter_map(|peer| peer.endpoint)
-            .filter(|endpoint| is_global(endpoint.ip()) && is_translated(endpoint.is_ipv4()))
+            .endpoints_in_use()
+            .filter(|endpoint| is_global(endpoint.ip()))
             .collect();
-        self.reflexive.set_peers(&observers);
+        // Behind no NAT there is nothing more to find out.
+        let [v4, v6] = [&self.nats[0], &self.nats[1]].map(|nat| nat.mapping != Mapping::None);
+        self.reflexive
+            .set_peers(&peers, |peer| if peer.is_ipv4() { v4 } else { v6 });
     }
 
     /// Addresses at which this node is behind a NAT that maps by destination: nobody can be told the port, so it is 0.

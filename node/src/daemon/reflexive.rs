@@ -77,11 +77,16 @@ impl Reflexive {
         self.forget_strangers();
     }
 
-    /// Peers that may be asked too. Those asked already stay, so that nobody is asked who has never been.
-    pub(super) fn set_peers(&mut self, candidates: &[SocketAddr]) {
+    /// Peers that may be asked too, and whether more than are asked are wanted at a place like theirs. Those asked already
+    /// stay, so that nobody is asked who has never been, and what they have shown stays known.
+    pub(super) fn set_peers(
+        &mut self,
+        candidates: &[SocketAddr],
+        is_wanted: impl Fn(&SocketAddr) -> bool,
+    ) {
         let hosts: BTreeSet<IpAddr> = self.servers.iter().map(SocketAddr::ip).collect();
         self.peers.retain(|peer| candidates.contains(peer));
-        for candidate in candidates {
+        for candidate in candidates.iter().filter(|candidate| is_wanted(candidate)) {
             let of_family = |known: &&IpAddr| known.is_ipv4() == candidate.is_ipv4();
             let known = hosts.iter().filter(of_family).count();
             let asked = self.peers.iter().map(SocketAddr::ip);
@@ -286,7 +291,7 @@ mod tests {
         assert!(reflexive.handle_answer(*server, &answer, now));
         let peers = [7, 8].map(|host| SocketAddr::from(([198, 51, 100, host], 9790)));
 
-        reflexive.set_peers(&peers);
+        reflexive.set_peers(&peers, |_| true);
 
         let asked: Vec<SocketAddr> = reflexive
             .questions(&mut draw, now)
@@ -295,10 +300,15 @@ mod tests {
             .collect();
         let other = SocketAddr::new(server.ip(), 9794);
         assert_eq!(asked, [*server, other, peers[0]]);
-        reflexive.set_peers(&peers[1..]);
-        reflexive.set_peers(&peers);
+        reflexive.set_peers(&peers[1..], |_| true);
+        reflexive.set_peers(&peers, |_| true);
         assert!(reflexive.peers.contains(&peers[1]), "who is asked stays");
-        reflexive.set_peers(&[]);
+        reflexive.set_peers(&peers, |_| false);
+        assert!(
+            reflexive.peers.contains(&peers[1]),
+            "also if nobody else is wanted"
+        );
+        reflexive.set_peers(&[], |_| true);
         assert!(reflexive.peers.is_empty());
     }
 
