@@ -12,7 +12,8 @@
 //! ```
 //!
 //! Peers that dial have a deadline each. Peers with a session are looked at together, four times a second while anything
-//! flows and twice a second otherwise; without sessions, attempts and gossip the engine sleeps for ever.
+//! flows and twice a second otherwise, which for those that nothing happened to is a look at their counters; without
+//! sessions, attempts and gossip the engine sleeps for ever.
 
 mod effects;
 mod gossip;
@@ -430,6 +431,9 @@ impl Engine {
         }
         let mut pace = Pace::Idle;
         for slot in slots {
+            if self.peer(slot).is_some_and(|peer| peer.may_rest(now)) {
+                continue;
+            }
             let mut own = Pace::Idle;
             self.with_peer(slot, now, |peer, context| {
                 own = peer.tick(context, previous, now)
@@ -556,27 +560,6 @@ impl Engine {
     #[must_use]
     pub fn fib(&self) -> Arc<Fib> {
         Arc::clone(&self.fib)
-    }
-
-    /// All peers, for people.
-    #[must_use]
-    pub fn peers(&self, now: Instant) -> Vec<PeerStatus> {
-        self.peers
-            .iter()
-            .flatten()
-            .map(|peer| {
-                let of = self.network(peer.id.network);
-                let covers = |at| of.is_some_and(|of| of.ownership.covers(at));
-                PeerStatus::of(peer, &self.relays, covers, now)
-            })
-            .collect()
-    }
-
-    /// What the access rules of a network do here; `None` if there is nothing to enforce.
-    #[must_use]
-    pub fn rules(&self, network: NetworkId) -> Option<RulesStatus> {
-        let guard = self.network(*self.by_id.get(&network)?)?.guard.as_deref()?;
-        Some(RulesStatus::of(guard.status(), |slot| self.peer(slot)))
     }
 
     // Access.

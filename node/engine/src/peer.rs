@@ -139,6 +139,8 @@ pub(crate) struct Peer {
     recreated_at: Option<Instant>,
     /// Whether the session is to stay although nothing flows.
     is_kept: bool,
+    /// Until then nothing is due, unless something is heard or sent.
+    rests_until: Option<Instant>,
 }
 
 impl Peer {
@@ -180,6 +182,7 @@ impl Peer {
             initiation_accepted_at: None,
             recreated_at: None,
             is_kept: false,
+            rests_until: None,
         };
         peer.announce_ways();
         peer

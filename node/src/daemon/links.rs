@@ -43,20 +43,29 @@ impl Daemon {
             return;
         }
         self.links.looked = Some(now);
-        let mut peers: BTreeMap<NetworkId, Vec<PeerReport>> = BTreeMap::new();
-        for peer in self.peer_reports() {
-            peers.entry(peer.network).or_default().push(peer);
-        }
         let networks = &self.networks;
         self.links.told.retain(|id, _| networks.contains_key(id));
-        for network in networks.values().filter(|network| network.slot.is_some()) {
-            let link = match self.authorities.get(&network.id.authority()) {
-                Some(authority) if authority.connected.is_some() => &authority.link,
-                _ => continue,
-            };
+        let listening: Vec<_> = networks
+            .values()
+            .filter(|network| network.slot.is_some())
+            .filter_map(|network| {
+                let authority = self.authorities.get(&network.id.authority())?;
+                let is_connected = authority.connected.is_some();
+                is_connected.then_some((network, &authority.link))
+            })
+            .collect();
+        if listening.is_empty() {
+            return;
+        }
+        let mut peers: BTreeMap<NetworkId, Vec<PeerReport>> = BTreeMap::new();
+        for peer in self.session_reports() {
+            peers.entry(peer.network).or_default().push(peer);
+        }
+        for (network, link) in listening {
             let peers = peers.remove(&network.id).unwrap_or_default();
+            let traffic = self.engine.traffic(network.id);
             let before = self.links.told.get(&network.id);
-            if let Some((report, told)) = report(peers, before, now) {
+            if let Some((report, told)) = report(peers, traffic, before, now) {
                 self.links.told.insert(network.id, told);
                 link.send(ToController::Links {
                     network: network.id,
@@ -67,19 +76,13 @@ impl Daemon {
     }
 }
 
-/// What there is to tell; nothing while it is too soon.
+/// What there is to tell of sessions and of the bytes that passed in all; nothing while it is too soon.
 fn report(
     mut peers: Vec<PeerReport>,
+    (sent, received): (u64, u64),
     before: Option<&Told>,
     now: Instant,
 ) -> Option<(LinkReport, Told)> {
-    let total = |bytes: fn(&PeerReport) -> u64| {
-        peers
-            .iter()
-            .map(bytes)
-            .fold(0, |sum: u64, bytes| sum.saturating_add(bytes))
-    };
-    let (sent, received) = (total(|peer| peer.tx_bytes), total(|peer| peer.rx_bytes));
     peers.sort_by_key(|peer| std::cmp::Reverse(peer.tx_bytes.saturating_add(peer.rx_bytes)));
     let links: Vec<Link> = peers.iter().filter_map(link).take(MAX_LINKS).collect();
     let told = Told {
@@ -129,36 +132,38 @@ mod tests {
     fn links_are_told_when_they_change_and_every_half_minute() {
         let start = Instant::now();
         let (first, told) =
-            report(vec![a_peer(1, PathKind::Direct, 1000)], None, start).expect("the first");
+            report(vec![a_peer(1, PathKind::Direct)], (1000, 0), None, start).expect("the first");
         assert_eq!((first.links.len(), first.sent), (1, 0));
 
         let soon = start + LOOK_EVERY;
-        let busy = || vec![a_peer(1, PathKind::Direct, 61_000)];
-        assert!(report(busy(), Some(&told), soon).is_none());
+        let (same, busy) = (|| vec![a_peer(1, PathKind::Direct)], (61_000, 0));
+        assert!(report(same(), busy, Some(&told), soon).is_none());
         let (later, _) =
-            report(busy(), Some(&told), start + TELL_EVERY).expect("half a minute later");
+            report(same(), busy, Some(&told), start + TELL_EVERY).expect("half a minute later");
         assert_eq!((later.sent, later.received), (2000, 0));
 
-        let relayed = vec![a_peer(1, PathKind::Relay, 61_000)];
-        let (moved, _) = report(relayed, Some(&told), soon).expect("another way");
+        let relayed = vec![a_peer(1, PathKind::Relay)];
+        let (moved, _) = report(relayed, busy, Some(&told), soon).expect("another way");
         assert_eq!(moved.links[0].way, LinkWay::Relayed(None));
-        let (gone, _) = report(vec![a_peer(1, PathKind::None, 0)], Some(&told), soon)
-            .expect("the peer is gone");
+        let (gone, _) = report(Vec::new(), (0, 0), Some(&told), soon).expect("the peer is gone");
         assert_eq!((gone.links.len(), gone.sent), (0, 0));
     }
 
     #[test]
     fn of_very_many_links_the_busiest_are_told() {
-        let peers = (1..=MAX_LINKS as u64 + 10).map(|node| a_peer(node, PathKind::Direct, node));
+        let peers = (1..=MAX_LINKS as u64 + 10).map(|node| PeerReport {
+            tx_bytes: node,
+            ..a_peer(node, PathKind::Direct)
+        });
 
-        let (report, _) = report(peers.collect(), None, Instant::now()).expect("the first");
+        let (report, _) = report(peers.collect(), (0, 0), None, Instant::now()).expect("the first");
 
         assert_eq!(report.links.len(), MAX_LINKS);
         let busiest = NodeId::new(MAX_LINKS as u64 + 10).expect("a node address");
         assert_eq!(report.links[0].peer, busiest);
     }
 
-    fn a_peer(node: u64, kind: PathKind, tx_bytes: u64) -> PeerReport {
+    fn a_peer(node: u64, kind: PathKind) -> PeerReport {
         PeerReport {
             node: NodeId::new(node).expect("a node address"),
             name: "peer".to_owned(),
@@ -177,7 +182,7 @@ mod tests {
             cipher: None,
             key_exchange: None,
             rx_bytes: 0,
-            tx_bytes,
+            tx_bytes: 0,
             rx_packets: 0,
             tx_packets: 0,
             dropped: BTreeMap::new(),

@@ -139,6 +139,15 @@ impl Daemon {
             .collect()
     }
 
+    /// Those that there are sessions with.
+    pub(super) fn session_reports(&self) -> Vec<PeerReport> {
+        self.engine
+            .sessions(Instant::now())
+            .into_iter()
+            .map(|peer| self.peer_report(peer))
+            .collect()
+    }
+
     pub(super) fn peer_report(&self, peer: PeerStatus) -> PeerReport {
         let doc = self
             .networks

@@ -13,6 +13,7 @@ use tombolo_proto::{
     rules::{Action, Protocol},
 };
 
+use super::Engine;
 use crate::{
     fib::PeerSlot,
     handshake::KeyExchange,
@@ -133,6 +134,68 @@ pub struct Stopped {
     pub packets: u64,
     /// How long ago the last one came.
     pub ago: Duration,
+}
+
+impl Engine {
+    /// Where peers are reached directly at present.
+    pub fn endpoints_in_use(&self) -> impl Iterator<Item = SocketAddr> {
+        self.in_session()
+            .filter_map(|peer| peer.path()?.to.endpoint())
+    }
+
+    /// Bytes of inner packets to and from all peers of a network together.
+    #[must_use]
+    pub fn traffic(&self, network: NetworkId) -> (u64, u64) {
+        let slot = self.by_id.get(&network).copied();
+        let peers = self.peers.iter().flatten();
+        peers
+            .filter(|peer| Some(peer.id.network) == slot)
+            .map(|peer| {
+                let counters = &peer.counters;
+                (
+                    counters.tx_bytes.load(Relaxed),
+                    counters.rx_bytes.load(Relaxed),
+                )
+            })
+            .fold((0, 0), |(sent, received), (tx, rx)| {
+                (sent + tx, received + rx)
+            })
+    }
+
+    /// The peers that there are sessions with, for people.
+    #[must_use]
+    pub fn sessions(&self, now: Instant) -> Vec<PeerStatus> {
+        self.in_session()
+            .map(|peer| self.status_of(peer, now))
+            .collect()
+    }
+
+    fn status_of(&self, peer: &Peer, now: Instant) -> PeerStatus {
+        let of = self.network(peer.id.network);
+        let covers = |at| of.is_some_and(|of| of.ownership.covers(at));
+        PeerStatus::of(peer, &self.relays, covers, now)
+    }
+
+    fn in_session(&self) -> impl Iterator<Item = &Peer> {
+        self.with_lanes.iter().filter_map(|slot| self.peer(*slot))
+    }
+
+    /// All peers, for people.
+    #[must_use]
+    pub fn peers(&self, now: Instant) -> Vec<PeerStatus> {
+        self.peers
+            .iter()
+            .flatten()
+            .map(|peer| self.status_of(peer, now))
+            .collect()
+    }
+
+    /// What the access rules of a network do here; `None` if there is nothing to enforce.
+    #[must_use]
+    pub fn rules(&self, network: NetworkId) -> Option<RulesStatus> {
+        let guard = self.network(*self.by_id.get(&network)?)?.guard.as_deref()?;
+        Some(RulesStatus::of(guard.status(), |slot| self.peer(slot)))
+    }
 }
 
 impl RulesStatus {

@@ -37,6 +37,17 @@ pub(crate) struct HeldLane {
 }
 
 impl HeldLane {
+    /// When it is too old, or its confirmation is overdue.
+    fn ends_at(&self, timing: &Timing) -> Instant {
+        let waits = self.role == Role::Answerer && !self.entry.lane.is_confirmed();
+        let life = if waits {
+            CONFIRM_WITHIN.min(timing.reject_after)
+        } else {
+            timing.reject_after
+        };
+        self.created + life
+    }
+
     fn index(&self) -> LaneIndex {
         self.entry.lane.local()
     }
@@ -123,11 +134,7 @@ impl LaneSet {
     /// Erases what is too old or was never confirmed; returns what is gone.
     #[must_use]
     pub(crate) fn prune(&mut self, timing: &Timing, now: Instant) -> Vec<LaneIndex> {
-        let is_over = |lane: &&HeldLane| {
-            let age = now.saturating_duration_since(lane.created);
-            let waits = lane.role == Role::Answerer && !lane.entry.lane.is_confirmed();
-            age >= timing.reject_after || (waits && age >= CONFIRM_WITHIN)
-        };
+        let is_over = |lane: &&HeldLane| lane.ends_at(timing) <= now;
         let gone: Vec<LaneIndex> = self
             .lanes
             .iter()
@@ -136,6 +143,11 @@ impl LaneSet {
             .collect();
         self.remove(&gone);
         gone
+    }
+
+    /// When [`Self::prune`] next finds something.
+    pub(crate) fn next_end(&self, timing: &Timing) -> Option<Instant> {
+        self.lanes.iter().map(|lane| lane.ends_at(timing)).min()
     }
 
     fn remove(&mut self, indices: &[LaneIndex]) {

@@ -276,6 +276,7 @@ impl Peer {
         self.rekey_at = Some(now + rekey_after - early + late);
         let is_first = self.path.is_none();
         self.watch.restart();
+        self.rests_until = None;
         self.mtus.try_again(now);
         self.refresh_path(context);
         self.punch_if_relayed(context, now);

@@ -1,6 +1,6 @@
 //! A session that is up: confirming lanes, following the peer to new addresses, watching it, replacing lanes in time.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tombolo_proto::{frame::LANE_CONTROL, id::LaneIndex};
 
@@ -12,6 +12,9 @@ use crate::{
     lane_control::LaneMessage,
     path::{Sign, way::Way},
 };
+
+/// An idle session is looked after this often, as long as it is idle.
+const REST: Duration = Duration::from_secs(2);
 
 /// How soon a peer wants to be looked at again, soonest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -116,6 +119,7 @@ impl Peer {
         }
         self.refresh_path(context);
         self.forget_envelope(now);
+        self.rests_until = None;
         let Some(sealing) = self.lanes.sealing() else {
             return Pace::Idle;
         };
@@ -164,8 +168,18 @@ impl Peer {
         } else if observed.data_flows {
             Pace::Active
         } else {
+            let end = self.lanes.next_end(&context.settings.timing);
+            self.rests_until = Some(end.map_or(now + REST, |end| end.min(now + REST)));
             Pace::Idle
         }
+    }
+
+    /// Whether a look would find nothing to do: nothing passed since the last one, and that was a short while ago.
+    pub(crate) fn may_rest(&self, now: Instant) -> bool {
+        let is_settled = !self.watch.is_suspicious() && !self.paths.is_undecided();
+        self.rests_until.is_some_and(|until| now < until)
+            && is_settled
+            && self.watch.is_still(&self.counters)
     }
 
     fn handle_lost(

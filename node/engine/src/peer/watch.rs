@@ -159,6 +159,13 @@ impl Watch {
         }
     }
 
+    /// Whether nothing was heard or sent since the last look.
+    pub(crate) fn is_still(&self, counters: &PeerCounters) -> bool {
+        counters.heard.load(Relaxed) == self.heard
+            && counters.tx_packets.load(Relaxed) == self.sent
+            && counters.rx_packets.load(Relaxed) == self.received
+    }
+
     /// Something was sent that the peer answers: silence from now on counts against it.
     pub(crate) fn expect(&mut self, now: Instant) {
         self.silent_since.get_or_insert(now);
