@@ -1,5 +1,7 @@
 //! Nodes behind every kind of NAT that RFC 4787 has words for, against an oracle that says for which pairs there is a way.
 
+mod relayed;
+
 use std::{
     net::{IpAddr, SocketAddr},
     time::{Duration, Instant},
@@ -100,37 +102,6 @@ fn a_nat_that_maps_by_destination_is_punched_within_five_seconds_nearly_always()
         );
         assert!(percentile(95).is_some(), "{ports:?}: {times:?}");
     }
-}
-
-#[test]
-fn two_that_a_relay_joins_before_they_know_their_nats_are_punched_within_five_seconds_of_that() {
-    let runs = repetitions(40, 1_000) as u64;
-    let strict = Behaviour {
-        mapping: AddressAndPortDependent,
-        ..PLAIN
-    };
-    let mut times: Vec<Option<Duration>> = (0..runs)
-        .map(|seed| {
-            let mut nats = [strict, PLAIN];
-            nats.rotate_left((seed % 2) as usize);
-            let mut world = a_pair_and_a_carrier(Conditions::CLEAN, seed, nats);
-            assert!(meet(&mut world, SECOND * 3).is_some(), "seed {seed}");
-            let status = world.status(A, B).expect("a peer");
-            assert!(status.endpoint.is_none() && status.relay.is_some());
-
-            world.find_out_nats();
-
-            meet_directly(&mut world, SECOND * 5)
-        })
-        .collect();
-    times.sort_by_key(|took| took.unwrap_or(Duration::MAX));
-    let percentile = |percent: usize| times[(times.len() - 1) * percent / 100];
-    println!(
-        "relayed first: median {:?}, 95th percentile {:?}",
-        percentile(50),
-        percentile(95)
-    );
-    assert!(percentile(95).is_some(), "{times:?}");
 }
 
 #[test]
@@ -377,32 +348,6 @@ fn a_pair(conditions: Conditions, seed: u64, nats: [Behaviour; 2]) -> World {
     }
     world.find_out_nats();
     world
-}
-
-/// The same, and a third member that both reach, and that carries for them. They do not know their NATs yet.
-fn a_pair_and_a_carrier(conditions: Conditions, seed: u64, nats: [Behaviour; 2]) -> World {
-    let mut world = World::with_relays(Handshake::Real, conditions, seed, 3);
-    for (name, nat) in [A, B].into_iter().zip(nats) {
-        let public = [198, 51, 100, name.0];
-        let router = world.add_router(nat, public, seed * 2 + u64::from(name.0));
-        world.put_behind_router(name, router, [192, 168, name.0, 2]);
-    }
-    world.run_for(SECOND * 20);
-    world
-}
-
-/// How long it took until A reaches B by no relay; both send twenty packets a second.
-fn meet_directly(world: &mut World, limit: Duration) -> Option<Duration> {
-    let start = world.clock.now();
-    while world.clock.now() - start < limit {
-        world.send(A, B);
-        world.send(B, A);
-        world.run_for(SECOND / 20);
-        if world.status(A, B)?.endpoint.is_some() {
-            return Some(world.clock.now() - start);
-        }
-    }
-    None
 }
 
 /// How long it took until a packet of A's reached B; another one follows every half second.

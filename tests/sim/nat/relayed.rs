@@ -1,0 +1,123 @@
+//! The same where a third member carries for those between whom there is no way, or none yet.
+
+use tombolo_tests::process::announce;
+
+use super::*;
+
+/// From the first packet to its arrival, by whatever way.
+const PROMISE: Duration = Duration::from_secs(2);
+
+#[test]
+fn two_that_a_relay_joins_before_they_know_their_nats_are_punched_within_five_seconds_of_that() {
+    let runs = repetitions(40, 1_000) as u64;
+    let strict = Behaviour {
+        mapping: AddressAndPortDependent,
+        ..PLAIN
+    };
+    let mut times: Vec<Option<Duration>> = (0..runs)
+        .map(|seed| {
+            let mut nats = [strict, PLAIN];
+            nats.rotate_left((seed % 2) as usize);
+            let mut world = a_pair_and_a_carrier(Conditions::CLEAN, seed, nats);
+            assert!(meet(&mut world, SECOND * 3).is_some(), "seed {seed}");
+            let status = world.status(A, B).expect("a peer");
+            assert!(status.endpoint.is_none() && status.relay.is_some());
+
+            world.find_out_nats();
+
+            meet_directly(&mut world, SECOND * 5)
+        })
+        .collect();
+    times.sort_by_key(|took| took.unwrap_or(Duration::MAX));
+    let percentile = |percent: usize| times[(times.len() - 1) * percent / 100];
+    announce(&format!(
+        "figure: simulated: NATs known to a direct path, punched: {runs} runs, median {:?}, 95th percentile {:?}",
+        percentile(50),
+        percentile(95)
+    ));
+    assert!(percentile(95).is_some(), "{times:?}");
+}
+
+#[test]
+fn with_a_relay_every_pair_of_nats_talks_within_two_seconds_and_directly_where_there_is_a_way() {
+    let seeds = repetitions(1, 30) as u64;
+    let mut firsts = Vec::new();
+    let (mut direct, mut relayed, mut punched, mut lucky) = (0, 0, 0, 0);
+    for first in kinds() {
+        for second in kinds() {
+            for seed in 0..seeds {
+                let mut rng = StdRng::seed_from_u64(seed << 16 ^ 78);
+                let nats = [first, second].map(|kind| varied(kind, &mut rng));
+                let conditions = *[Conditions::CLEAN, Conditions::ROUGH]
+                    .choose(&mut rng)
+                    .expect("two");
+                let mut world = a_pair_and_a_carrier(conditions, seed, nats);
+                world.find_out_nats();
+                let what = format!("{nats:?} {conditions:?} seed {seed}");
+
+                let took = meet(&mut world, PROMISE * 5);
+
+                // Where no datagram gets out, only streams help, which simulated relays do not have.
+                if nats.iter().any(|nat| nat.blocks) {
+                    assert_eq!(took, None, "{what}");
+                    continue;
+                }
+                firsts.push(took.unwrap_or_else(|| panic!("neither directly nor relayed: {what}")));
+                let is_direct = meet_directly(&mut world, SECOND * 15).is_some();
+                match direct_path_possible(nats[0], nats[1]) {
+                    Possible::Plainly => {
+                        assert!(is_direct, "relayed for ever: {what}");
+                        direct += 1;
+                    }
+                    Possible::ByPunching => {
+                        punched += 1;
+                        lucky += u32::from(is_direct);
+                    }
+                    Possible::Not => {
+                        assert!(!is_direct, "there is no way: {what}");
+                        relayed += 1;
+                    }
+                }
+                assert!(meet(&mut world, PROMISE * 5).is_some(), "silent: {what}");
+            }
+        }
+    }
+    firsts.sort_unstable();
+    let percentile = |percent: usize| firsts[(firsts.len() - 1) * percent / 100];
+    announce(&format!(
+        "figure: simulated: first packet to its arrival, all pairs of NATs, with a relay: {} runs, median {:?}, 99th \
+         percentile {:?}, longest {:?}; then direct {direct} of {direct}, punched {lucky} of {punched}, relayed {relayed}",
+        firsts.len(),
+        percentile(50),
+        percentile(99),
+        percentile(100)
+    ));
+    assert!(percentile(99) <= PROMISE, "{:?}", percentile(99));
+    assert!(lucky * 100 >= punched * 97, "{lucky} of {punched}");
+}
+
+/// The same, and a third member that both reach, and that carries for them. They do not know their NATs yet.
+fn a_pair_and_a_carrier(conditions: Conditions, seed: u64, nats: [Behaviour; 2]) -> World {
+    let mut world = World::with_relays(Handshake::Real, conditions, seed, 3);
+    for (name, nat) in [A, B].into_iter().zip(nats) {
+        let public = [198, 51, 100, name.0];
+        let router = world.add_router(nat, public, seed * 2 + u64::from(name.0));
+        world.put_behind_router(name, router, [192, 168, name.0, 2]);
+    }
+    world.run_for(SECOND * 20);
+    world
+}
+
+/// How long it took until A reaches B by no relay; both send twenty packets a second.
+fn meet_directly(world: &mut World, limit: Duration) -> Option<Duration> {
+    let start = world.clock.now();
+    while world.clock.now() - start < limit {
+        world.send(A, B);
+        world.send(B, A);
+        world.run_for(SECOND / 20);
+        if world.status(A, B)?.endpoint.is_some() {
+            return Some(world.clock.now() - start);
+        }
+    }
+    None
+}
