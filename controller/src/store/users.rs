@@ -313,14 +313,14 @@ pub(super) async fn assign(
     id: &str,
     rights: &Rights,
 ) -> Result<Option<Trace>, StoreError> {
-    let Some((_, role)) = lock(connection, id).await? else {
+    let Some(held) = lock(connection, id).await? else {
         return Ok(None);
     };
     let before = roles(connection, id).await?;
     put_role(connection, id, rights.everywhere).await?;
     put_roles(connection, id, &rights.networks).await?;
     let after = roles(connection, id).await?;
-    let (was, is) = (shown(role, &before), shown(rights.everywhere, &after));
+    let (was, is) = (shown(held.role, &before), shown(rights.everywhere, &after));
     Ok((was != is).then(|| Trace::changed(&was, &is)))
 }
 
