@@ -385,7 +385,7 @@ async fn lock(connection: &mut AnyConnection, id: &str) -> Result<Option<User>, 
         .bind(id)
         .execute(&mut *connection)
         .await?;
-    let found = sqlx::query("SELECT id, name, role, created_at FROM users WHERE id = $1")
+    let found = sqlx::query("SELECT id, name, password, role, created_at FROM users WHERE id = $1")
         .bind(id)
         .fetch_optional(&mut *connection)
         .await?;
