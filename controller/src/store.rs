@@ -53,7 +53,7 @@ pub(crate) use health::Health;
 pub(crate) use identities::{SignOn, Vouched};
 pub(crate) use links::StoredLinks;
 pub use networks::Loaded;
-pub use nodes::Presence;
+pub use nodes::{Presence, Software};
 pub use rows::CorruptRow;
 pub(crate) use second_factor::SecondFactor;
 use sessions::KnownSessions;

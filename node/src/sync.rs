@@ -19,7 +19,7 @@ use tokio::{
 };
 use tombolo_proto::{
     config::Keyring,
-    control::{ToController, ToNode},
+    control::{Capabilities, ToController, ToNode},
     id::NodeId,
     key::IdentityKey,
     link::HostPort,
@@ -255,6 +255,10 @@ impl Link {
         while self.outbox.try_recv().is_ok() {}
         let (answers, mut unknown) = mpsc::unbounded_channel();
         self.tell(SyncEvent::Connected(Box::new(connected))).await;
+        let ours = ToController::Capabilities(Capabilities::OURS);
+        if let Err(error) = channel.sender.send(&ours).await {
+            tracing::debug!(authority = %self.authority, %error, "Control connection ended");
+        }
         let inbound = receive_all(&mut channel.receiver, &self.events, self.authority, answers);
         let outbound = send_all(&mut channel.sender, &mut self.outbox, &mut unknown);
         tokio::select! {

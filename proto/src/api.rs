@@ -182,6 +182,10 @@ json! {
         pub relay: bool,
         /// Its software, as it says.
         pub version: Option<String>,
+        /// Whether it says that it enforces access rules. Otherwise, or before it was ever connected, it lets in what they
+        /// would stop, and takes no settings with rules.
+        #[serde(default)]
+        pub enforces_rules: bool,
         /// When it was last connected.
         pub last_seen: Option<u64>,
         /// Until when its certificate counts.

@@ -158,6 +158,28 @@ pub enum ToController {
         /// As the controller, or another replica of it, said.
         moment: UnixSeconds,
     },
+    /// Said once, first after `Hello`, by nodes that have something to say here: a controller that does not know it goes on
+    /// without. A node that says nothing can do nothing of it.
+    Capabilities(Capabilities),
+}
+
+/// What a node can do that not every node of its protocol version can: bits, of which those that one does not know mean
+/// nothing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Capabilities(pub u64);
+
+impl Capabilities {
+    /// Understands networks with access rules, and enforces these for whatever it receives. Without it, a node takes no
+    /// settings that hold rules, and lets in what they would stop.
+    pub const ACCESS_RULES: Self = Self(1);
+    /// What this version can do.
+    pub const OURS: Self = Self::ACCESS_RULES;
+
+    /// Whether all of the others are among these.
+    #[must_use]
+    pub const fn include(self, others: Self) -> bool {
+        self.0 & others.0 == others.0
+    }
 }
 
 /// What a node wants of a prefix.
@@ -365,7 +387,7 @@ pub trait Message: Serialize + DeserializeOwned {
 }
 
 impl Message for ToController {
-    const VARIANTS: u32 = 13;
+    const VARIANTS: u32 = 14;
 }
 
 impl Message for ToNode {

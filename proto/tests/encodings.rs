@@ -9,7 +9,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use strategies::*;
 use tombolo_proto::{
     config::*,
-    control::{self, Message, MessageError, ToController, ToNode},
+    control::{self, Capabilities, Message, MessageError, ToController, ToNode},
     frame::{self, LaneHeader},
     id::*,
     ip,
@@ -229,10 +229,7 @@ fn every_known_variant_is_counted() {
             Err(MessageError::Unknown(number))
         );
     }
-    let last = ToController::EndpointsSince {
-        network: a_fixed_network(),
-        moment: UnixSeconds(1),
-    };
+    let last = ToController::Capabilities(Capabilities::default());
     assert_eq!(
         wire::variant(&wire::encode(&last)),
         Some(ToController::VARIANTS - 1)

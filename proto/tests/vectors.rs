@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use tombolo_proto::{
     address::{self, Cost},
     config::*,
-    control::{self, RendezvousOutcome, RouteAction, ToController, ToNode},
+    control::{self, Capabilities, RendezvousOutcome, RouteAction, ToController, ToNode},
     frame::{self, FrameKind, LaneHeader, WireGuardKind},
     id::*,
     key::{IdentitySecret, Seed},
@@ -418,6 +418,18 @@ fn the_messages_about_announcements_that_a_node_has() {
     let id = hex(&wire::encode(&network()));
     assert_eq!(hex(&wire::encode(&since)), format!("0c{id}80a4a7da06"));
     assert_eq!(hex(&wire::encode(&upto)), format!("0d{id}80a4a7da06"));
+}
+
+#[test]
+fn what_a_node_can_do_is_a_number_of_bits() {
+    let rules = ToController::Capabilities(Capabilities::ACCESS_RULES);
+    let newer = Capabilities(0x8000_0000_0000_0001);
+
+    assert_eq!(hex(&wire::encode(&rules)), "0d01");
+    let encoded = hex(&wire::encode(&ToController::Capabilities(newer)));
+    assert_eq!(encoded, "0d81808080808080808001");
+    assert!(newer.include(Capabilities::ACCESS_RULES));
+    assert!(!Capabilities::default().include(Capabilities::ACCESS_RULES));
 }
 
 #[test]

@@ -19,6 +19,7 @@ use tombolo_domain::{
 };
 use tombolo_proto::{
     api::{LinkCounts, Member, MemberPatch, NewSubnet, Page, Route},
+    control::Capabilities,
     id::{NetworkId, NodeId, UnixSeconds},
     key::IdentityKey,
 };
@@ -307,7 +308,9 @@ pub(super) async fn with_reports(
         member.online = state.registry.is_online(&member.identity)
             || known.is_some_and(|known| known.is_elsewhere);
         if let Some(known) = known {
-            member.version = Some(known.software.clone());
+            member.version = Some(known.software.name.clone());
+            let can = known.software.capabilities;
+            member.enforces_rules = can.include(Capabilities::ACCESS_RULES);
             member.last_seen = Some(if member.online {
                 now.0
             } else {

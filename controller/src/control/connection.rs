@@ -4,7 +4,7 @@ use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
 
 use tokio::sync::mpsc;
 use tombolo_proto::{
-    control::{PROTOCOL, PROTOCOL_MIN, Standing, ToController, ToNode, negotiate},
+    control::{Capabilities, PROTOCOL, PROTOCOL_MIN, Standing, ToController, ToNode, negotiate},
     id::{NetworkId, NodeId, UnixSeconds, Version},
     key::IdentityKey,
 };
@@ -18,7 +18,7 @@ use super::{
 use crate::{
     publish::{Place, Push},
     signer::HeldKeyring,
-    store::StoreError,
+    store::{Software, StoreError},
     telling::{self, Portion},
 };
 
@@ -111,9 +111,18 @@ async fn serve(carrier: &mut Carrier, shared: &Arc<Shared>) -> Result<(), End> {
     }
     // First the place: an older connection of this node that ends meanwhile finds that it is not to report it gone.
     let (place, mut pushes) = shared.registry.enter(identity);
+    let about = Software {
+        capabilities: match &first {
+            Received::Message(ToController::Capabilities(said)) => *said,
+            Received::Message(_) | Received::Unknown(_) | Received::Malformed => {
+                Capabilities::default()
+            }
+        },
+        name: software,
+    };
     let saw = async || {
         let store = &shared.store;
-        ignore_outage(store.saw(&identity, &software, &shared.replica()).await)
+        ignore_outage(store.saw(&identity, &about, &shared.replica()).await)
     };
     saw().await?;
     let mut session = Session {
@@ -130,7 +139,7 @@ async fn serve(carrier: &mut Carrier, shared: &Arc<Shared>) -> Result<(), End> {
     tracing::debug!(%node, "node connected");
     let port = shared.relay_port;
     let ended = match session.say(&ToNode::Relay { port }).await {
-        Ok(()) => session.work(first, receive, &mut pushes, &software).await,
+        Ok(()) => session.work(first, receive, &mut pushes, &about).await,
         Err(end) => Err(end),
     };
     session.send.finish().await;
@@ -178,7 +187,16 @@ async fn hello(
 
 /// Tells a node whose key has no address why it cannot join, if it asks.
 async fn refuse_key(send: &mut Sending, receive: &mut Receiving) -> Result<(), End> {
-    let asked = tokio::time::timeout(HELLO_DEADLINE, framing::read(receive)).await;
+    let asked = async {
+        loop {
+            let asked = framing::read(receive).await;
+            // What it can do makes no difference.
+            let Some(Received::Message(ToController::Capabilities(_))) = asked else {
+                return asked;
+            };
+        }
+    };
+    let asked = tokio::time::timeout(HELLO_DEADLINE, asked).await;
     if let Ok(Some(Received::Message(ToController::Join { network, .. }))) = asked {
         let answer = ToNode::Status {
             network,
@@ -220,7 +238,7 @@ impl Session<'_> {
         first: Received,
         receive: Receiving,
         pushes: &mut mpsc::Receiver<Push>,
-        software: &str,
+        about: &Software,
     ) -> Result<(), End> {
         let (mut messages, reader) = read_ahead(first, receive);
         let mut presence = tokio::time::interval(PRESENCE_INTERVAL);
@@ -239,7 +257,7 @@ impl Session<'_> {
                 },
                 _ = presence.tick() => {
                     let replica = self.shared.replica();
-                    let saw = self.shared.store.saw(&self.identity, software, &replica).await;
+                    let saw = self.shared.store.saw(&self.identity, about, &replica).await;
                     ignore_outage(saw).map_err(End::from)
                 }
             };

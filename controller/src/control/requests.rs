@@ -66,6 +66,8 @@ impl Session<'_> {
                 self.join(network, introduction).await
             }
             ToController::Sync { network, have } => self.sync(network, have).await,
+            // Read before this, and what is said later comes too late.
+            ToController::Capabilities(_) => Ok(()),
             ToController::EndpointsSince { network, moment } => {
                 if self.told_upto.len() < MAX_NETWORKS {
                     self.told_upto.insert(network, moment);

@@ -61,6 +61,8 @@ pub(super) struct Listed {
     /// Those that wait come first.
     rows: Vec<Member>,
     next: Option<String>,
+    /// Whether the network has access rules, which some of them may not enforce.
+    has_rules: bool,
 }
 
 /// The members to show.
@@ -68,6 +70,7 @@ pub(super) async fn list(
     by: &SignedIn,
     network: NetworkId,
     filter: &Filter,
+    has_rules: bool,
 ) -> Result<Listed, Problem> {
     let mut rows = Vec::new();
     if filter.after.is_empty()
@@ -92,7 +95,11 @@ pub(super) async fn list(
         rows.extend(page.items);
         next = page.next;
     }
-    Ok(Listed { rows, next })
+    Ok(Listed {
+        rows,
+        next,
+        has_rules,
+    })
 }
 
 /// The part of the network's page.
@@ -139,7 +146,7 @@ pub(super) fn section(
                         th scope="col" { (texts.authorized) }
                     } }
                     tbody data-part="members" data-links="10" {
-                        @for member in &listed.rows { (row(by, network, member, may_decide)) }
+                        @for member in &listed.rows { (row(by, network, member, may_decide, listed.has_rules)) }
                     }
                 }
             }
@@ -165,7 +172,13 @@ pub(super) fn section(
     }
 }
 
-fn row(by: &SignedIn, network: NetworkId, member: &Member, may_decide: bool) -> Markup {
+fn row(
+    by: &SignedIn,
+    network: NetworkId,
+    member: &Member,
+    may_decide: bool,
+    has_rules: bool,
+) -> Markup {
     let texts = by.visitor.texts();
     let node = member.node;
     let named = format!("name-{node}");
@@ -181,6 +194,9 @@ fn row(by: &SignedIn, network: NetworkId, member: &Member, may_decide: bool) -> 
                 @for tag in &member.tags { span.tag { (tag) } }
                 @for route in &member.routes { code.soft title=(texts.map.containers) { (route.target) } }
                 @if !member.clashes.is_empty() { span.clash { (texts.clashes) } }
+                @if has_rules && member.version.is_some() && !member.enforces_rules {
+                    span.clash title=(texts.unruled_hint) { (texts.unruled) }
+                }
             }
             td data-label=(texts.addresses) {
                 @for address in &member.addresses { code { (address) } }

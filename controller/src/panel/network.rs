@@ -9,6 +9,7 @@ use maud::{Markup, html};
 use tombolo_proto::{
     api::{AccessRules, JoinToken, Network, NetworkSummary, Page, Role},
     id::NetworkId,
+    rules::Action as Verdict,
 };
 
 use super::{
@@ -96,12 +97,14 @@ impl Content {
             Vec::new()
         };
         let tokens: Page<JoinToken> = by.api.get(&format!("{at}/join-tokens")).await?;
+        let rules: AccessRules = by.api.get(&format!("{at}/rules")).await?;
+        let has_rules = !rules.rules.is_empty() || rules.default == Verdict::Deny;
         Ok(Self {
             summary: by.api.get(&format!("{at}/summary")).await?,
-            members: members::list(by, network.id, filter).await?,
+            members: members::list(by, network.id, filter, has_rules).await?,
             tokens: tokens.items,
             ranges,
-            rules: by.api.get(&format!("{at}/rules")).await?,
+            rules,
             network,
         })
     }

@@ -195,6 +195,8 @@ pub(super) struct Texts {
     pub(super) deny_by_default: &'static str,
     pub(super) add_rule: &'static str,
     pub(super) rules_changed: &'static str,
+    pub(super) unruled: &'static str,
+    pub(super) unruled_hint: &'static str,
     pub(super) remove_rule: fn(usize) -> String,
     pub(super) move_rule_up: fn(usize) -> String,
     pub(super) move_rule_down: fn(usize) -> String,

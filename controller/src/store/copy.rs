@@ -39,7 +39,7 @@ const TABLES: &[Table] = &[
         ("entry", Bytes)] },
     Table { name: "announcements", columns: &[("network", Text), ("identity", Bytes), ("sequence", Number), ("announcement", Bytes), ("stored_at", Number)] },
     Table { name: "clashes", columns: &[("network", Text), ("identity", Bytes), ("clashes", Text)] },
-    Table { name: "presence", columns: &[("identity", Bytes), ("software", Text), ("last_seen", Number), ("home", Bytes)] },
+    Table { name: "presence", columns: &[("identity", Bytes), ("software", Text), ("capabilities", Number), ("last_seen", Number), ("home", Bytes)] },
     Table { name: "join_tokens", columns: &[("id", Text), ("network", Text), ("hash", Bytes), ("uses_left", Number), ("created_at", Number), ("expires_at", Number)] },
     Table { name: "api_tokens", columns: &[("id", Text), ("name", Text), ("hash", Bytes), ("scopes", Text), ("created_at", Number), ("expires_at", Number),
         ("last_used_at", Number)] },

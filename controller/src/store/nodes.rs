@@ -7,17 +7,27 @@ use std::{
 
 use sqlx::Row as _;
 use tombolo_proto::{
+    control::Capabilities,
     id::{NetworkId, NodeId},
     key::IdentityKey,
 };
 
 use super::{Store, StoreError, rows};
 
+/// What a node says of its software.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Software {
+    /// Program and version, for people.
+    pub name: String,
+    /// What it can do.
+    pub capabilities: Capabilities,
+}
+
 /// When and with what a node was last connected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Presence {
-    /// Program and version, as it says.
-    pub software: String,
+    /// With what.
+    pub software: Software,
     /// When.
     pub last_seen: u64,
     /// Whether it is connected to a replica that runs, other than the one that asks.
@@ -29,16 +39,17 @@ impl Store {
     pub async fn saw(
         &self,
         identity: &IdentityKey,
-        software: &str,
+        software: &Software,
         home: &IdentityKey,
     ) -> Result<(), StoreError> {
         sqlx::query(
-            "INSERT INTO presence (identity, software, last_seen, home) VALUES ($1, $2, unixepoch(), $3)
-             ON CONFLICT (identity) DO UPDATE SET software = excluded.software, last_seen = excluded.last_seen,
-                 home = excluded.home",
+            "INSERT INTO presence (identity, software, capabilities, last_seen, home) VALUES ($1, $2, $3, unixepoch(), $4)
+             ON CONFLICT (identity) DO UPDATE SET software = excluded.software, capabilities = excluded.capabilities,
+                 last_seen = excluded.last_seen, home = excluded.home",
         )
         .bind(&identity.0[..])
-        .bind(software)
+        .bind(&software.name)
+        .bind(software.capabilities.0.cast_signed())
         .bind(&home.0[..])
         .execute(&mut *self.report().await?)
         .await?;
@@ -70,7 +81,7 @@ impl Store {
         here: &IdentityKey,
     ) -> Result<BTreeMap<IdentityKey, Presence>, StoreError> {
         let found = sqlx::query(
-            "SELECT presence.identity, presence.software, presence.last_seen, replicas.key AS home
+            "SELECT presence.identity, presence.software, presence.capabilities, presence.last_seen, replicas.key AS home
              FROM presence
              LEFT JOIN replicas ON replicas.key = presence.home AND replicas.last_seen > unixepoch() - 30
                  AND replicas.key <> $4
@@ -88,7 +99,12 @@ impl Store {
             .iter()
             .map(|row| {
                 let presence = Presence {
-                    software: rows::text(row, "software")?,
+                    software: Software {
+                        name: rows::text(row, "software")?,
+                        capabilities: Capabilities(
+                            row.try_get::<i64, _>("capabilities")?.cast_unsigned(),
+                        ),
+                    },
                     last_seen: rows::number(row, "last_seen")?,
                     is_elsewhere: row.try_get::<Option<Vec<u8>>, _>("home")?.is_some(),
                 };

@@ -63,6 +63,10 @@ async fn every_page_is_accessible_in_both_languages_and_themes_and_on_a_phone() 
         .post("/users", json!({"name": "bob", "password": PASSWORD, "role": "viewer", "networks": {network.to_string(): "operator"}}))
         .await
         .expect_status(201);
+    // With rules, members whose software does not say that it enforces them are marked.
+    let rules = json!({ "default": "allow", "rules": [{ "action": "deny", "protocol": "tcp", "ports": ["23"], "from": [], "to": [] }] });
+    let path = format!("/networks/{network}/rules");
+    let _: tombolo_proto::api::AccessRules = rig.http.put(&path, rules).await.expect_status(200);
     // One receiver that takes what it is told, and one that is not there.
     let receiver = Receiver::start();
     for (url, events) in [

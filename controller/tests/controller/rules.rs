@@ -3,11 +3,17 @@
 use serde_json::{Value, json};
 use tombolo_proto::{
     api,
+    control::{Capabilities, ToController},
     id::Version,
     rules::{Action, Party},
 };
 
-use crate::{http::Http, rig::Rig, verbs::Verbs, visitor::Visitor};
+use crate::{
+    http::Http,
+    rig::{Rig, member_path},
+    verbs::Verbs,
+    visitor::Visitor,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rules_are_replaced_as_a_whole_told_to_members_and_kept() {
@@ -247,4 +253,36 @@ async fn rules_are_added_moved_and_removed_by_forms() {
         .get(&at)
         .await
         .expect(200, "allow tcp 22 from any to any");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_whose_software_enforces_no_rules_are_named() {
+    let rig = Rig::start().await;
+    let network = rig.home().await.id;
+    let old = rig.member(network).await;
+    let mut new = rig.node().await;
+    new.say(&ToController::Capabilities(Capabilities::OURS))
+        .await;
+    new.join(network, None).await;
+    new.expect_pending(network).await;
+    rig.authorize(network, &new).await;
+    new.expect_member(network).await;
+    let mut alice = Visitor::administrator(&rig).await;
+    let page = format!("/networks/{network}");
+    assert!(!alice.get(&page).await.body.contains("enforces no rules"));
+
+    let rules = json!({ "default": "deny", "rules": [] });
+    let path = format!("/networks/{network}/rules");
+    rig.http.put(&path, rules).await;
+
+    for (node, enforces) in [(&old, false), (&new, true)] {
+        let member: api::Member = rig
+            .http
+            .get(&member_path(network, node))
+            .await
+            .expect_status(200);
+        assert_eq!(member.enforces_rules, enforces);
+    }
+    let shown = alice.get(&page).await.body;
+    assert_eq!(shown.matches("enforces no rules").count(), 1, "{shown}");
 }

@@ -314,6 +314,7 @@ pub(crate) fn to_controller() -> impl Strategy<Value = ToController> {
                 moment: UnixSeconds(moment),
             }
         }),
+        any::<u64>().prop_map(|bits| ToController::Capabilities(Capabilities(bits))),
         (a_network_id(), a_signed_announcement()).prop_map(|(network, announcement)| {
             ToController::Announce {
                 network,

@@ -124,6 +124,8 @@ pub(super) const TEXTS: Texts = Texts {
     deny_by_default: "Deny by default",
     add_rule: "Add rule",
     rules_changed: "The rules have changed meanwhile: look at them again.",
+    unruled: "enforces no rules",
+    unruled_hint: "Its software does not enforce access rules, or is too old to say so: it lets in what they would stop, and takes no settings with rules. Update it.",
     remove_rule: |number| format!("Remove rule {number}"),
     move_rule_up: |number| format!("Move rule {number} up"),
     move_rule_down: |number| format!("Move rule {number} down"),

@@ -124,6 +124,8 @@ pub(super) const TEXTS: Texts = Texts {
     deny_by_default: "默认拒绝",
     add_rule: "添加规则",
     rules_changed: "规则已被更改，请重新查看。",
+    unruled: "不执行规则",
+    unruled_hint: "其软件不执行访问规则，或版本过旧未予声明：规则应拦截的流量会被放行，带规则的网络设置也不会被接受。请更新。",
     remove_rule: |number| format!("移除规则 {number}"),
     move_rule_up: |number| format!("上移规则 {number}"),
     move_rule_down: |number| format!("下移规则 {number}"),
