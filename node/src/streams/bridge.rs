@@ -21,6 +21,10 @@ const WRITE_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Carries frames until the stream ends, or is not used any more.
 pub(super) async fn carry(stream: impl AsyncRead + AsyncWrite, socket: &UdpSocket) {
+    // A fresh socket is not known to take anything yet, and the first frame would be lost.
+    if socket.writable().await.is_err() {
+        return;
+    }
     let (reading, writing) = tokio::io::split(stream);
     tokio::select! {
         () = inward(reading, socket) => {}
