@@ -427,7 +427,7 @@ async fn fill(store: &Path, network: NetworkId, members: u32) {
          FROM (WITH RECURSIVE count(value) AS (VALUES (1) UNION ALL SELECT value + 1 FROM count WHERE value < $2) SELECT value FROM count)",
         "INSERT INTO member_addresses SELECT network, printf('10.64.%d.%d', rowid / 250, rowid % 250 + 1), identity
          FROM members WHERE network = $1 AND $2 > 0",
-        "INSERT INTO presence SELECT identity, 'test 1.0', unixepoch(), NULL FROM members WHERE network = $1 AND $2 > 0",
+        "INSERT INTO presence (identity, software, last_seen) SELECT identity, 'test 1.0', unixepoch() FROM members WHERE network = $1 AND $2 > 0",
     ] {
         sqlx::query(statement)
             .bind(network.to_string())

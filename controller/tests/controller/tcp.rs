@@ -18,7 +18,7 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 #[tokio::test(flavor = "multi_thread")]
 async fn one_source_gets_so_many_places_and_one_that_says_nothing_loses_its_place() {
     let rig = Rig::start().await;
-    let at = ("127.0.0.1", rig.controller.control().port());
+    let at = rig.controller.control();
     let begin = Instant::now();
     let mut held = Vec::new();
     for _ in 0..PER_SOURCE {
@@ -42,7 +42,7 @@ async fn one_source_gets_so_many_places_and_one_that_says_nothing_loses_its_plac
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_speaks_another_protocol_is_sent_away_at_once() {
     let rig = Rig::start().await;
-    let at = ("127.0.0.1", rig.controller.control().port());
+    let at = rig.controller.control();
     let mut stream = TcpStream::connect(at).await.expect("the port is open");
 
     let said = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
