@@ -65,6 +65,21 @@ impl Overlay {
         Self::on_hosts(lab, hosts, config)
     }
 
+    /// The same on hosts that have IPv4 alone, for tests that look at the underlay.
+    ///
+    /// # Panics
+    /// When any of it does not come up.
+    #[must_use]
+    #[track_caller]
+    pub fn on_ipv4(lab: Lab, names: &[&str]) -> Self {
+        let hosts: Vec<Host> = names.iter().map(|name| lab.host(name)).collect();
+        for host in &hosts {
+            let flush = "ip -6 address flush dev eth0 scope global";
+            host.namespace.run(flush);
+        }
+        Self::on_hosts(lab, hosts, "")
+    }
+
     /// The same on hosts that are there already.
     ///
     /// # Panics

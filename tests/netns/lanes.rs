@@ -150,7 +150,7 @@ fn what_a_neighbour_forges_repeats_cuts_and_reflects_is_dropped_and_counted() {
     let Some(lab) = Lab::new(Claim::Shared) else {
         return;
     };
-    let overlay = Overlay::new(lab, &["a", "b"]);
+    let overlay = Overlay::on_ipv4(lab, &["a", "b"]);
     let [a, b] = overlay.nodes.as_slice() else {
         panic!("two nodes")
     };

@@ -62,7 +62,7 @@ fn congestion_marks_travel_from_the_inner_header_to_the_outer_and_back() {
     let Some(lab) = Lab::new(Claim::Shared) else {
         return;
     };
-    let overlay = Overlay::new(lab, &["a", "b"]);
+    let overlay = Overlay::on_ipv4(lab, &["a", "b"]);
     let [a, b] = overlay.nodes.as_slice() else {
         panic!("two nodes")
     };
@@ -97,7 +97,7 @@ fn congestion_that_cannot_be_told_is_a_drop() {
     let Some(lab) = Lab::new(Claim::Shared) else {
         return;
     };
-    let overlay = Overlay::new(lab, &["a", "b"]);
+    let overlay = Overlay::on_ipv4(lab, &["a", "b"]);
     let [a, b] = overlay.nodes.as_slice() else {
         panic!("two nodes")
     };

@@ -318,7 +318,17 @@ fn connect(target: SocketAddr) -> Result<TcpStream, MeasureError> {
 /// Says what a connection is for, and takes the answer.
 fn greet(mut stream: &TcpStream, hello: &Hello) -> Result<Reply, MeasureError> {
     say(&mut stream, hello)?;
-    match hear(&mut stream)? {
+    let reply = hear(&mut stream).map_err(|error| match (hello, error.kind()) {
+        // Where no measurements are taken, the port may belong to streams of relayed frames.
+        (
+            Hello::Measure { .. },
+            io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::InvalidData,
+        ) => MeasureError::NotOffered,
+        _ => error.into(),
+    })?;
+    match reply {
         Reply::Refused(Refusal::Busy) => Err(MeasureError::Busy),
         Reply::Refused(Refusal::Protocol | Refusal::Limits | Refusal::Other) => {
             Err(MeasureError::OtherVersion)

@@ -19,6 +19,8 @@ fn a_transfer_goes_on_after_a_hole_has_opened_under_it() {
     let hosts = vec![lab.host("a"), lab.host("b")];
     for host in &hosts {
         datagrams_leave_one_by_one(host);
+        host.namespace
+            .run("ip -6 address flush dev eth0 scope global");
     }
     let overlay = Overlay::on_hosts(lab, hosts, "");
     let [a, b] = overlay.nodes.as_slice() else {
