@@ -4,7 +4,7 @@
 //! `Paths` keeps them all, each with what pings said of it, and follows three rules:
 //!
 //! - **Stay.** The way in use stays in use as long as it works. Another one takes over only if it is clearly better
-//!   (`Rank` first, then the round-trip time) and has answered a whole series of pings.
+//!   (`Rank` first, then the round-trip time) and has answered a whole series of pings; two are enough to leave a relay.
 //! - **Leave at once** when the way in use is silent although packets go out on it: what answers, takes over.
 //! - **Follow** a peer that speaks from elsewhere, once it has answered there, unless the way in use answers as well.
 //!

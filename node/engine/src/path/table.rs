@@ -18,6 +18,11 @@ const SEEK_EVERY: Duration = Duration::from_secs(60);
 const TRIAL_EVERY: Duration = Duration::from_secs(1);
 /// Answers in a row, without a miss, that show that a better way is good.
 const TRIAL_ANSWERS: u32 = 5;
+/// A direct way that takes over from a relay has a shorter trial: whatever answers twice is better than a detour.
+const SHORT_TRIAL_EVERY: Duration = Duration::from_millis(250);
+const SHORT_TRIAL_ANSWERS: u32 = 2;
+/// Unless it broke this recently: then it may do so again.
+const DISTRUST: Duration = Duration::from_secs(60);
 /// After a session came up, the best that answers is taken without a trial.
 const SETTLING: Duration = Duration::from_secs(1);
 /// A ping that is not answered in this time or three round trips is missed.
@@ -44,7 +49,18 @@ struct Path {
     answered_at: Option<Instant>,
     /// Pings answered since the last miss.
     answers: u32,
+    /// When it went silent while in use.
+    broke_at: Option<Instant>,
     outstanding: Vec<(u64, Instant)>,
+}
+
+/// What a way has to show before it takes over from another.
+#[derive(Debug, Clone, Copy)]
+struct Trial {
+    /// Between pings.
+    pause: Duration,
+    /// Answers in a row, without a miss.
+    answers: u32,
 }
 
 /// Where the peer was heard although it is reached elsewhere.
@@ -101,6 +117,7 @@ impl Path {
             tried_at: None,
             answered_at: None,
             answers: 0,
+            broke_at: None,
             outstanding: Vec::new(),
         }
     }
@@ -135,6 +152,20 @@ impl Path {
             }
             _ => self.rank() < other.rank(),
         }
+    }
+
+    /// What this has to show before it takes over from `current`.
+    fn trial(&self, current: &Self, now: Instant) -> Trial {
+        let is_detour = current.rank() >= Rank::Stream && self.rank() < Rank::Stream;
+        let broke = self
+            .broke_at
+            .is_some_and(|at| now.saturating_duration_since(at) < DISTRUST);
+        let (pause, answers) = if is_detour && !broke {
+            (SHORT_TRIAL_EVERY, SHORT_TRIAL_ANSWERS)
+        } else {
+            (TRIAL_EVERY, TRIAL_ANSWERS)
+        };
+        Trial { pause, answers }
     }
 
     fn ask(&mut self, id: u64, now: Instant) {
@@ -202,6 +233,14 @@ impl Paths {
         }
         self.current = Some(way);
         self.roam = None;
+    }
+
+    /// The way in use was silent for too long.
+    pub(crate) fn note_broken(&mut self, now: Instant) {
+        let current = self.current;
+        if let Some(path) = self.paths.iter_mut().find(|path| Some(path.way) == current) {
+            path.broke_at = Some(now);
+        }
     }
 
     /// A session is up: the way by which it came about is as good as any, until the others have answered.
@@ -379,7 +418,8 @@ impl Paths {
         let is_proven = |path: &&Path| {
             path.answered_at.is_some_and(|at| {
                 let age = now.saturating_duration_since(at);
-                path.answers >= TRIAL_ANSWERS && age <= TRIAL_EVERY + path.patience()
+                let trial = path.trial(current, now);
+                path.answers >= trial.answers && age <= trial.pause + path.patience()
                     || settles && age <= SETTLING
             })
         };
@@ -418,7 +458,7 @@ impl Paths {
             let is_wanted = path.beats(current) || is_standby || standbys.len() < STANDBYS;
             let is_current = path.way == current.way;
             let pause = if has_answered && is_on_trial && !is_current {
-                TRIAL_EVERY
+                path.trial(current, now).pause
             } else if is_current || is_relayed || has_answered && is_wanted {
                 WARM_EVERY
             } else {

@@ -145,10 +145,13 @@ impl Peer {
                 self.refresh_path(context);
                 self.flush(context, now);
             }
-            Verdict::Lost { asked } => match self.paths.alive_since(asked) {
-                Some(way) => self.change_over(way, context),
-                None => self.handle_lost(index, unproven_since.is_some(), context, now),
-            },
+            Verdict::Lost { asked } => {
+                self.paths.note_broken(now);
+                match self.paths.alive_since(asked) {
+                    Some(way) => self.change_over(way, context),
+                    None => self.handle_lost(index, unproven_since.is_some(), context, now),
+                }
+            }
         }
         if observed.data_flows {
             self.ping_due(context, now);

@@ -37,6 +37,30 @@ fn one_missed_ping_begins_the_trial_anew() {
 }
 
 #[test]
+fn two_answers_are_enough_to_leave_a_relay_unless_the_way_broke_a_while_ago() {
+    let mut scene = Scene::on(relay());
+    scene.paths.set_announced(&[relay(), public()]);
+    let answers_needed = |scene: &mut Scene| {
+        (1..).find(|_| {
+            scene.now += SHORT_TRIAL_EVERY;
+            scene.ping(public(), Some(MILLI));
+            scene.paths.better(scene.now).is_some()
+        })
+    };
+    assert_eq!(answers_needed(&mut scene), Some(SHORT_TRIAL_ANSWERS));
+
+    scene.paths.take(public());
+    scene.paths.note_broken(scene.now);
+    scene.paths.take(relay());
+    assert_eq!(answers_needed(&mut scene), Some(TRIAL_ANSWERS));
+
+    scene.paths.take(public());
+    scene.paths.take(relay());
+    scene.now += DISTRUST;
+    assert_eq!(answers_needed(&mut scene), Some(SHORT_TRIAL_ANSWERS));
+}
+
+#[test]
 fn of_one_rank_the_other_must_be_clearly_faster() {
     for (theirs, takes_over) in [(41, false), (49, false), (39, true)] {
         let mut scene = Scene::on(public());
