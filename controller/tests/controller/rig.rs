@@ -8,10 +8,11 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicU32, Ordering::Relaxed},
     },
+    time::{Duration, Instant},
 };
 
 use tempfile::TempDir;
-use tombolo_controller::{Controller, config::Config};
+use tombolo_controller::{Controller, StartError, config::Config};
 use tombolo_proto::{
     address::{self, Cost},
     api,
@@ -73,9 +74,7 @@ impl Rig {
             control,
             ..a_config(state.path())
         };
-        let controller = Controller::start(change(config))
-            .await
-            .expect("the controller starts again");
+        let controller = start_again(change(config)).await;
         let http = Http::admin(controller.http(), state.path());
         Self {
             controller,
@@ -160,6 +159,22 @@ impl Rig {
             .patch(&member_path(network, node), body)
             .await
             .expect_status(200)
+    }
+}
+
+/// Within one process a QUIC endpoint gives its port back when its last connection is forgotten, which takes longer than
+/// the controller waits for that on a busy machine.
+async fn start_again(config: Config) -> Controller {
+    const AT_MOST: Duration = Duration::from_secs(20);
+    let since = Instant::now();
+    loop {
+        match Controller::start(config.clone()).await {
+            Err(StartError::Listen(error)) if since.elapsed() < AT_MOST => {
+                tokio::task::yield_now().await;
+                drop(error);
+            }
+            started => return started.expect("the controller starts again"),
+        }
     }
 }
 
