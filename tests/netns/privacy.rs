@@ -6,6 +6,8 @@ use tombolo_tests::{
     process::wait_for,
 };
 
+use crate::relays::wait_for_path;
+
 /// ping's padding, and what it looks like in a packet.
 const PADDING: &str = "-p 746f6d626f6c6f2d6d61726b65722d31";
 const MARKER: &[u8] = b"tombolo-marker-1";
@@ -23,6 +25,10 @@ fn nothing_readable_crosses_the_underlay_and_it_goes_the_direct_way() {
     let (_bridge_b, to) = overlay.containers_behind(b, 2);
     wait_for_ping(&from.namespace, to.v4);
     wait_for_ping(&from.namespace, to.v6);
+    // The first packets may have gone by a relay.
+    for (node, to) in [(a, b), (b, a)] {
+        wait_for_path(node, to, "direct");
+    }
     let inside = Capture::start(&a.host.namespace, "tmb0", "", overlay.lab.dir());
     let outside = Capture::start(overlay.lab.underlay(), "any", "", overlay.lab.dir());
     let at_controller = Capture::start(
