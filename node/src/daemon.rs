@@ -179,7 +179,7 @@ struct Daemon {
     streams: Streams,
     /// Where replicas were reached.
     replica_places: BTreeMap<IdentityKey, SocketAddr>,
-    _listening: Option<Listening>,
+    listening: Option<Listening>,
     /// `--advertise`, resolved.
     advertised: Vec<SocketAddr>,
     joins: Vec<JoinWaiter>,

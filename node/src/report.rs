@@ -77,6 +77,9 @@ pub struct NatsReport {
     /// Where the router lets everybody in to this node, because it was asked to.
     #[serde(default)]
     pub mapped_port: Option<SocketAddr>,
+    /// The same over TCP, for those to which no UDP passes.
+    #[serde(default)]
+    pub mapped_tcp_port: Option<SocketAddr>,
 }
 
 /// What a NAT does, in the words of RFC 4787: `endpoint-independent`, `address-dependent`, `address-and-port-dependent`, or

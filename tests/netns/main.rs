@@ -21,6 +21,7 @@ mod offload;
 mod outage;
 mod panel;
 mod paths;
+mod port_mapping;
 mod privacy;
 mod rekey;
 mod relays;

@@ -1,24 +1,18 @@
 //! Real nodes behind every kind of NAT that the kernel can be made to be.
 
-use std::{
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use tombolo_tests::{
-    nat::{Nat, PortProtocol},
+    nat::Nat,
     netns::{Claim, Lab},
     overlay::{Controller, Node, Overlay, SOON, answers, repetitions, text, wait_for_ping},
-    process::{Process, announce, figure, median, wait_for},
+    process::{announce, figure, median, wait_for},
 };
 
 /// What two members need to talk, whatever is between them.
 const PROMISE: Duration = Duration::from_secs(2);
 /// Where many sockets have to be tried on many ports.
 const PROMISE_PUNCHED: Duration = Duration::from_secs(5);
-
-/// From Debian's package miniupnpd-nftables.
-const MINIUPNPD: &str = "/usr/sbin/miniupnpd";
 
 #[test]
 fn members_behind_every_pair_of_nats_reach_each_other_directly_where_there_is_a_way() {
@@ -158,67 +152,6 @@ fn a_nat_that_maps_by_destination_is_punched_from_a_port_restricted_one() {
 }
 
 #[test]
-fn a_router_that_maps_ports_is_asked_for_one_and_gets_it_back() {
-    a_port_is_mapped_and_given_back(PortProtocol::Pcp, Duration::from_secs(3));
-}
-
-#[test]
-fn a_router_that_knows_upnp_alone_is_asked_for_a_port_too_and_gets_it_back() {
-    a_port_is_mapped_and_given_back(PortProtocol::Upnp, Duration::from_secs(10));
-}
-
-fn a_port_is_mapped_and_given_back(by: PortProtocol, promise: Duration) {
-    let Some(lab) = Lab::new(Claim::Shared) else {
-        return;
-    };
-    if !Path::new(MINIUPNPD).exists() {
-        let complaint = "SKIPPED: port mapping needs miniupnpd-nftables. Run: make test";
-        assert!(std::env::var_os("CI").is_none(), "{complaint}");
-        announce(complaint);
-        return;
-    }
-    let mapping = lab.router("r1", 1, Nat::PortRestricted);
-    let symmetric = lab.router("r2", 2, Nat::Symmetric);
-    // The daemon takes no address that is reserved, as those of laboratories are.
-    let outer = "20.0.0.1";
-    let on_wire = |what| format!("ip {what} add {outer}/32 dev eth0");
-    mapping.host.namespace.run(&on_wire("addr"));
-    symmetric.host.namespace.run(&on_wire("route"));
-    let _mapper = Process::spawn(
-        "miniupnpd",
-        &mut mapping.maps_ports(MINIUPNPD, outer, by),
-        &mapping.host.dir.join("miniupnpd.log"),
-    );
-    let hosts = vec![
-        lab.host_behind(&mapping, "mapped", 2),
-        lab.host_behind(&symmetric, "sym", 2),
-    ];
-    let mut overlay = Overlay::on_hosts(lab, hosts, "");
-    let expected = format!("{outer}:9790");
-    let asked = Instant::now();
-    wait_for("a port of the router's", SOON, || {
-        let status = overlay.nodes[0].json(&["status"]);
-        (status["nat"]["mapped_port"] == expected.as_str()).then_some(())
-    });
-    figure(
-        &format!("a port is mapped after the start ({by:?})"),
-        asked.elapsed(),
-        promise,
-    );
-
-    wait_for("a direct path to the mapped port", SOON, || {
-        let _ = answers(&overlay.nodes[1].host.namespace, overlay.nodes[0].v4());
-        is_direct(&overlay.nodes[1], &overlay.nodes[0]).then_some(())
-    });
-    let rules = || mapping.host.namespace.run("nft list ruleset");
-    assert!(rules().contains("dnat ip to 10.1.0.2:9790"), "{}", rules());
-
-    overlay.nodes[0].stop();
-
-    assert!(!rules().contains("dnat ip to 10.1.0.2:9790"), "{}", rules());
-}
-
-#[test]
 fn an_underlay_of_ipv6_alone_works_like_one_of_ipv4() {
     let Some(lab) = Lab::new(Claim::Shared) else {
         return;
@@ -258,7 +191,7 @@ fn seen_nat(node: &Node) -> (String, String) {
     (word("mapping"), word("filtering"))
 }
 
-fn is_direct(from: &Node, to: &Node) -> bool {
+pub(crate) fn is_direct(from: &Node, to: &Node) -> bool {
     let id = to.id();
     let peers = from.json(&["peers"]);
     let mut peers = peers.as_array().into_iter().flatten();

@@ -42,8 +42,14 @@ fn text(status: &StatusReport) -> String {
             );
         }
     }
-    if let Some(mapped) = status.nat.mapped_port {
-        let _ = writeln!(text, "  port mapped by the router: {mapped}");
+    let mapped = [
+        ("UDP", status.nat.mapped_port),
+        ("TCP", status.nat.mapped_tcp_port),
+    ];
+    for (protocol, mapped) in mapped {
+        if let Some(mapped) = mapped {
+            let _ = writeln!(text, "  {protocol} port mapped by the router: {mapped}");
+        }
     }
     let forwarding = &status.forwarding;
     let _ = writeln!(

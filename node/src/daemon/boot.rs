@@ -86,7 +86,8 @@ impl Daemon {
                 tracing::warn!(port, %error, "Cannot listen on TCP: members to which no UDP passes cannot be relayed for");
             })
         });
-        let port_mapper = PortMapper::start(udp.port());
+        let listening = listening.and_then(Result::ok);
+        let port_mapper = PortMapper::start(udp.port(), listening.is_some());
         let (caller_sender, callers) = mpsc::channel(CALLER_QUEUE);
         if let Some(address) = config.file.metrics {
             metrics::serve(address, config.socket.clone()).await?;
@@ -109,7 +110,7 @@ impl Daemon {
         let mut daemon = Self {
             streams: Streams::new(&seed.identity(), udp.port(), stream_sender)?,
             replica_places: BTreeMap::new(),
-            _listening: listening.and_then(Result::ok),
+            listening,
             me: seed.identity().public(),
             seed,
             node,

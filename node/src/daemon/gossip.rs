@@ -239,7 +239,7 @@ impl Daemon {
     }
 
     /// Whether others can reach this node at an address that no translation hides.
-    pub(super) fn is_public(&self, endpoints: &[SocketAddr]) -> bool {
+    pub(super) fn is_seen_here(&self, endpoints: &[SocketAddr]) -> bool {
         !self.advertised.is_empty() || endpoints.iter().any(|seen| is_here(seen.ip()))
     }
 }

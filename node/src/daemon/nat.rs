@@ -97,7 +97,8 @@ impl Daemon {
 
     /// The router has mapped a port, or has taken it back.
     pub(super) fn port_mapped(&mut self, now: Instant) {
-        tracing::debug!(mapped = ?self.port_mapper.mapped(), "The router's port for this node");
+        let (udp, tcp) = (self.port_mapper.mapped(), self.port_mapper.mapped_tcp());
+        tracing::debug!(?udp, ?tcp, "The router's ports for this node");
         self.announce_everywhere(now);
     }
 
@@ -114,6 +115,7 @@ impl Daemon {
             ipv4: report(true, &self.nats[0]),
             ipv6: report(false, &self.nats[1]),
             mapped_port: self.port_mapper.mapped(),
+            mapped_tcp_port: self.port_mapper.mapped_tcp(),
         }
     }
 

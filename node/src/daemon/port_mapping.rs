@@ -1,9 +1,11 @@
-//! A port of the router's that leads to this node, asked for by PCP (RFC 6887), NAT-PMP (RFC 6886) or UPnP: whoever has one
-//! needs no calls. It is asked for only behind a NAT, kept alive, and given back at the end.
+//! Ports of the router's that lead to this node, asked for by PCP (RFC 6887), NAT-PMP (RFC 6886) or UPnP: whoever has one
+//! needs no calls. They are asked for only behind a NAT, kept alive, and given back at the end. The one for UDP leads to the
+//! data sockets; the one for TCP to where streams are listened for, on the same number at both ends if the router has it free.
 
 mod upnp;
 
 use std::{
+    future::pending,
     net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
     num::NonZeroU16,
     time::Duration,
@@ -12,6 +14,7 @@ use std::{
 use crab_nat::{
     InternetProtocol, PortMapping, PortMappingOptions, PortMappingType, TimeoutConfig, natpmp,
 };
+use futures_util::future::join_all;
 use tokio::{
     sync::watch,
     task::JoinHandle,
@@ -35,54 +38,87 @@ const TIMEOUTS: TimeoutConfig = TimeoutConfig {
     max_retry_timeout: Some(Duration::from_secs(1)),
 };
 
-/// Has a port mapped as long as that is wanted.
+/// Has ports mapped as long as that is wanted.
 #[derive(Debug)]
 pub(super) struct PortMapper {
     wanted: watch::Sender<bool>,
-    mapped: watch::Receiver<Option<SocketAddr>>,
+    udp: Mapped,
+    tcp: Option<Mapped>,
+}
+
+/// A port that is asked for.
+#[derive(Debug)]
+struct Mapped {
+    at: watch::Receiver<Option<SocketAddr>>,
     task: JoinHandle<()>,
 }
 
 impl PortMapper {
-    /// For the data sockets' port. Nothing is asked before it is wanted.
-    pub(super) fn start(port: u16) -> Self {
+    /// For the data sockets' port, and for TCP to the same number if this node takes streams. Nothing is asked before it is
+    /// wanted.
+    pub(super) fn start(port: u16, takes_streams: bool) -> Self {
         let (wanted, wants) = watch::channel(false);
-        let (mapped_sender, mapped) = watch::channel(None);
-        let task = tokio::spawn(async move {
-            if let Some(port) = NonZeroU16::new(port) {
-                run(port, wants, &mapped_sender).await;
-            }
-        });
         Self {
             wanted,
-            mapped,
-            task,
+            udp: Mapped::start(InternetProtocol::Udp, port, wants.clone()),
+            tcp: takes_streams.then(|| Mapped::start(InternetProtocol::Tcp, port, wants)),
         }
     }
 
-    /// Whether a port is wanted: behind a NAT.
+    /// Whether ports are wanted: behind a NAT.
     pub(super) fn want(&self, wanted: bool) {
         self.wanted
             .send_if_modified(|before| std::mem::replace(before, wanted) != wanted);
     }
 
-    /// Where the router lets everybody in, at present.
+    /// Where the router lets everybody in over UDP, at present.
     pub(super) fn mapped(&self) -> Option<SocketAddr> {
-        *self.mapped.borrow()
+        *self.udp.at.borrow()
     }
 
-    /// Waits until that is another place.
+    /// The same over TCP.
+    pub(super) fn mapped_tcp(&self) -> Option<SocketAddr> {
+        *self.tcp.as_ref()?.at.borrow()
+    }
+
+    /// Waits until one of them is another place.
     pub(super) async fn changed(&mut self) {
-        if self.mapped.changed().await.is_err() {
-            std::future::pending::<()>().await;
+        let tcp = async {
+            match &mut self.tcp {
+                Some(tcp) => tcp.changed().await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            () = self.udp.changed() => {}
+            () = tcp => {}
         }
     }
 
-    /// Gives the port back.
+    /// Gives the ports back.
     pub(super) async fn close(self) {
         drop(self.wanted);
-        // A router that does not answer forgets it by itself.
-        let _ = timeout(FAREWELL, self.task).await;
+        let tasks = [Some(self.udp), self.tcp].into_iter().flatten();
+        // A router that does not answer forgets them by itself.
+        let _ = timeout(FAREWELL, join_all(tasks.map(|mapped| mapped.task))).await;
+    }
+}
+
+impl Mapped {
+    fn start(protocol: InternetProtocol, port: u16, wants: watch::Receiver<bool>) -> Self {
+        let (sender, at) = watch::channel(None);
+        let task = tokio::spawn(async move {
+            if let Some(port) = NonZeroU16::new(port) {
+                run(protocol, port, wants, &sender).await;
+            }
+        });
+        Self { at, task }
+    }
+
+    async fn changed(&mut self) {
+        if self.at.changed().await.is_err() {
+            pending::<()>().await;
+        }
     }
 }
 
@@ -122,6 +158,7 @@ impl Held {
 
 /// Until nobody can want it any more.
 async fn run(
+    protocol: InternetProtocol,
     port: NonZeroU16,
     mut wants: watch::Receiver<bool>,
     mapped: &watch::Sender<Option<SocketAddr>>,
@@ -129,7 +166,7 @@ async fn run(
     let mut held: Option<Held> = None;
     loop {
         let pause = if *wants.borrow_and_update() {
-            match ask(port, held.as_ref()).await {
+            match ask(protocol, port, held.as_ref()).await {
                 Some((mapping, external)) => {
                     let renew_after = mapping.lifetime() / 2;
                     held = Some(mapping);
@@ -169,18 +206,23 @@ fn announce(mapped: &watch::Sender<Option<SocketAddr>>, external: Option<SocketA
 }
 
 /// Asks the router for a port, the same as before if there was one, and by the protocol that it knew before.
-async fn ask(port: NonZeroU16, before: Option<&Held>) -> Option<(Held, SocketAddr)> {
+async fn ask(
+    protocol: InternetProtocol,
+    port: NonZeroU16,
+    before: Option<&Held>,
+) -> Option<(Held, SocketAddr)> {
     let routes = std::fs::read_to_string("/proc/net/route").ok()?;
     let gateway = gateway(&routes)?;
     let client = toward(gateway)?;
+    let by_pcp = |wanted| ask_by_pcp(gateway, client, protocol, port, wanted);
     let mapped = match before {
-        Some(Held::Port(mapping)) => {
-            ask_by_pcp(gateway, client, port, mapping.external_port()).await
-        }
+        Some(Held::Port(mapping)) => by_pcp(mapping.external_port()).await,
         Some(Held::Upnp(mapping)) => mapping.renew(client, port).await.map(by_upnp),
-        None => match ask_by_pcp(gateway, client, port, port).await {
+        None => match by_pcp(port).await {
             Some(mapped) => Some(mapped),
-            None => upnp::Mapping::new(gateway, client, port).await.map(by_upnp),
+            None => upnp::Mapping::new(gateway, client, protocol, port)
+                .await
+                .map(by_upnp),
         },
     };
     // Behind another NAT the port leads nowhere.
@@ -196,6 +238,7 @@ fn by_upnp(mapping: upnp::Mapping) -> (Held, SocketAddr) {
 async fn ask_by_pcp(
     gateway: Ipv4Addr,
     client: IpAddr,
+    protocol: InternetProtocol,
     port: NonZeroU16,
     wanted: NonZeroU16,
 ) -> Option<(Held, SocketAddr)> {
@@ -204,10 +247,12 @@ async fn ask_by_pcp(
         lifetime_seconds: u32::try_from(LIFETIME.as_secs()).ok(),
         timeout_config: Some(TIMEOUTS),
     };
-    let asked = PortMapping::new(gateway.into(), client, InternetProtocol::Udp, port, options);
+    let asked = PortMapping::new(gateway.into(), client, protocol, port, options);
     let mapping = asked
         .await
-        .inspect_err(|error| tracing::debug!(%gateway, %error, "The router maps no port"))
+        .inspect_err(
+            |error| tracing::debug!(%gateway, ?protocol, %error, "The router maps no port"),
+        )
         .ok()?;
     let address = match mapping.mapping_type() {
         PortMappingType::Pcp { external_ip, .. } => external_ip,

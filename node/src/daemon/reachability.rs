@@ -159,6 +159,11 @@ impl Daemon {
     fn outer_endpoints(&self, now: Instant) -> Vec<SocketAddr> {
         let mut endpoints = self.advertised.clone();
         endpoints.extend(self.port_mapper.mapped());
+        // Whoever cannot be called over UDP is called there by TCP. Mostly it is the same place.
+        let mapped = self.port_mapper.mapped_tcp();
+        if let Some(mapped) = mapped.filter(|mapped| !endpoints.contains(mapped)) {
+            endpoints.push(mapped);
+        }
         endpoints.extend(self.vague_endpoints(now));
         for seen in self.reflexive.addresses(now) {
             if !endpoints.contains(&seen) {
@@ -192,7 +197,10 @@ impl Daemon {
             return;
         }
         let outer = self.outer_endpoints(now);
-        self.engine.set_public(self.is_public(&outer));
+        let is_translated = !self.is_seen_here(&outer);
+        self.engine.set_translated(is_translated);
+        self.engine
+            .set_public(!is_translated || self.port_mapper.mapped().is_some());
         let Some(announcement) = self.own_announcement(id, endpoints, home) else {
             return;
         };

@@ -56,15 +56,26 @@ impl Engine {
         });
     }
 
-    /// Whether this node can be reached at an address that no translation hides: others prefer such neighbours.
+    /// Whether anybody can call this node, by an address that no translation hides or a port that a router keeps open: others
+    /// prefer such neighbours, and it may relay.
     pub fn set_public(&mut self, public: bool) {
         self.is_public = public;
-        self.is_translated = !public;
         for network in self.networks.iter_mut().flatten() {
             if let Some(gossip) = &mut network.gossip {
                 gossip.set_public(public);
             }
         }
+    }
+
+    /// Whether a translation hides this node, so that it has to be kept alive.
+    pub const fn set_translated(&mut self, translated: bool) {
+        self.is_translated = translated;
+    }
+
+    /// Whether one does.
+    #[must_use]
+    pub const fn is_translated(&self) -> bool {
+        self.is_translated
     }
 
     /// The addresses of this host have changed: peers are told, and tell where they see this node.

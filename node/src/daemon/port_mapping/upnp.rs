@@ -1,4 +1,4 @@
-//! UPnP Internet Gateway Devices, as far as a UDP port needs: for routers that know neither PCP nor NAT-PMP.
+//! UPnP Internet Gateway Devices, as far as a port needs: for routers that know neither PCP nor NAT-PMP.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crab_nat::InternetProtocol;
 use igd_next::{
     AddPortError, PortMappingProtocol, SearchOptions,
     aio::{
@@ -28,13 +29,23 @@ const DESCRIPTION: &str = "Tombolo";
 #[derive(Debug)]
 pub(super) struct Mapping {
     gateway: Gateway<Tokio>,
+    protocol: PortMappingProtocol,
     external: SocketAddr,
     made_at: Instant,
 }
 
 impl Mapping {
     /// Asks `router` for a port that leads to `port` of this host at `client`.
-    pub(super) async fn new(router: Ipv4Addr, client: IpAddr, port: NonZeroU16) -> Option<Self> {
+    pub(super) async fn new(
+        router: Ipv4Addr,
+        client: IpAddr,
+        protocol: InternetProtocol,
+        port: NonZeroU16,
+    ) -> Option<Self> {
+        let protocol = match protocol {
+            InternetProtocol::Udp => PortMappingProtocol::UDP,
+            InternetProtocol::Tcp => PortMappingProtocol::TCP,
+        };
         let mut options = SearchOptions::default();
         options.bind_addr = SocketAddr::new(client, 0);
         options.timeout = Some(SEARCH);
@@ -49,7 +60,7 @@ impl Mapping {
             return None;
         }
         let local = SocketAddr::new(client, port.get());
-        timeout(PATIENCE, Self::map(gateway, local, port.get()))
+        timeout(PATIENCE, Self::map(gateway, protocol, local, port.get()))
             .await
             .ok()?
     }
@@ -57,11 +68,17 @@ impl Mapping {
     /// The same port for another while.
     pub(super) async fn renew(&self, client: IpAddr, port: NonZeroU16) -> Option<Self> {
         let local = SocketAddr::new(client, port.get());
-        let renewed = Self::map(self.gateway.clone(), local, self.external.port());
+        let gateway = self.gateway.clone();
+        let renewed = Self::map(gateway, self.protocol, local, self.external.port());
         timeout(PATIENCE, renewed).await.ok()?
     }
 
-    async fn map(gateway: Gateway<Tokio>, local: SocketAddr, wanted: u16) -> Option<Self> {
+    async fn map(
+        gateway: Gateway<Tokio>,
+        protocol: PortMappingProtocol,
+        local: SocketAddr,
+        wanted: u16,
+    ) -> Option<Self> {
         let made_at = Instant::now();
         let address = gateway
             .get_external_ip()
@@ -69,17 +86,16 @@ impl Mapping {
             .inspect_err(|error| tracing::debug!(%error, "The router does not tell its address"))
             .ok()?;
         let lease = u32::try_from(LIFETIME.as_secs()).unwrap_or(u32::MAX);
-        let udp = PortMappingProtocol::UDP;
-        let asked = gateway.add_port(udp, wanted, local, lease, DESCRIPTION);
+        let asked = gateway.add_port(protocol, wanted, local, lease, DESCRIPTION);
         let port = match asked.await {
             Ok(()) => wanted,
             // Such a router forgets only what it is told to: at the end.
             Err(AddPortError::OnlyPermanentLeasesSupported) => {
-                let asked = gateway.add_port(udp, wanted, local, 0, DESCRIPTION);
+                let asked = gateway.add_port(protocol, wanted, local, 0, DESCRIPTION);
                 asked.await.ok().map(|()| wanted)?
             }
             Err(AddPortError::PortInUse) => {
-                let asked = gateway.add_any_port(udp, local, lease, DESCRIPTION);
+                let asked = gateway.add_any_port(protocol, local, lease, DESCRIPTION);
                 asked.await.ok()?
             }
             Err(error) => {
@@ -89,6 +105,7 @@ impl Mapping {
         };
         Some(Self {
             gateway,
+            protocol,
             external: SocketAddr::new(address, port),
             made_at,
         })
@@ -104,8 +121,10 @@ impl Mapping {
     }
 
     pub(super) async fn give_back(self) {
-        let udp = PortMappingProtocol::UDP;
+        let removed = self
+            .gateway
+            .remove_port(self.protocol, self.external.port());
         // A router that does not answer forgets it by itself.
-        let _ = self.gateway.remove_port(udp, self.external.port()).await;
+        let _ = removed.await;
     }
 }
