@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tombolo_tests::{
     netns::{Claim, Lab},
-    overlay::{Node, Overlay, SOON, wait_for_ping},
+    overlay::{Node, Overlay, SOON},
     process::wait_for,
 };
 
@@ -116,77 +116,6 @@ fn why_tells_the_obstacle_that_is_there() {
     });
     assert!(said(&removed, "member").contains("removed"), "{removed}");
     a.verb(&["why", "nobody"]).refused(1, &["nobody"]);
-}
-
-#[test]
-fn doctor_finds_what_is_broken_and_works_without_a_daemon() {
-    let Some(lab) = Lab::new(Claim::Shared) else {
-        return;
-    };
-    let mut overlay = Overlay::new(lab, &["a", "b"]);
-    let [a, b] = overlay.nodes.as_mut_slice() else {
-        panic!("two nodes")
-    };
-    wait_for_ping(&a.host.namespace, b.v4());
-
-    let healthy = wait_for("everything to be in order", SOON, || {
-        let said = a.verb(&["doctor", "--json"]);
-        let report: Value = serde_json::from_str(&said.stdout).ok()?;
-        (said.code == 0 && report["healthy"] == true).then_some(report)
-    });
-    for check in [
-        "daemon",
-        "tun",
-        "clock",
-        "disk",
-        "port",
-        "firewall",
-        "forwarding",
-        "rp_filter",
-        "underlay",
-        "reachability",
-        "controller",
-        "mtu",
-    ] {
-        let _ = finding(&healthy, check);
-    }
-
-    // The laboratory's hosts filter strictly by reverse path: works, but not with prefixes that two members carry.
-    let strict = finding(&healthy, "rp_filter");
-    assert_eq!(strict["health"], "warning", "{strict}");
-    a.host
-        .namespace
-        .run(strict["mend"].as_str().expect("what mends it"));
-    a.host.namespace.sysctl("net.ipv4.conf.all.rp_filter", 0);
-    let mended: Value = serde_json::from_str(&a.verb(&["doctor", "--json"]).stdout).expect("JSON");
-    assert_eq!(finding(&mended, "rp_filter")["health"], "ok", "{mended}");
-
-    a.host.namespace.run("ip link set eth0 mtu 1200");
-    let narrow = a.verb(&["doctor", "--json"]);
-    assert_eq!(narrow.code, 1);
-    let narrow: Value = serde_json::from_str(&narrow.stdout).expect("JSON");
-    assert_eq!(
-        finding(&narrow, "underlay")["mend"],
-        "ip link set eth0 mtu 1280"
-    );
-
-    a.stop();
-    let without = a.verb(&["doctor", "--json"]);
-    assert_eq!(without.code, 1);
-    let report: Value = serde_json::from_str(&without.stdout).expect("JSON");
-    assert_eq!(
-        finding(&report, "daemon")["mend"],
-        "systemctl start tombolo"
-    );
-    assert_eq!(finding(&report, "port")["health"], "ok");
-}
-
-fn finding(report: &Value, check: &str) -> Value {
-    let findings = report["findings"].as_array().expect("findings");
-    let found = findings.iter().find(|finding| finding["check"] == check);
-    found
-        .cloned()
-        .unwrap_or_else(|| panic!("no finding of {check}: {report}"))
 }
 
 fn said(report: &Value, check: &str) -> String {

@@ -8,6 +8,7 @@ mod bench;
 mod containers;
 mod diagnosis;
 mod disk;
+mod doctor;
 mod gossip;
 mod install;
 mod isolation;

@@ -42,7 +42,7 @@ pub struct Finding {
     pub health: Health,
     /// What was seen, in a sentence.
     pub said: String,
-    /// A command, or what to do, that mends it.
+    /// The command that mends it, and what else there is to know in parentheses; or what to do, where no command does.
     pub mend: Option<String>,
 }
 

@@ -14,7 +14,7 @@ use std::{
 use ipnet::IpNet;
 use tombolo_proto::{
     config::{MemberCert, NetworkDoc, V6Mode},
-    id::{Mtu, UnixSeconds},
+    id::{Mtu, NetworkId, UnixSeconds},
     key::IdentityKey,
     sixplane,
 };
@@ -222,6 +222,27 @@ pub enum ClashReason {
     Global,
     /// A default route. None is ever installed: the underlay would be routed into the overlay that runs on it.
     Default,
+}
+
+impl Clash {
+    /// The command that mends it, for somebody on this host who may also be the administrator.
+    #[must_use]
+    pub fn mend(&self, network: NetworkId) -> String {
+        let (link, prefix) = (&self.link, self.prefix);
+        match &self.reason {
+            ClashReason::Local(local) => format!(
+                "ip address flush dev {} (if {} is not needed there; else give the overlay another range)",
+                local.link, local.prefix
+            ),
+            ClashReason::OtherNetwork(other) => {
+                format!("tombolo leave {network} (or the network on {other}: both have {prefix})")
+            }
+            ClashReason::Global => format!("tombolo set {network} allow-global=on"),
+            ClashReason::Default => format!(
+                "tombolo-controller route ls {network} (and remove {prefix}: it is never installed on {link})"
+            ),
+        }
+    }
 }
 
 impl fmt::Display for Clash {

@@ -5,8 +5,9 @@ mod host;
 
 use tombolo_engine::diagnosis::{
     Finding, Health,
-    doctor::{Facts, Network, examine},
+    doctor::{Facts, Network, Obstacle, examine},
 };
+use tombolo_proto::id::NetworkId;
 
 use crate::{
     cli::Global,
@@ -62,26 +63,38 @@ fn add_daemon(facts: &mut Facts, global: &Global, status: StatusReport) {
     facts.seen_at = status.endpoints;
     facts.warnings = status.warnings;
     facts.aes = Some(status.forwarding.cpu_aes);
-    facts.networks = status.networks.into_iter().map(network).collect();
+    facts.mapped = [status.nat.mapped_port, status.nat.mapped_tcp_port];
+    let node = status.node.to_string();
+    let mut clashes = Vec::new();
     let known: Option<DaemonFacts> = ask(&global.socket, &Request::Doctor).ok();
     if let Some(known) = known {
         facts.newest_document = known.newest_document;
         facts.carries = known.carries;
+        facts.takes_streams = known.takes_streams;
+        facts.is_translated = known.is_translated;
+        clashes = known.clashes;
     }
+    let networks = status.networks.into_iter();
+    facts.networks = networks
+        .map(|report| network(report, &node, &clashes))
+        .collect();
     let peers: Vec<PeerReport> = ask(&global.socket, &Request::Peers).unwrap_or_default();
     let count = |kind| peers.iter().filter(|peer| peer.path.kind == kind).count();
     facts.peers = [count(PathKind::Direct), count(PathKind::Relay)];
 }
 
-fn network(report: NetworkReport) -> Network {
+fn network(report: NetworkReport, node: &str, clashes: &[(NetworkId, Obstacle)]) -> Network {
+    let of_it = clashes.iter().filter(|(id, _)| *id == report.id);
     Network {
+        id: report.id.to_string(),
+        node: node.to_owned(),
+        clashes: of_it.map(|(_, clash)| clash.clone()).collect(),
         name: report.name.unwrap_or_else(|| report.id.to_string()),
         status: report.status.as_str().to_owned(),
         mtu: [report.mtu.map(u32::from), host::mtu_of(&report.interface)],
         interface: report.interface,
         is_connected: report.controller.is_some(),
         problem: report.problem,
-        clashes: report.clashes,
         alarms: report.alarms,
     }
 }
@@ -97,7 +110,9 @@ fn containers(global: &Global) -> Vec<Finding> {
 }
 
 fn container(found: docker::Finding) -> Finding {
-    let mend = found.fix.unwrap_or_else(|| "node docker check".to_owned());
+    let mend = found
+        .fix
+        .unwrap_or_else(|| "tombolo docker check".to_owned());
     match found.level {
         docker::FindingLevel::Ok => Finding::ok("docker", found.what),
         docker::FindingLevel::Wait => Finding::warning("docker", found.what, mend),

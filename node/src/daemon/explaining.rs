@@ -7,9 +7,11 @@ use tombolo_engine::{
     control::{PeerStatus, TriedStatus},
     diagnosis::{
         Finding,
+        doctor::Obstacle,
         why::{self, Because, Candidate, Ends, Facts, Route, Standing, Target},
     },
     membership::Directory,
+    reconcile::Clash,
     relay::RelayName,
 };
 use tombolo_proto::{
@@ -75,8 +77,8 @@ impl Daemon {
             clash: network
                 .clashes
                 .iter()
-                .find(|clash| clash.contains(&prefix.to_string()))
-                .cloned(),
+                .find(|clash| clash.prefix == prefix)
+                .map(ToString::to_string),
         });
         let relay = match &target {
             Target::Member(peer) => self.relay_in_words(peer),
@@ -233,9 +235,21 @@ impl Daemon {
         for route in own.flat_map(|cert| &cert.routes) {
             carries[usize::from(matches!(route.prefix, IpNet::V6(_)))] = true;
         }
+        let clashes = self.networks.values().flat_map(|network| {
+            let obstacle = |clash: &Clash| Obstacle {
+                said: clash.to_string(),
+                mend: clash.mend(network.id),
+            };
+            let clashes = network.clashes.iter().map(obstacle);
+            clashes.map(|obstacle| (network.id, obstacle))
+        });
+        let is_to_relay = self.config.file.relay.unwrap_or(true);
         DaemonFacts {
             newest_document,
             carries,
+            is_translated: self.engine.is_translated(),
+            takes_streams: is_to_relay.then_some(self.listening.is_some()),
+            clashes: clashes.collect(),
         }
     }
 }

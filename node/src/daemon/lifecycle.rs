@@ -129,7 +129,7 @@ impl Daemon {
                 .clashes
                 .iter()
                 .filter(|clash| clash.link == network.link);
-            network.clashes = ours.map(ToString::to_string).collect();
+            network.clashes = ours.cloned().collect();
             for clash in network
                 .clashes
                 .iter()
@@ -156,7 +156,7 @@ impl Daemon {
             {
                 authority.link.send(ToController::Clashes {
                     network: network.id,
-                    clashes: network.clashes.clone(),
+                    clashes: network.clashes_in_words(),
                 });
                 network.clashes_told.clone_from(&network.clashes);
             }

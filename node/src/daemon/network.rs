@@ -9,7 +9,7 @@ use std::{
 use tombolo_engine::{
     fib::NetworkSlot,
     membership::{Announcement, Directory, Refused},
-    reconcile::{LinkName, NetworkPlan},
+    reconcile::{Clash, LinkName, NetworkPlan},
 };
 use tombolo_proto::{
     config::MemberCert,
@@ -60,8 +60,8 @@ pub(super) struct Network {
     pub(super) relays: Vec<IpAddr>,
     /// What peers have brought and nobody has looked at.
     pub(super) waiting: Waiting,
-    pub(super) clashes: Vec<String>,
-    pub(super) clashes_told: Vec<String>,
+    pub(super) clashes: Vec<Clash>,
+    pub(super) clashes_told: Vec<Clash>,
     /// Up to when a controller has told what other members announced, since this program started.
     pub(super) endpoints_upto: Option<UnixSeconds>,
     /// Why no controller could be used.
@@ -135,6 +135,11 @@ impl Network {
             endpoints_saved: None,
             announcements_saved: None,
         }
+    }
+
+    /// What is not installed here, for people.
+    pub(super) fn clashes_in_words(&self) -> Vec<String> {
+        self.clashes.iter().map(ToString::to_string).collect()
     }
 
     /// This node's certificate, while it counts.

@@ -119,7 +119,7 @@ impl Daemon {
                 })
                 .unwrap_or_default(),
             mtu: doc.map(|doc| doc.mtu.0),
-            clashes: network.clashes.clone(),
+            clashes: network.clashes_in_words(),
             rules: self.engine.rules(id).map(Into::into),
             alarms: network.alarms.iter().cloned().collect(),
             controller: connected.map(|connected| connected.controller.to_string()),

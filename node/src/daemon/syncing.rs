@@ -143,7 +143,7 @@ impl Daemon {
         network.clashes_told.clone_from(&network.clashes);
         authority.link.send(ToController::Clashes {
             network: id,
-            clashes: network.clashes.clone(),
+            clashes: network.clashes_in_words(),
         });
         self.announce(id, Instant::now());
     }

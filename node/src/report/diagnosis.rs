@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tombolo_engine::diagnosis::{Finding, why::Candidate};
+use tombolo_engine::diagnosis::{Finding, doctor::Obstacle, why::Candidate};
 use tombolo_proto::id::{NetworkId, NodeId, UnixSeconds};
 
 use super::PathReport;
@@ -120,10 +120,16 @@ pub struct DoctorReport {
 }
 
 /// What only the daemon knows of what `node doctor` looks at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DaemonFacts {
     /// When the newest document that it holds was signed.
     pub newest_document: Option<UnixSeconds>,
     /// Whether this member carries prefixes for others: IPv4, IPv6.
     pub carries: [bool; 2],
+    /// Whether a translation hides this node, and nobody has said where it can be called.
+    pub is_translated: bool,
+    /// Whether it listens for streams of TCP; none if it is not to relay.
+    pub takes_streams: Option<bool>,
+    /// What is not installed of each network.
+    pub clashes: Vec<(NetworkId, Obstacle)>,
 }

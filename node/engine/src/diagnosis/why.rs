@@ -165,17 +165,17 @@ fn own_standing(facts: &Facts) -> Finding {
             format!(
                 "this node is a member of {network}, but no controller answers: what has changed since is not known"
             ),
-            "node status",
+            "tombolo status",
         ),
         Standing::Pending => Finding::broken(
             "standing",
             format!("this node waits to be authorised in {network}"),
-            format!("controller member authorize {network} <this node>"),
+            format!("tombolo-controller member authorize {network} <this node>"),
         ),
         Standing::Requesting => Finding::broken(
             "standing",
             format!("no controller of {network} has answered yet"),
-            "node doctor",
+            "tombolo doctor",
         ),
         Standing::Denied => Finding::broken(
             "standing",
@@ -185,7 +185,7 @@ fn own_standing(facts: &Facts) -> Finding {
         Standing::NotFound => Finding::broken(
             "standing",
             format!("the controller knows no network {network}"),
-            format!("node leave {network}"),
+            format!("tombolo leave {network}"),
         ),
     }
 }
@@ -201,19 +201,22 @@ fn membership(facts: &Facts) -> Finding {
         Target::Removed => Finding::broken(
             "member",
             format!("{name} was removed from the network"),
-            format!("controller member authorize {} <node>", facts.network),
+            format!(
+                "tombolo-controller member authorize {} <node>",
+                facts.network
+            ),
         ),
         Target::Expired => Finding::broken(
             "member",
             format!("the certificate of {name} has expired, or this host's clock is wrong"),
-            "date; node doctor",
+            "date; tombolo doctor",
         ),
         Target::Nobody => Finding::broken(
             "member",
             format!(
                 "no member has the name, node address or address {name}, and no route leads there"
             ),
-            "node peers; node routes",
+            "tombolo peers; node routes",
         ),
     }
 }
@@ -233,7 +236,7 @@ fn route(route: &Route) -> Finding {
         (None, false) => Finding::broken(
             "route",
             format!("{prefix} leads to it, but is not installed on this host"),
-            "node status",
+            "tombolo status",
         ),
     }
 }
@@ -244,14 +247,14 @@ fn session(facts: &Facts, peer: &PeerStatus) -> Finding {
         return Finding::broken(
             "session",
             format!("{name} does not answer handshakes"),
-            "node status on the other side: is it up, and does its firewall let UDP through?",
+            "tombolo status on the other side: is it up, and does its firewall let UDP through?",
         );
     }
     if peer.way.is_none() {
         return Finding::broken(
             "session",
             format!("there is no session with {name}, and nobody has asked for one"),
-            format!("node ping {}", peer.node),
+            format!("tombolo ping {}", peer.node),
         );
     }
     let age = peer.last_handshake.unwrap_or_default();
@@ -277,7 +280,7 @@ fn path(facts: &Facts, peer: &PeerStatus) -> Finding {
                 "nothing is known of where {} is: it has told no controller and no member",
                 facts.name
             ),
-            "node status on the other side",
+            "tombolo status on the other side",
         ),
         None => Finding::broken(
             "path",
@@ -286,7 +289,7 @@ fn path(facts: &Facts, peer: &PeerStatus) -> Finding {
                 list(&peer.candidates),
                 sides(facts)
             ),
-            "node doctor on both sides",
+            "tombolo doctor on both sides",
         ),
     }
 }
@@ -366,7 +369,7 @@ fn size(facts: &Facts, peer: &PeerStatus) -> Finding {
                 "the way takes {mtu} of {full} bytes: larger packets go in parts, new TCP connections are told"
             ),
             format!(
-                "controller network set {} --mtu {mtu}, if most members are behind such a way",
+                "tombolo-controller network set {} --mtu {mtu}, if most members are behind such a way",
                 facts.network
             ),
         ),

@@ -9,7 +9,7 @@ use std::{
     time::SystemTime,
 };
 
-use tombolo_engine::diagnosis::doctor::Facts;
+use tombolo_engine::diagnosis::doctor::{Facts, Obstacle};
 use tombolo_proto::id::UnixSeconds;
 
 use crate::{
@@ -143,7 +143,7 @@ fn space(dir: &Path) -> Option<u64> {
 }
 
 /// Writes and removes a file, where the directory exists.
-fn state_problem(dir: &Path) -> Option<String> {
+fn state_problem(dir: &Path) -> Option<Obstacle> {
     if !dir.exists() {
         return None;
     }
@@ -151,7 +151,20 @@ fn state_problem(dir: &Path) -> Option<String> {
     let written = File::create_new(&probe).map(drop);
     // If it could not be written there is nothing to remove.
     let _ = fs::remove_file(&probe);
-    written.err().map(|error| error.to_string())
+    let error = written.err()?;
+    let dir = dir.display();
+    let kind = error.kind();
+    let mend = if kind == io::ErrorKind::ReadOnlyFilesystem {
+        format!("mount -o remount,rw \"$(stat -c %m {dir})\"")
+    } else if kind == io::ErrorKind::PermissionDenied {
+        format!("chmod u+rwx {dir} (or be root: sudo tombolo doctor)")
+    } else {
+        format!("du -xh \"$(stat -c %m {dir})\" | sort -h | tail (shows what to remove)")
+    };
+    Some(Obstacle {
+        said: error.to_string(),
+        mend,
+    })
 }
 
 #[cfg(test)]

@@ -92,13 +92,13 @@ impl Because {
     #[must_use]
     pub const fn mend(self) -> &'static str {
         match self {
-            Self::UdpBlocked => "let UDP out of this network: node doctor",
+            Self::UdpBlocked => "let UDP out of this network: tombolo doctor",
             Self::BothDependent
             | Self::Dependent
             | Self::OtherDependent
             | Self::Unknown
             | Self::Silent => {
-                "open a UDP port on one of the two sides: node up --advertise HOST:PORT"
+                "open a UDP port on one of the two sides: tombolo up --advertise HOST:PORT"
             }
         }
     }
