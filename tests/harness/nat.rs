@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   underlay 203.0.113.0/24 ── eth0  router  lan0 10.<n>.0.1/24 ── hosts behind it, IPv4 alone
+//!                                           lan<m> 10.<m>.0.1/24 ── more of them, where it has another segment
 //! ```
 //!
 //! Linux's own masquerading is a NAT that maps every inner socket once and lets in nothing but answers; the other kinds
@@ -65,6 +66,30 @@ impl Lab {
         Router { host, lan }
     }
 
+    /// Gives a router another inner network, `10.<number>.0.0/24`. From one to the other nothing passes but what the
+    /// router's own NAT turns round.
+    ///
+    /// # Panics
+    /// When the kernel refuses.
+    #[must_use]
+    #[track_caller]
+    pub fn segment(&self, router: &Router, number: u8) -> Bridge {
+        let v4 = Ipv4Net::new(Ipv4Addr::new(10, number, 0, 0), 24).expect("24 is within 32");
+        let v6: Ipv6Net = format!("fd00:{number}::/64").parse().expect("a prefix");
+        let name = format!("lan{number}");
+        let segment = self.bridge(&router.host, &name, v4, v6);
+        let first = &router.lan.name;
+        let turned_round = format!("iifname {{ {first}, {name} }} ct status dnat accept");
+        router.host.namespace.shell(&format!(
+            "nft add table ip apart
+             nft add chain ip apart between '{{ type filter hook forward priority 1; }}'
+             nft add rule ip apart between '{turned_round}'
+             nft add rule ip apart between iifname {first} oifname {name} drop
+             nft add rule ip apart between iifname {name} oifname {first} drop",
+        ));
+        segment
+    }
+
     /// Adds a host behind a router, at its inner address with this last number.
     ///
     /// # Panics
@@ -72,7 +97,17 @@ impl Lab {
     #[must_use]
     #[track_caller]
     pub fn host_behind(&self, router: &Router, name: &str, number: u8) -> Host {
-        let inside = self.container(&router.host, &router.lan, number);
+        self.host_in(router, &router.lan, name, number)
+    }
+
+    /// The same in one of its segments.
+    ///
+    /// # Panics
+    /// When the kernel refuses.
+    #[must_use]
+    #[track_caller]
+    pub fn host_in(&self, router: &Router, segment: &Bridge, name: &str, number: u8) -> Host {
+        let inside = self.container(&router.host, segment, number);
         let dir = self.dir().join(name);
         fs::create_dir_all(&dir).expect("the temporary directory is writable");
         Host {
@@ -86,6 +121,34 @@ impl Lab {
 }
 
 impl Router {
+    /// From now on what inner hosts send to the router's own address goes back in to whoever has that port, as if it
+    /// came from outside (RFC 4787, REQ-9: hairpinning). Inner hosts have to use different ports.
+    ///
+    /// # Panics
+    /// When the kernel refuses.
+    #[track_caller]
+    pub fn hairpins(&self) {
+        let rules = self.host.dir.join("hairpin.nft");
+        let outer = self.host.v4;
+        let text = format!(
+            "table ip hairpin {{
+               map inner {{ type inet_service : ipv4_addr; flags timeout, dynamic; }}
+               chain learn {{ type filter hook postrouting priority 51;
+                 oifname \"eth0\" meta l4proto udp update @inner {{ udp sport timeout 60s : ip saddr }}
+               }}
+               chain before {{ type nat hook prerouting priority dstnat;
+                 iifname \"lan*\" ip daddr {outer} meta l4proto udp dnat ip to udp dport map @inner
+               }}
+               chain after {{ type nat hook postrouting priority srcnat;
+                 oifname \"lan*\" ct status dnat meta l4proto udp snat ip to {outer}
+               }}
+             }}\n"
+        );
+        fs::write(&rules, text).expect("the lab's directory is writable");
+        let inside = &self.host.namespace;
+        inside.run(&format!("nft -f {}", rules.display()));
+    }
+
     /// The daemon of Debian's `miniupnpd-nftables`, to be run: the router then maps ports of its
     /// address `outer` for whoever asks from inside by this protocol.
     ///

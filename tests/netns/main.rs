@@ -10,6 +10,7 @@ mod diagnosis;
 mod disk;
 mod doctor;
 mod gossip;
+mod hairpin;
 mod install;
 mod isolation;
 mod joining;
