@@ -35,3 +35,4 @@ mod stolen_key;
 mod survival;
 mod tcp;
 mod wan;
+mod why;

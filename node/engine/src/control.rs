@@ -608,6 +608,7 @@ impl Engine {
             indices: &mut self.indices,
             called: &mut self.called,
             is_translated: self.is_translated,
+            relays: &self.relays,
             puncher: &mut self.puncher,
             outbox: &mut self.outbox,
         };

@@ -52,6 +52,8 @@ pub enum LaneMessage {
         /// Bytes of the frame that arrived.
         size: u16,
     },
+    /// No UDP passes to the sender: it reaches the relay that carries this by TCP. Comes with each pong by such a relay.
+    NoUdp,
 }
 
 impl LaneMessage {
@@ -153,9 +155,16 @@ mod tests {
     }
 
     #[test]
+    fn that_no_udp_passes_is_one_byte() {
+        assert_eq!(LaneMessage::NoUdp.encode(), [8]);
+        assert_eq!(LaneMessage::decode(&[8]), Some(LaneMessage::NoUdp));
+    }
+
+    #[test]
     fn unknown_kinds_and_junk_are_ignored() {
         for junk in [
-            &[8, 0][..],
+            &[9, 0][..],
+            &[8, 0],
             &[6, 0],
             &[5, 9],
             &[0x70, 0],

@@ -135,6 +135,8 @@ pub(crate) struct Peer {
     /// When something was last sent by the way in use.
     spoken_at: Option<Instant>,
     negotiated_at: Option<Instant>,
+    /// When it last said that no UDP passes to it.
+    without_udp_at: Option<Instant>,
     initiation_accepted_at: Option<Instant>,
     recreated_at: Option<Instant>,
     /// Whether the session is to stay although nothing flows.
@@ -179,6 +181,7 @@ impl Peer {
             rekey_at: None,
             spoken_at: None,
             negotiated_at: None,
+            without_udp_at: None,
             initiation_accepted_at: None,
             recreated_at: None,
             is_kept: false,

@@ -74,8 +74,8 @@ pub struct WhyReport {
     pub conclusion: String,
     /// Whether packets get there.
     pub reachable: bool,
-    /// Why the path is relayed, if it is: `udp_blocked`, `both_nats_dependent`, `own_nat_dependent`, `other_nat_dependent`,
-    /// `no_endpoint_known` or `unanswered`.
+    /// Why the path is relayed, if it is: `udp_blocked`, `other_udp_blocked`, `both_nats_dependent`, `own_nat_dependent`,
+    /// `other_nat_dependent`, `no_endpoint_known` or `unanswered`.
     #[serde(default)]
     pub relayed_because: Option<String>,
     /// Every way to the member that is known, the one in use first.

@@ -18,6 +18,7 @@ use tombolo_proto::{
 };
 
 use super::Settings;
+use crate::relay::Relays;
 use crate::{
     budget::Budgets,
     fib::PeerSlot,
@@ -205,6 +206,7 @@ pub(crate) struct Context<'a> {
     pub(crate) indices: &'a mut Indices,
     /// Whether a NAT stands in front of this node, as far as it knows.
     pub(crate) is_translated: bool,
+    pub(crate) relays: &'a Relays,
     /// What calls may send to each address.
     pub(crate) called: &'a mut Budgets,
     pub(crate) puncher: &'a mut Puncher,
@@ -215,6 +217,11 @@ impl Context<'_> {
     pub(crate) fn transmit(&mut self, to: impl Into<Way>, payload: Vec<u8>) {
         let to = to.into();
         self.outbox.transmits.push_back(Transmit { to, payload });
+    }
+
+    /// Whether frames by this way come from a relay that is reached by TCP.
+    pub(crate) fn comes_by_stream(&self, way: Way) -> bool {
+        matches!(way, Way::Relay { relay, .. } if self.relays.is_on_stream(relay))
     }
 
     pub(crate) fn event(&mut self, event: Event) {

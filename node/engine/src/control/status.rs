@@ -96,6 +96,8 @@ pub struct PeerStatus {
     pub dropped: BTreeMap<&'static str, u64>,
     /// Whether a handshake is under way.
     pub connecting: bool,
+    /// Whether no UDP passes to it, as it said lately.
+    pub is_without_udp: bool,
 }
 
 /// The access rules of a network at this node, for people.
@@ -285,6 +287,7 @@ impl PeerStatus {
             tx_packets: counters.tx_packets.load(Relaxed),
             dropped: counters.dropped.report(),
             connecting: peer.is_connecting(),
+            is_without_udp: peer.is_without_udp(now),
         }
     }
 }

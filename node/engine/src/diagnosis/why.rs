@@ -321,6 +321,7 @@ fn way(facts: &Facts, peer: &PeerStatus) -> String {
             let reason = match because {
                 Because::Silent => format!("{} ({})", because.words(), list(&peer.candidates)),
                 Because::UdpBlocked
+                | Because::OtherUdpBlocked
                 | Because::BothDependent
                 | Because::Dependent
                 | Because::OtherDependent

@@ -16,6 +16,9 @@ use crate::{
 /// An idle session is looked after this often, as long as it is idle.
 const REST: Duration = Duration::from_secs(2);
 
+/// What a peer said of itself is told of for so long: whoever wants to know asks it first.
+const STALE: Duration = Duration::from_secs(60);
+
 /// How soon a peer wants to be looked at again, soonest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Pace {
@@ -55,6 +58,9 @@ impl Peer {
         self.handle_confirmed(lane, from, context, now);
         match LaneMessage::decode(message) {
             Some(LaneMessage::Ping { id }) => {
+                if context.comes_by_stream(from) {
+                    self.send_control(&LaneMessage::NoUdp, Some(lane), from, context);
+                }
                 self.send_control(&LaneMessage::Pong { id }, Some(lane), from, context);
                 self.handle_roamed(from, Sign::Ping, context, now);
             }
@@ -85,6 +91,7 @@ impl Peer {
             Some(LaneMessage::SizeAnswer { number, size }) => {
                 self.mtus.handle_answer(number, size, now);
             }
+            Some(LaneMessage::NoUdp) => self.without_udp_at = Some(now),
             None => self.counters.dropped.count(DropReason::UnknownMessage),
         }
     }
@@ -183,6 +190,12 @@ impl Peer {
         self.rests_until.is_some_and(|until| now < until)
             && is_settled
             && self.watch.is_still(&self.counters)
+    }
+
+    /// Whether no UDP passes to the peer, as it said a short while ago.
+    pub(crate) fn is_without_udp(&self, now: Instant) -> bool {
+        self.without_udp_at
+            .is_some_and(|at| now.saturating_duration_since(at) < STALE)
     }
 
     fn handle_lost(

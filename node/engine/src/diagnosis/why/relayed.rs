@@ -16,6 +16,8 @@ pub struct Ends {
 pub enum Because {
     /// No UDP passes to this node.
     UdpBlocked,
+    /// No UDP passes to the other, as it says.
+    OtherUdpBlocked,
     /// Both NATs give every destination another port, so nobody can be told where to call.
     BothDependent,
     /// This node's NAT does, and the other's lets nothing in from a port that it did not call.
@@ -37,6 +39,8 @@ impl Because {
         let is_other_dependent = peer.candidates.iter().any(|at| at.port() == 0);
         if ends.is_udp_blocked {
             Self::UdpBlocked
+        } else if peer.is_without_udp {
+            Self::OtherUdpBlocked
         } else if is_dependent && is_other_dependent {
             Self::BothDependent
         } else if peer.candidates.is_empty() {
@@ -61,6 +65,7 @@ impl Because {
     pub const fn name(self) -> &'static str {
         match self {
             Self::UdpBlocked => "udp_blocked",
+            Self::OtherUdpBlocked => "other_udp_blocked",
             Self::BothDependent => "both_nats_dependent",
             Self::Dependent => "own_nat_dependent",
             Self::OtherDependent => "other_nat_dependent",
@@ -74,6 +79,9 @@ impl Because {
     pub const fn words(self) -> &'static str {
         match self {
             Self::UdpBlocked => "UDP is blocked on this side: everything is reached by TCP",
+            Self::OtherUdpBlocked => {
+                "UDP is blocked on the other side: it reaches everything by TCP"
+            }
             Self::BothDependent => {
                 "both sides are behind NATs with another port for every destination"
             }
@@ -93,6 +101,9 @@ impl Because {
     pub const fn mend(self) -> &'static str {
         match self {
             Self::UdpBlocked => "let UDP out of this network: tombolo doctor",
+            Self::OtherUdpBlocked => {
+                "let UDP out of the other side's network: tombolo doctor there"
+            }
             Self::BothDependent
             | Self::Dependent
             | Self::OtherDependent

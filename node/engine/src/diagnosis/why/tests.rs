@@ -106,10 +106,7 @@ fn a_narrow_way_and_drops_are_warnings() {
 
 #[test]
 fn a_relayed_path_says_why() {
-    let relayed = a_peer(Some(Way::Relay {
-        relay: crate::path::way::RelaySlot(1),
-        circuit: crate::path::way::Circuit(2),
-    }));
+    let relayed = a_peer(Some(relay()));
     let facts = Facts {
         relay: Some("the member nas".to_owned()),
         ends: Ends {
@@ -147,13 +144,9 @@ fn every_reason_to_relay_has_a_name_of_its_own() {
             is_udp_blocked,
             mapping,
         };
-        let relay = Way::Relay {
-            relay: crate::path::way::RelaySlot(1),
-            circuit: crate::path::way::Circuit(2),
-        };
         let peer = PeerStatus {
             candidates,
-            ..a_peer(Some(relay))
+            ..a_peer(Some(relay()))
         };
 
         let because = Because::of_relayed(&ends, &peer).expect("it is relayed");
@@ -168,6 +161,12 @@ fn every_reason_to_relay_has_a_name_of_its_own() {
             "{explained:?}"
         );
     }
+    let blocked = PeerStatus {
+        is_without_udp: true,
+        ..a_peer(Some(relay()))
+    };
+    let because = Because::of_relayed(&Ends::default(), &blocked).expect("it is relayed");
+    assert_eq!(because.name(), "other_udp_blocked");
     assert_eq!(
         Because::of_relayed(&Ends::default(), &a_peer(Some(direct()))),
         None
@@ -229,6 +228,13 @@ fn facts(target: Target) -> Facts {
     }
 }
 
+fn relay() -> Way {
+    Way::Relay {
+        relay: crate::path::way::RelaySlot(1),
+        circuit: crate::path::way::Circuit(2),
+    }
+}
+
 fn a_peer(way: Option<Way>) -> PeerStatus {
     PeerStatus {
         network: "8056c2e21c000001".parse().expect("a network id"),
@@ -253,5 +259,6 @@ fn a_peer(way: Option<Way>) -> PeerStatus {
         tx_packets: 0,
         dropped: BTreeMap::new(),
         connecting: false,
+        is_without_udp: false,
     }
 }
