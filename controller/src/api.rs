@@ -35,6 +35,7 @@ mod once;
 mod outage;
 mod page;
 mod problem;
+mod relays;
 mod routes;
 mod rules;
 mod status;
@@ -88,6 +89,7 @@ pub fn router(state: ApiState) -> Router {
         .routes(routes!(members::allocate_subnet))
         .routes(routes!(links::list))
         .routes(routes!(links::show))
+        .routes(routes!(relays::list))
         .routes(routes!(routes::list, routes::add))
         .routes(routes!(routes::show, routes::update, routes::remove))
         .routes(routes!(rules::show, rules::replace))

@@ -196,10 +196,15 @@ impl Controller {
                 let stop = stop.clone();
                 async move { observing.serve_second(stop).await }
             }),
-            tokio::spawn(relay::review(relayed, Arc::clone(&networks), stop.clone())),
+            tokio::spawn(relay::review(
+                Arc::clone(&relayed),
+                Arc::clone(&networks),
+                stop.clone(),
+            )),
             tokio::spawn(watch::run(
                 store.clone(),
                 Arc::clone(&networks),
+                relayed,
                 stop.clone(),
             )),
             tokio::spawn({

@@ -9,10 +9,10 @@
 //! | [`client`] | the web API, asked in the name of the user |
 //! | [`layout`] | what every page has |
 //! | [`texts`] | every text, in every language |
-//! | [`networks`], [`network`], [`members`], [`routes`], [`rules`], [`join_tokens`], [`settings`], [`map`] | pages of networks |
+//! | [`networks`], [`network`], [`members`], [`routes`], [`rules`], [`relays`], [`join_tokens`], [`settings`], [`map`] | pages of networks |
 //! | [`users`], [`tokens`], [`webhooks`], [`audit`], [`system`] | pages of the controller |
 //! | [`account`] | one's own password and two-step sign-in |
-//! | [`network_choice`], [`ranges`], [`figures`], [`qr`] | what pages are made of |
+//! | [`network_choice`], [`ranges`], [`figures`], [`qr`], [`undo`] | what pages are made of |
 //! | [`live`] | changes, as they happen |
 //! | [`assets`] | style sheet and script |
 
@@ -42,6 +42,7 @@ mod network_choice;
 mod networks;
 mod qr;
 mod ranges;
+mod relays;
 mod routes;
 mod rules;
 mod settings;
@@ -49,6 +50,7 @@ mod sign_on;
 mod system;
 mod texts;
 mod tokens;
+mod undo;
 mod users;
 mod visit;
 mod webhooks;
@@ -90,6 +92,10 @@ pub(crate) fn router(state: ApiState, api: Router) -> Router<ApiState> {
         .route(
             "/networks/{id}/members/{node}/authorized",
             get(elsewhere).post(members::deciding::decide),
+        )
+        .route(
+            "/networks/{id}/members/{node}/relay",
+            get(elsewhere).post(relays::set),
         )
         .route(
             "/networks/{id}/members/{node}/remove",

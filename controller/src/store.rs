@@ -54,6 +54,7 @@ pub(crate) use identities::{SignOn, Vouched};
 pub(crate) use links::StoredLinks;
 pub use networks::Loaded;
 pub use nodes::{Presence, Software};
+pub(crate) use replicas::Relayed;
 pub use rows::CorruptRow;
 pub(crate) use second_factor::SecondFactor;
 use sessions::KnownSessions;

@@ -7,11 +7,12 @@ use std::{sync::Arc, time::Duration};
 
 use sqlx::postgres::PgListener;
 use tokio::{sync::Notify, time::Instant};
+use tombolo_relay::Relay;
 
 use crate::{
     networks::Networks,
     stop::Stop,
-    store::{CHANNEL, Store, StoreError, StoreUrl},
+    store::{CHANNEL, Relayed, Store, StoreError, StoreUrl},
 };
 
 /// How long a change may stay unseen whose hint was lost.
@@ -31,17 +32,22 @@ const PROBE_PATIENCE: Duration = Duration::from_millis(1200);
 const RELEASE: Duration = Duration::from_secs(5);
 
 /// Follows the store until told to stop.
-pub(crate) async fn run(store: Store, networks: Arc<Networks>, stop: Stop) {
+pub(crate) async fn run(store: Store, networks: Arc<Networks>, relay: Arc<Relay>, stop: Stop) {
     let hints = Arc::clone(&networks.behind);
     tokio::join!(
         listen(store.clone(), Arc::clone(&hints), stop.clone()),
         probe(store.clone(), Arc::clone(&hints), stop.clone()),
         release(store.clone(), Arc::clone(&networks), stop.clone()),
-        follow(store, networks, hints, stop),
+        follow(store, networks, (hints, relay), stop),
     );
 }
 
-async fn follow(store: Store, networks: Arc<Networks>, hints: Arc<Notify>, mut stop: Stop) {
+async fn follow(
+    store: Store,
+    networks: Arc<Networks>,
+    (hints, relay): (Arc<Notify>, Arc<Relay>),
+    mut stop: Stop,
+) {
     let mut due = tokio::time::interval(POLL);
     due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut rest = Rest::default();
@@ -55,7 +61,8 @@ async fn follow(store: Store, networks: Arc<Networks>, hints: Arc<Notify>, mut s
             () = rest.wait() => false,
             () = stop.wait() => return,
         };
-        match look(&store, &networks, &mut rest, is_due).await {
+        let beat = is_due.then(|| Relayed::from(relay.totals()));
+        match look(&store, &networks, &mut rest, beat).await {
             Ok(()) => {}
             Err(error) if error.is_outage() => store.health().suspect(&error),
             Err(error) => tracing::error!(%error, "could not look for changes, will try again"),
@@ -67,12 +74,14 @@ async fn look(
     store: &Store,
     networks: &Networks,
     rest: &mut Rest,
-    is_due: bool,
+    beat: Option<Relayed>,
 ) -> Result<(), StoreError> {
     let now = store.now().await?;
     // The only replica of a file need not tell anybody.
-    if is_due && matches!(store.url(), StoreUrl::Postgres(_)) {
-        store.beat(&networks.replica()).await?;
+    if let Some(relayed) = beat
+        && matches!(store.url(), StoreUrl::Postgres(_))
+    {
+        store.beat(&networks.replica(), relayed).await?;
         // A replica of an older version may run beside this one.
         store.chain_old_lines().await?;
     }

@@ -240,6 +240,49 @@ json! {
         pub latency_us: Option<u32>,
     }
 
+    /// Who relays in a network, and how much it is needed.
+    pub struct NetworkRelays {
+        /// Controllers: they relay for members of every network.
+        pub controllers: Vec<ControllerRelay>,
+        /// Links that go by a controller, whichever.
+        pub controller_links: u64,
+        /// How many authorised members may relay.
+        pub members_allowed: u64,
+        /// Of those, at most 100: the ones that most links go by, then the ones that are online. List members with
+        /// `relay=true` to see all.
+        pub members: Vec<MemberRelay>,
+    }
+
+    /// A controller as a relay.
+    pub struct ControllerRelay {
+        /// Its signing key.
+        #[cfg_attr(feature = "openapi", schema(value_type = String))]
+        pub key: IdentityKey,
+        /// Where it says that nodes reach it.
+        pub endpoints: Vec<String>,
+        /// Whether it has reached the store within half a minute.
+        pub alive: bool,
+        /// Whether it is the one that answers.
+        pub this: bool,
+        /// Members that it relays for now, of all networks.
+        pub clients: u64,
+        /// Bytes that it relayed since it started, of all networks.
+        pub bytes: u64,
+    }
+
+    /// A member that may relay.
+    pub struct MemberRelay {
+        /// The member.
+        #[cfg_attr(feature = "openapi", schema(value_type = String))]
+        pub node: NodeId,
+        /// Its name.
+        pub name: String,
+        /// Whether it is connected to a controller now.
+        pub online: bool,
+        /// Links that go by it.
+        pub links: u64,
+    }
+
     /// Changes a member, or authorises a request.
     #[serde(deny_unknown_fields)]
     #[derive(Default)]

@@ -20,7 +20,7 @@ use super::{ApiState, Problem, extract::Json};
 use crate::auth::{Admin, Reader};
 
 /// A replica says every few seconds that it runs.
-const SILENT_SECONDS: u64 = 30;
+pub(super) const SILENT_SECONDS: u64 = 30;
 
 /// Shows the keyring and every replica that registered.
 #[utoipa::path(get, operation_id = "show_keyring", path = "/api/v1/keyring", tag = "controller", responses((status = 200, body = Keyring)))]

@@ -54,18 +54,21 @@ pub(super) struct Choice {
     waiting: Option<bool>,
     /// Whether they are authorised.
     authorized: Option<bool>,
+    /// Whether they may relay.
+    relay: Option<bool>,
     /// A part of name, node address, address or tag, in any case.
     q: Option<String>,
 }
 
 impl Choice {
     fn admits(&self, network: &Network, found: Found<'_>) -> bool {
-        let (is_waiting, is_authorized) = match found {
-            Found::Member(member) => (false, member.is_authorized()),
-            Found::Request(_) => (true, false),
+        let (is_waiting, is_authorized, may_relay) = match found {
+            Found::Member(member) => (false, member.is_authorized(), member.relay),
+            Found::Request(_) => (true, false, false),
         };
         self.waiting.is_none_or(|wanted| wanted == is_waiting)
             && self.authorized.is_none_or(|wanted| wanted == is_authorized)
+            && self.relay.is_none_or(|wanted| wanted == may_relay)
             && self
                 .q
                 .as_ref()
@@ -93,19 +96,19 @@ fn mentions(network: &Network, found: Found<'_>, text: &str) -> bool {
         || matches!(found, Found::Member(member) if of_member(member))
 }
 
-/// How many members are connected to a controller now.
-pub(super) async fn online(state: &ApiState, network: &Network) -> Result<usize, Problem> {
+/// Tells of members whether they are connected to a controller now.
+pub(super) async fn online<'a>(
+    state: &'a ApiState,
+    network: &Network,
+) -> Result<impl Fn(&IdentityKey) -> bool + use<'a>, Problem> {
     let here = state.signer.replica().public();
     let elsewhere = match state.store.connected_elsewhere(network.id(), &here).await {
         Err(error) if StoreError::is_outage(&error) => BTreeSet::new(),
         answered => answered?,
     };
-    let is_online =
-        |identity: &IdentityKey| state.registry.is_online(identity) || elsewhere.contains(identity);
-    Ok(network
-        .members()
-        .filter(|member| is_online(&member.identity))
-        .count())
+    Ok(move |identity: &IdentityKey| {
+        state.registry.is_online(identity) || elsewhere.contains(identity)
+    })
 }
 
 /// Lists members and waiting requests.

@@ -109,7 +109,7 @@ pub(super) async fn summary(
 ) -> Result<axum::Json<NetworkSummary>, Problem> {
     let loaded = state.networks.get(views::network_id(&id)?).await?;
     let network = &loaded.network;
-    let online = members::online(&state, network).await?;
+    let is_online = members::online(&state, network).await?;
     let (sent, received) = match state.store.traffic(network.id()).await {
         Err(error) if error.is_outage() => (0, 0),
         told => told?,
@@ -117,7 +117,12 @@ pub(super) async fn summary(
     let count = |number: usize| number as u64;
     Ok(axum::Json(NetworkSummary {
         members: count(network.members().count()),
-        online: count(online),
+        online: count(
+            network
+                .members()
+                .filter(|member| is_online(&member.identity))
+                .count(),
+        ),
         waiting: count(network.requests().count()),
         sent,
         received,

@@ -12,6 +12,18 @@ pub(super) fn rate(bytes: u64) -> String {
     format!("{} Gbit/s", three_digits(bits))
 }
 
+/// An amount of bytes.
+pub(super) fn amount(bytes: u64) -> String {
+    let mut amount = bytes as f64;
+    for unit in ["B", "kB", "MB", "GB"] {
+        if amount < 999.5 {
+            return format!("{} {unit}", three_digits(amount));
+        }
+        amount /= 1000.0;
+    }
+    format!("{} TB", three_digits(amount))
+}
+
 /// Microseconds in milliseconds.
 pub(super) fn latency(microseconds: u32) -> String {
     format!("{} ms", three_digits(f64::from(microseconds) / 1000.0))
@@ -41,6 +53,9 @@ mod tests {
         ] {
             assert_eq!(rate(bytes), text);
         }
+        assert_eq!(amount(0), "0 B");
+        assert_eq!(amount(1_250_000), "1.2 MB");
+        assert_eq!(amount(12_500_000_000_000), "12 TB");
         assert_eq!(latency(350), "0.3 ms");
         assert_eq!(latency(12_345), "12 ms");
     }

@@ -11,6 +11,7 @@ use tombolo_proto::api::Role;
 use super::{
     assets,
     cookies::Cookie,
+    undo::Done,
     visit::{SignedIn, Theme, Visitor},
 };
 use crate::api::Problem;
@@ -19,11 +20,13 @@ use crate::api::Problem;
 const NOTICE_SECONDS: u64 = 60;
 /// Longest message that goes by way of a cookie, in characters.
 const MAX_NOTICE: usize = 256;
+/// Longest message with its undoing, in bytes: browsers keep cookies of 4096 bytes, and Base64 makes four of three.
+const MAX_COOKIE: usize = 2800;
 
 /// What came of an action.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Notice {
-    Done(String),
+    Done(Done),
     Failed(String),
     /// Something that is shown this once.
     Secret {
@@ -36,7 +39,7 @@ impl Notice {
     /// What was done, from the value of a cookie.
     pub(super) fn decode(value: &str) -> Option<Self> {
         let bytes = BASE64URL_NOPAD.decode(value.as_bytes()).ok()?;
-        String::from_utf8(bytes).ok().map(Self::Done)
+        serde_json::from_slice(&bytes).ok().map(Self::Done)
     }
 
     /// What went wrong, in the language of the visitor.
@@ -45,9 +48,14 @@ impl Notice {
         Self::Failed(told.unwrap_or_else(|| problem.detail().to_owned()))
     }
 
-    fn markup(&self, visitor: &Visitor) -> Markup {
+    fn markup(&self, visitor: &Visitor, by: Option<&SignedIn>) -> Markup {
         match self {
-            Self::Done(text) => html! { p.notice.done { (text) } },
+            Self::Done(done) => html! {
+                div.notice.done {
+                    span { (done.text) }
+                    @if let (Some(undo), Some(by)) = (&done.undo, by) { " " (undo.button(by)) }
+                }
+            },
             Self::Failed(text) => {
                 html! { p.notice.failed { strong { (visitor.texts().problem) ": " } (text) } }
             }
@@ -99,9 +107,15 @@ pub(super) fn failure(visitor: &Visitor, problem: &Problem) -> Response {
 }
 
 /// Goes on to another page, which tells what was done.
-pub(super) fn go(by: &SignedIn, path: &str, done: String) -> Response {
-    let short: String = done.chars().take(MAX_NOTICE).collect();
-    let value = BASE64URL_NOPAD.encode(short.as_bytes());
+pub(super) fn go(by: &SignedIn, path: &str, done: impl Into<Done>) -> Response {
+    let mut done = done.into();
+    done.text = done.text.chars().take(MAX_NOTICE).collect();
+    let mut value = serde_json::to_vec(&done).unwrap_or_default();
+    if value.len() > MAX_COOKIE {
+        done.undo = None;
+        value = serde_json::to_vec(&done).unwrap_or_default();
+    }
+    let value = BASE64URL_NOPAD.encode(&value);
     let notice = Cookie::Notice.set(&value, NOTICE_SECONDS, by.visitor.encrypted);
     ([(header::SET_COOKIE, notice)], Redirect::to(path)).into_response()
 }
@@ -140,7 +154,7 @@ fn frame(
                     @if by.is_some_and(|by| by.stale) {
                         p.notice.failed { (texts.stale) }
                     }
-                    @if let Some(notice) = notice { (notice.markup(visitor)) }
+                    @if let Some(notice) = notice { (notice.markup(visitor, by)) }
                 }
                 main #main tabindex="-1" { (content) }
             }

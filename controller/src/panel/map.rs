@@ -9,7 +9,7 @@ use axum::{
 };
 use maud::{Markup, html};
 use tombolo_proto::{
-    api::{LinkPath, Member, MemberLinks, Network, Page, PeerLink, Status},
+    api::{LinkPath, Member, MemberLinks, Network, Page, PeerLink},
     id::NodeId,
 };
 
@@ -37,7 +37,6 @@ struct View {
     network: Network,
     members: Vec<Member>,
     told: BTreeMap<NodeId, MemberLinks>,
-    endpoints: Vec<String>,
 }
 
 /// The page.
@@ -64,11 +63,6 @@ pub(super) async fn show(
             h2 #table { (by.visitor.texts().members) }
             (table(&by, &view, &at, &place))
         }
-        section.card aria-labelledby="relays" {
-            h2 #relays { (texts.relays) }
-            p.soft { (texts.relays_lead) }
-            div data-part="relays" { (relays(&by, &view)) }
-        }
     };
     Ok(layout::page(&by, StatusCode::OK, &title, None, &content))
 }
@@ -85,7 +79,6 @@ impl View {
             .api
             .get(&format!("{at}/links?limit={MAX_MEMBERS}"))
             .await?;
-        let status: Status = by.api.get("/status").await?;
         Ok(Self {
             network,
             members: members.items,
@@ -94,7 +87,6 @@ impl View {
                 .into_iter()
                 .map(|told| (told.node, told))
                 .collect(),
-            endpoints: status.endpoints,
         })
     }
 
@@ -221,42 +213,6 @@ fn via(by: &SignedIn, link: &PeerLink, name: impl Fn(NodeId) -> String) -> Strin
     let texts = &by.visitor.texts().map;
     let relay = link.via.map_or_else(|| texts.controller.to_owned(), name);
     (texts.via)(&relay)
-}
-
-fn relays(by: &SignedIn, view: &View) -> Markup {
-    let texts = &by.visitor.texts().map;
-    let links = || view.told.values().flat_map(|told| &told.links);
-    let used = |by: Option<NodeId>| {
-        let relayed = links().filter(|link| link.path == LinkPath::Relay && link.via == by);
-        relayed.count()
-    };
-    let members = || view.members.iter().filter(|member| member.relay);
-    html! {
-        table.stacked.plain {
-            thead { tr {
-                th scope="col" { (texts.relay) }
-                th scope="col" { (by.visitor.texts().status) }
-                th scope="col" { (texts.used_by) }
-            } }
-            tbody {
-                tr {
-                    td { (texts.controller) @for endpoint in &view.endpoints { br; code { (endpoint) } } }
-                    td data-label=(by.visitor.texts().status) {}
-                    td data-label=(texts.used_by) { (used(None)) }
-                }
-                @for member in members() {
-                    tr {
-                        td { (member.name) }
-                        td data-label=(by.visitor.texts().status) {
-                            @if member.online { span.state.on { (by.visitor.texts().online) } } @else { span.state { (by.visitor.texts().offline) } }
-                        }
-                        td data-label=(texts.used_by) { (used(Some(member.node))) }
-                    }
-                }
-            }
-        }
-        @if members().next().is_none() { p.soft { (texts.no_relays) } }
-    }
 }
 
 /// The links of one member, on its own page.

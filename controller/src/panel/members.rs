@@ -259,6 +259,6 @@ const fn word(by: &SignedIn, member: &Member) -> &'static str {
     }
 }
 
-fn path(id: &str, node: &str) -> String {
+pub(super) fn path(id: &str, node: &str) -> String {
     format!("{}/members/{}", network::path(id), layout::encoded(node))
 }

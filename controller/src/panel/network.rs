@@ -18,7 +18,8 @@ use super::{
     members::{self, Filter},
     networks, qr,
     ranges::{self, Range},
-    routes, rules, settings,
+    relays, routes, rules, settings,
+    undo::Done,
     visit::{Action, Fields, SignedIn},
 };
 use crate::api::Problem;
@@ -46,10 +47,10 @@ pub(super) async fn failed(
 pub(super) async fn after(
     by: &SignedIn,
     id: &str,
-    done: Result<String, Problem>,
+    done: Result<impl Into<Done>, Problem>,
 ) -> Result<Response, Response> {
     match done {
-        Ok(text) => Ok(layout::go(by, &path(id), text)),
+        Ok(done) => Ok(layout::go(by, &path(id), done)),
         Err(problem) => failed(by, id, &problem).await,
     }
 }
@@ -82,6 +83,7 @@ struct Content {
     network: Network,
     summary: NetworkSummary,
     members: members::Listed,
+    relays: relays::Listed,
     tokens: Vec<JoinToken>,
     ranges: Vec<Range>,
     rules: AccessRules,
@@ -102,6 +104,7 @@ impl Content {
         Ok(Self {
             summary: by.api.get(&format!("{at}/summary")).await?,
             members: members::list(by, network.id, filter, has_rules).await?,
+            relays: relays::list(by, network.id).await?,
             tokens: tokens.items,
             ranges,
             rules,
@@ -125,6 +128,7 @@ impl Content {
             (members::section(by, network.id, &self.members, filter))
             (routes::section(by, network))
             (rules::section(by, network, &self.rules))
+            (relays::section(by, network.id, &self.relays))
             div.columns {
                 (join_tokens::section(by, network.id, &self.tokens))
                 @if role >= Role::Admin { (settings::section(by, network, &self.ranges)) }

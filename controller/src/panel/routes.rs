@@ -9,6 +9,7 @@ use tombolo_proto::{
 
 use super::{
     layout, network,
+    undo::{Done, Undo},
     visit::{Action, SignedIn},
 };
 use crate::api::Problem;
@@ -105,7 +106,11 @@ pub(super) async fn add(
         } else {
             RouteMode::Failover
         },
-        metric: 0,
+        metric: match fields.filled("metric") {
+            Some(_) => network::number(&by, &fields, "metric", "metric")
+                .map_err(|problem| layout::failure(&by.visitor, &problem))?,
+            None => 0,
+        },
     };
     let added: Result<Route, Problem> = by
         .api
@@ -140,9 +145,25 @@ pub(super) async fn remove(
     Path((id, route)): Path<(String, String)>,
     Action { by, .. }: Action,
 ) -> Result<Response, Response> {
-    let removed = by.api.delete(&path(&id, &route)).await;
-    let done = removed.map(|()| by.visitor.texts().route_removed.to_owned());
-    network::after(&by, &id, done).await
+    let at = path(&id, &route);
+    let done = async {
+        let before: Route = by.api.get(&at).await?;
+        by.api.delete(&at).await?;
+        // What waited for approval would not wait any more.
+        let undo = id.parse().ok();
+        let undo = undo.filter(|_| before.state == RouteState::Active);
+        Ok::<_, Problem>(Done {
+            text: by.visitor.texts().route_removed.to_owned(),
+            undo: undo.map(|network| Undo::Route {
+                network,
+                target: before.target,
+                via: before.via,
+                mode: before.mode,
+                metric: before.metric,
+            }),
+        })
+    };
+    network::after(&by, &id, done.await).await
 }
 
 fn path(id: &str, route: &str) -> String {

@@ -10,6 +10,7 @@ use tombolo_proto::{
 
 use super::{
     layout, network,
+    undo::{Done, Undo},
     visit::{Action, SignedIn},
 };
 use crate::api::Problem;
@@ -157,11 +158,20 @@ pub(super) async fn remove(
     Path((id, number)): Path<(String, usize)>,
     Action { by, fields }: Action,
 ) -> Result<Response, Response> {
-    let done = change(&by, &id, |rules| {
-        let found = place(rules, number, fields.get("rule"));
+    let rule = fields.get("rule");
+    let removed = change(&by, &id, |rules| {
+        let found = place(rules, number, rule);
         found.map(|place| rules.rules.remove(place)).is_some()
     });
-    network::after(&by, &id, done.await).await
+    let done = removed.await.map(|text| Done {
+        text,
+        undo: id.parse().ok().map(|network| Undo::Rule {
+            network,
+            number,
+            rule: rule.to_owned(),
+        }),
+    });
+    network::after(&by, &id, done).await
 }
 
 /// Lets a rule be tried earlier.

@@ -7,7 +7,7 @@ mod refusals;
 mod topics;
 mod zh;
 
-pub(super) use topics::{Access, Account, Audit, Map, SignOn, System, Webhooks};
+pub(super) use topics::{Access, Account, Audit, Map, Relays, SignOn, System, Webhooks};
 
 /// A language of the panel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,6 +79,7 @@ pub(super) struct Texts {
     pub(super) account: Account,
     pub(super) audit: Audit,
     pub(super) map: Map,
+    pub(super) relays: Relays,
     pub(super) sign_on: SignOn,
     pub(super) system: System,
     pub(super) webhooks: Webhooks,
@@ -153,6 +154,7 @@ pub(super) struct Texts {
     pub(super) relay: &'static str,
     pub(super) save: &'static str,
     pub(super) saved: &'static str,
+    pub(super) undo: &'static str,
     pub(super) remove: &'static str,
     pub(super) remove_member: &'static str,
     pub(super) remove_member_lead: &'static str,

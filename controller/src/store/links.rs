@@ -1,12 +1,12 @@
 //! How members say that they reach their peers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::Connection as _;
 use tombolo_proto::{
     id::{NetworkId, NodeId},
     key::IdentityKey,
-    links::LinkReport,
+    links::{LinkReport, LinkWay},
     wire,
 };
 
@@ -37,16 +37,17 @@ impl Store {
         let mut transaction = connection.begin().await?;
         for ((network, identity), report) in told {
             sqlx::query(
-                "INSERT INTO links (network, identity, told_at, sent, received, links)
-                 SELECT network, identity, unixepoch(), $3, $4, $5 FROM members WHERE network = $1 AND identity = $2
+                "INSERT INTO links (network, identity, told_at, sent, received, links, relayed)
+                 SELECT network, identity, unixepoch(), $3, $4, $5, $6 FROM members WHERE network = $1 AND identity = $2
                  ON CONFLICT (network, identity) DO UPDATE SET told_at = excluded.told_at, sent = excluded.sent,
-                     received = excluded.received, links = excluded.links",
+                     received = excluded.received, links = excluded.links, relayed = excluded.relayed",
             )
             .bind(rows::key(network))
             .bind(&identity.0[..])
             .bind(rows::int(report.sent))
             .bind(rows::int(report.received))
             .bind(wire::encode(report))
+            .bind(rows::int(relayed(report).count() as u64))
             .execute(&mut *transaction)
             .await?;
         }
@@ -86,6 +87,33 @@ impl Store {
         found.iter().map(read).collect()
     }
 
+    /// How many links go by each relay, as members told of late. A link that both its ends told of is one.
+    pub(crate) async fn relay_use(
+        &self,
+        network: NetworkId,
+    ) -> Result<BTreeMap<Option<NodeId>, u64>, StoreError> {
+        let found = sqlx::query(
+            "SELECT members.node AS node, links FROM links
+             JOIN members ON members.network = links.network AND members.identity = links.identity
+             WHERE links.network = $1 AND told_at > unixepoch() - $2 AND relayed > 0",
+        )
+        .bind(rows::key(&network))
+        .bind(rows::int(FRESH_SECONDS))
+        .fetch_all(&mut *self.connection().await?)
+        .await?;
+        let mut pairs = BTreeSet::new();
+        for row in &found {
+            let node: NodeId = rows::parsed(row, "node")?;
+            let report: LinkReport = rows::encoded(row, "links").unwrap_or_default();
+            pairs.extend(relayed(&report).map(|(peer, via)| (via, node.min(peer), node.max(peer))));
+        }
+        let mut used = BTreeMap::new();
+        for (via, _, _) in pairs {
+            *used.entry(via).or_insert(0) += 1;
+        }
+        Ok(used)
+    }
+
     /// Bytes per second that members told of late: sent and received.
     pub(crate) async fn traffic(&self, network: NetworkId) -> Result<(u64, u64), StoreError> {
         let row = sqlx::query(
@@ -98,4 +126,12 @@ impl Store {
         .await?;
         Ok((rows::number(&row, "sent")?, rows::number(&row, "received")?))
     }
+}
+
+/// The peers that are reached by a relay, and by which.
+fn relayed(report: &LinkReport) -> impl Iterator<Item = (NodeId, Option<NodeId>)> {
+    report.links.iter().filter_map(|link| match link.way {
+        LinkWay::Relayed(via) => Some((link.peer, via)),
+        LinkWay::Direct => None,
+    })
 }

@@ -2,6 +2,7 @@
 
 use tombolo_domain::keyring::Replica;
 use tombolo_proto::{key::IdentityKey, link::HostPort};
+use tombolo_relay::RelayTotals;
 
 use super::{Store, StoreError, rows};
 
@@ -15,6 +16,25 @@ pub(crate) struct KnownReplica {
     pub(crate) software: String,
     /// Seconds since it last said that it runs.
     pub(crate) silent_for: u64,
+    pub(crate) relayed: Relayed,
+}
+
+/// What a replica says of itself as a relay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Relayed {
+    /// Members that it relays for now, of all networks.
+    pub(crate) clients: u64,
+    /// Bytes that it relayed since it started.
+    pub(crate) bytes: u64,
+}
+
+impl From<RelayTotals> for Relayed {
+    fn from(totals: RelayTotals) -> Self {
+        Self {
+            clients: totals.clients,
+            bytes: totals.bytes,
+        }
+    }
 }
 
 impl Store {
@@ -46,19 +66,23 @@ impl Store {
         Ok(())
     }
 
-    /// Notes that a replica runs.
-    pub(crate) async fn beat(&self, key: &IdentityKey) -> Result<(), StoreError> {
-        sqlx::query("UPDATE replicas SET last_seen = unixepoch() WHERE key = $1")
-            .bind(&key.0[..])
-            .execute(&mut *self.connection().await?)
-            .await?;
+    /// Notes that a replica runs, and what it relays.
+    pub(crate) async fn beat(&self, key: &IdentityKey, relayed: Relayed) -> Result<(), StoreError> {
+        sqlx::query(
+            "UPDATE replicas SET last_seen = unixepoch(), relay_clients = $2, relay_bytes = $3 WHERE key = $1",
+        )
+        .bind(&key.0[..])
+        .bind(rows::int(relayed.clients))
+        .bind(rows::int(relayed.bytes))
+        .execute(&mut *self.connection().await?)
+        .await?;
         Ok(())
     }
 
     /// Every replica that ever registered, in the order in which they did.
     pub(crate) async fn known_replicas(&self) -> Result<Vec<KnownReplica>, StoreError> {
         let found = sqlx::query(
-            "SELECT key, endpoints, software, revoked, unixepoch() - last_seen AS silent_for
+            "SELECT key, endpoints, software, revoked, relay_clients, relay_bytes, unixepoch() - last_seen AS silent_for
              FROM replicas ORDER BY registered_at, key",
         )
         .fetch_all(&mut *self.connection().await?)
@@ -76,6 +100,10 @@ impl Store {
                     silent_for: rows::number::<i64>(row, "silent_for")?
                         .try_into()
                         .unwrap_or_default(),
+                    relayed: Relayed {
+                        clients: rows::number(row, "relay_clients")?,
+                        bytes: rows::number(row, "relay_bytes")?,
+                    },
                 })
             })
             .collect()

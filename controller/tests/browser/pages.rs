@@ -58,6 +58,7 @@ async fn every_page_is_accessible_in_both_languages_and_themes_and_on_a_phone() 
         "//*[@data-part='map']//*[name()='svg']//*[name()='path'][contains(@class, 'relayed')]",
     );
     browser.find("//tbody[@data-part='links']//*[contains(., 'via nas')]");
+    relays_are_switched(&browser, &format!("{base}networks/{network}"));
     let _: tombolo_proto::api::User = rig
         .http
         .post("/users", json!({"name": "bob", "password": PASSWORD, "role": "viewer", "networks": {network.to_string(): "operator"}}))
@@ -209,6 +210,23 @@ fn set_up(browser: &Browser, rig: &Rig) {
     }
     browser.click("//main//button[@type='submit']");
     browser.find("//h1[text()='Networks']");
+}
+
+/// The section of relays tells how many links go by each, and a switch there can be undone.
+fn relays_are_switched(browser: &Browser, page: &str) {
+    browser.open(page);
+    let row = "//*[@data-part='relays']//tr[contains(., 'nas')]";
+    browser.find(&format!(
+        "{row}/td[@data-label='Links that use it'][text()='1']"
+    ));
+    browser.find("//*[@data-part='relays']//tr[contains(., 'Controller')]//*[text()='alive']");
+    let switch = |is_on: bool| format!("{row}//button[@role='switch'][@aria-checked='{is_on}']");
+    assert_eq!(browser.label(&browser.find(&switch(true))), "May relay");
+    browser.click(&switch(true));
+    browser.find(&switch(false));
+    browser.click("//*[@id='notice']//button[text()='Undo']");
+    browser.find("//*[@id='notice']//*[text()='nas may relay.']");
+    browser.find(&switch(true));
 }
 
 /// Waits until one webhook has taken what it was told, and another one has not.

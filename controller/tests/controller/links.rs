@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tombolo_proto::{
-    api::{LinkPath, Member, MemberLinks, NetworkSummary, Page},
+    api::{LinkPath, Member, MemberLinks, NetworkRelays, NetworkSummary, Page},
     control::ToController,
     id::NetworkId,
     links::{Link, LinkReport, LinkWay, MAX_LINKS},
@@ -93,6 +93,69 @@ async fn what_members_tell_of_their_links_is_shown() {
         .expect_status(200);
     // No member moves more than this, whatever it says.
     assert_eq!((summary.sent, summary.received), (1000, 1 << 40));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn relays_are_shown_with_what_goes_by_them() {
+    let rig = Rig::start().await;
+    let network = rig.home().await.id;
+    let mut members = Vec::new();
+    for _ in 0..4 {
+        members.push(rig.member(network).await);
+    }
+    let nodes: Vec<_> = members.iter().map(|member| member.address).collect();
+    let is_none = json!({ "relay": false });
+    rig.set_member(network, &members[3], is_none).await;
+    let relays = format!("/networks/{network}/relays");
+
+    let quiet: NetworkRelays = rig.http.get(&relays).await.expect_status(200);
+    assert_eq!((quiet.members_allowed, quiet.controller_links), (3, 0));
+    let [controller] = &quiet.controllers[..] else {
+        panic!("there is one controller: {quiet:?}");
+    };
+    assert!(controller.this && controller.alive, "{controller:?}");
+    assert_eq!((controller.clients, controller.bytes), (0, 0));
+
+    // 0 and 1 meet at 2, as both say; 0 and 3 at a controller, as one says.
+    let link = |peer: usize, via: Option<usize>| Link {
+        peer: nodes[peer],
+        way: LinkWay::Relayed(via.map(|via| nodes[via])),
+        latency: None,
+    };
+    let reports = [
+        vec![link(1, Some(2)), link(3, None)],
+        vec![link(0, Some(2))],
+    ];
+    let mut events = rig.controller.state().events();
+    for (member, links) in members.iter_mut().zip(reports) {
+        let report = LinkReport {
+            links,
+            ..LinkReport::default()
+        };
+        member.say(&ToController::Links { network, report }).await;
+    }
+    let told = async {
+        loop {
+            while events.recv().await.expect("an event").kind != "links" {}
+            let shown: NetworkRelays = rig.http.get(&relays).await.expect_status(200);
+            if shown.controller_links == 1 && shown.members[0].links == 1 {
+                return shown;
+            }
+        }
+    };
+    let shown = tokio::time::timeout(5 * PROMISE, told)
+        .await
+        .expect("both reports are shown");
+    assert_eq!((shown.members.len(), shown.members[0].node), (3, nodes[2]));
+    assert!(shown.members.iter().all(|member| member.online));
+
+    // The same members, and the one that may not, by the list.
+    for (relay, count) in [(true, 3), (false, 1)] {
+        let path = format!("/networks/{network}/members?relay={relay}");
+        let found: Page<Member> = rig.http.get(&path).await.expect_status(200);
+        assert_eq!(found.items.len(), count);
+        assert!(found.items.iter().all(|member| member.relay == relay));
+    }
 }
 
 fn path(network: NetworkId) -> String {

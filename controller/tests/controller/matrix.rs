@@ -41,6 +41,7 @@ const TABLE: &[(&str, Need)] = &[
     ("allocate_subnet", Within(Role::Operator)),
     ("list_links", Within(Role::Viewer)),
     ("show_links", Within(Role::Viewer)),
+    ("list_relays", Within(Role::Viewer)),
     ("list_routes", Within(Role::Viewer)),
     ("add_route", Within(Role::Operator)),
     ("show_route", Within(Role::Viewer)),

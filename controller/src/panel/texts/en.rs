@@ -1,6 +1,6 @@
 //! Texts in English.
 
-use super::{Access, Account, Audit, Map, SignOn, System, Texts, Webhooks};
+use super::{Access, Account, Audit, Map, Relays, SignOn, System, Texts, Webhooks};
 
 #[rustfmt::skip]
 pub(super) const TEXTS: Texts = Texts {
@@ -8,6 +8,7 @@ pub(super) const TEXTS: Texts = Texts {
     account: Account::ENGLISH,
     audit: Audit::ENGLISH,
     map: Map::ENGLISH,
+    relays: Relays::ENGLISH,
     sign_on: SignOn::ENGLISH,
     system: System::ENGLISH,
     webhooks: Webhooks::ENGLISH,
@@ -82,6 +83,7 @@ pub(super) const TEXTS: Texts = Texts {
     relay: "May relay sealed packets for others",
     save: "Save",
     saved: "Saved.",
+    undo: "Undo",
     remove: "Remove",
     remove_member: "Remove this member",
     remove_member_lead: "Its addresses are freed and its routes deleted. To come back it has to ask again.",

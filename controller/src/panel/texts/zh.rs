@@ -1,6 +1,6 @@
 //! Texts in Chinese.
 
-use super::{Access, Account, Audit, Map, SignOn, System, Texts, Webhooks};
+use super::{Access, Account, Audit, Map, Relays, SignOn, System, Texts, Webhooks};
 
 #[rustfmt::skip]
 pub(super) const TEXTS: Texts = Texts {
@@ -8,6 +8,7 @@ pub(super) const TEXTS: Texts = Texts {
     account: Account::CHINESE,
     audit: Audit::CHINESE,
     map: Map::CHINESE,
+    relays: Relays::CHINESE,
     sign_on: SignOn::CHINESE,
     system: System::CHINESE,
     webhooks: Webhooks::CHINESE,
@@ -82,6 +83,7 @@ pub(super) const TEXTS: Texts = Texts {
     relay: "可为其他成员中继加密数据包",
     save: "保存",
     saved: "已保存。",
+    undo: "撤销",
     remove: "移除",
     remove_member: "移除此成员",
     remove_member_lead: "其地址将被释放，路由将被删除。若要再次加入须重新申请。",

@@ -24,11 +24,6 @@ topic! {
         peer: Text = "Peer", "对端";
         via: About = |relay| format!("via {relay}"), |relay| format!("经由 {relay}");
         controller: Text = "a controller", "控制器";
-        relays: Text = "Relays", "中继";
-        relays_lead: Text = "Who may forward sealed packets of members that cannot reach each other straight.", "当成员之间无法直连时，可转发加密数据包的一方。";
-        relay: Text = "Relay", "中继";
-        used_by: Text = "Links that use it", "使用它的连接";
-        no_relays: Text = "No member may relay: allow it on a member's page.", "没有成员可作中继：可在成员页面中允许。";
         traffic: About = |rate| format!("{rate} sent"), |rate| format!("发送 {rate}");
         containers: Text = "Behind it", "其后网段";
         ranges: Text = "Add a range", "添加地址段";
