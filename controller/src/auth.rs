@@ -25,11 +25,13 @@ use crate::{
 mod attempts;
 mod hosts;
 mod password;
+mod refusals;
 mod totp;
 
 pub(crate) use attempts::{Attempter, Attempts};
 pub(crate) use hosts::Hosts;
 pub(crate) use password::{PasswordError, Passwords};
+pub(crate) use refusals::Refusals;
 pub(crate) use totp::{TotpSecret, recovery_codes, recovery_hash};
 
 /// Paths of the API that need no credential: they tell nothing about any network.
@@ -42,6 +44,7 @@ const ZEROTIER_TOKEN: HeaderName = HeaderName::from_static("x-zt1-auth");
 #[derive(Debug)]
 pub(crate) struct Gate {
     pub(crate) attempts: Attempts,
+    pub(crate) refusals: Refusals,
     pub(crate) passwords: Passwords,
     pub(crate) hosts: Hosts,
     /// Single sign-on, if it is configured.

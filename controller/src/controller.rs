@@ -9,7 +9,7 @@ use tombolo_relay::Relay;
 
 use crate::{
     api::ApiState,
-    auth::{Attempts, Gate, Hosts, Passwords},
+    auth::{Attempts, Gate, Hosts, Passwords, Refusals},
     authority::{self, AuthorityError},
     config::Config,
     control::{Control, ControlError, Shared},
@@ -115,6 +115,7 @@ impl Controller {
             .collect::<Vec<_>>();
         let gate = Arc::new(Gate {
             attempts: Attempts::default(),
+            refusals: Refusals::default(),
             passwords: Passwords::default(),
             hosts: Hosts::new(hosts),
             oidc,

@@ -58,7 +58,7 @@ pub(crate) use replicas::Relayed;
 pub use rows::CorruptRow;
 pub(crate) use second_factor::SecondFactor;
 use sessions::KnownSessions;
-pub(crate) use sessions::LIFETIME_SECONDS as SESSION_SECONDS;
+pub(crate) use sessions::{LIFETIME_SECONDS as SESSION_SECONDS, SecondStep};
 use tokens::KnownTokens;
 pub(crate) use tokens::{FreshJoinToken, FreshToken};
 pub use url::StoreUrl;

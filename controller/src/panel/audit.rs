@@ -107,10 +107,15 @@ fn row(by: &SignedIn, entry: &AuditEntry) -> Markup {
             td data-label=(texts.actor) { (entry.actor) }
             td data-label=(texts.action) { code { (entry.action) } }
             td data-label=(texts.network) { @if let Some(network) = entry.network { a href={ "/networks/" (network) } { code { (network) } } } }
-            td.long data-label=(texts.subject) { (entry.subject) }
+            td.long data-label=(texts.subject) { (entry.subject) @if let Some(source) = source(entry) { " " small { ((texts.from)(source)) } } }
             td data-label=(texts.change) { (change(by, entry)) }
         }
     }
+}
+
+/// The address that somebody signed in from, or tried to.
+fn source(entry: &AuditEntry) -> Option<&str> {
+    entry.after.as_ref()?.get("source")?.as_str()
 }
 
 fn change(by: &SignedIn, entry: &AuditEntry) -> Markup {

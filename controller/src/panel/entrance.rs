@@ -1,5 +1,7 @@
 //! Setting up, signing in and out.
 
+use std::net::IpAddr;
+
 use axum::{
     extract::{Query, State},
     http::{HeaderMap, StatusCode, header},
@@ -20,7 +22,7 @@ use super::{
 use crate::{
     api::Problem,
     auth::{Attempter, recovery_hash},
-    store::{CommitError, FreshUser, SESSION_SECONDS, StoredUser},
+    store::{CommitError, FreshUser, SESSION_SECONDS, SecondStep, StoredUser},
     token,
 };
 
@@ -99,7 +101,7 @@ pub(super) async fn set_up(State(panel): State<Panel>, form: Application) -> Res
         networks: &std::collections::BTreeMap::new(),
     };
     match panel.state.store.set_up(&claim.hash, &fresh).await {
-        Ok(true) => begin(&panel, visitor, &id).await,
+        Ok(true) => begin(&panel, visitor, (&id, known.as_str()), form.source, None).await,
         Ok(false) => {
             attempts.failed(&source);
             spent(visitor)
@@ -195,6 +197,7 @@ pub(super) async fn sign_in(State(panel): State<Panel>, form: Application) -> Re
         sign_in_page(visitor, problem.status(), name, Some(&notice), &offer)
     };
     if let Err(wait) = gate.attempts.check(&source) {
+        refused(&panel, form.source, None).await;
         return again(&Problem::too_many_attempts(wait));
     }
     let found: Option<StoredUser> = match name.parse() {
@@ -209,37 +212,63 @@ pub(super) async fn sign_in(State(panel): State<Panel>, form: Application) -> Re
     let (hash, user) = found.map(|found| (found.password, found.user)).unzip();
     let (password, hash) = (fields.get("password"), hash.flatten());
     let is_right = gate.passwords.verify(password, hash).await;
+    let name = user.as_ref().map(|user| user.name.clone());
     let known = match user {
         Some(user) if is_right => match second_step(&panel, &user, fields).await {
-            Ok(is_right) => is_right.then_some(user),
-            Err(problem) => return again(&problem),
+            Ok(step) => step.map(|step| (user, step)),
+            Err(problem) => {
+                refused(&panel, form.source, name.as_deref()).await;
+                return again(&problem);
+            }
         },
         _ => None,
     };
     match known {
-        Some(user) => {
+        Some((user, step)) => {
             gate.attempts.succeeded(&source);
-            begin(&panel, visitor, &user.id).await
+            begin(&panel, visitor, (&user.id, &user.name), form.source, step).await
         }
         // Which of them is wrong is nobody's business.
-        None => again(&Problem::new(
-            StatusCode::UNAUTHORIZED,
-            "unauthorized",
-            visitor.texts().account.sign_in_failed,
-        )),
+        None => {
+            refused(&panel, form.source, name.as_deref()).await;
+            again(&Problem::new(
+                StatusCode::UNAUTHORIZED,
+                "unauthorized",
+                visitor.texts().account.sign_in_failed,
+            ))
+        }
+    }
+}
+
+/// Has the audit log tell of somebody who was not let in, if it is to have a line about it.
+async fn refused(panel: &Panel, source: IpAddr, name: Option<&str>) {
+    let name = name.unwrap_or_default();
+    let refusals = &panel.state.gate.refusals;
+    let Some(earlier) = refusals.note(&Attempter::source(source), name) else {
+        return;
+    };
+    let store = &panel.state.store;
+    match store.sign_in_refused(name, source, earlier).await {
+        Ok(()) => {}
+        Err(error) if error.is_outage() => store.health().suspect(&error),
+        Err(error) => tracing::error!(%error, "the audit log lacks a refused sign-in"),
     }
 }
 
 /// Whether the second step is done, by a user whose password was right: there is none, or the code is one that the app
-/// shows, or a recovery code. Each counts once.
-async fn second_step(panel: &Panel, user: &User, fields: &Fields) -> Result<bool, Problem> {
+/// shows, or a recovery code. Each counts once. None if it is not done.
+async fn second_step(
+    panel: &Panel,
+    user: &User,
+    fields: &Fields,
+) -> Result<Option<Option<SecondStep>>, Problem> {
     let (store, gate) = (&panel.state.store, &panel.state.gate);
     let Some(factor) = store.second_factor(&user.id).await? else {
-        return Ok(true);
+        return Ok(Some(None));
     };
     let code = fields.get("code");
     if code.is_empty() {
-        return Ok(false);
+        return Ok(None);
     }
     // Whoever has the password has a million codes to guess, from any address.
     let who = Attempter::User(user.id.clone());
@@ -252,17 +281,18 @@ async fn second_step(panel: &Panel, user: &User, fields: &Fields) -> Result<bool
         .open(factor.secret, fields.get("password"))
         .await;
     let now = store.now().await?.0;
-    let is_right = match secret.and_then(|secret| secret.step_of(code, now)) {
-        Some(step) => store.use_step(&user.id, step).await?,
+    let (is_right, step) = match secret.and_then(|secret| secret.step_of(code, now)) {
+        Some(step) => (store.use_step(&user.id, step).await?, SecondStep::App),
         None => {
             let hash = recovery_hash(code);
-            store.use_recovery_code(&user.id, &hash).await?
+            let is_right = store.use_recovery_code(&user.id, &hash).await?;
+            (is_right, SecondStep::RecoveryCode)
         }
     };
     if is_right {
         gate.attempts.succeeded(&who);
     }
-    Ok(is_right)
+    Ok(is_right.then_some(Some(step)))
 }
 
 fn sign_in_page(
@@ -305,7 +335,12 @@ fn name_field(visitor: &Visitor, name: &str) -> Markup {
 /// Ends the session, here and in the store.
 pub(super) async fn sign_out(State(panel): State<Panel>, action: Action) -> Response {
     let by = action.by;
-    if let Err(error) = panel.state.store.remove_session(&by.session).await {
+    if let Err(error) = panel
+        .state
+        .store
+        .sign_out(&by.session, &by.user.name, by.source)
+        .await
+    {
         return layout::failure(&by.visitor, &error.into());
     }
     let gone = Cookie::Session.remove(by.visitor.encrypted);
@@ -328,9 +363,17 @@ fn with_form(visitor: &Visitor, page: impl FnOnce(Markup) -> Response) -> Respon
 }
 
 /// A session is always new: whatever cookie the browser had before means nothing.
-async fn begin(panel: &Panel, visitor: &Visitor, user: &str) -> Response {
+async fn begin(
+    panel: &Panel,
+    visitor: &Visitor,
+    user: (&str, &str),
+    source: IpAddr,
+    step: Option<SecondStep>,
+) -> Response {
     let minted = token::mint();
-    if let Err(error) = panel.state.store.add_session(&minted.claim(), user).await {
+    let claim = minted.claim();
+    let begun = panel.state.store.sign_in(&claim, user, source, step);
+    if let Err(error) = begun.await {
         return layout::failure(visitor, &error.into());
     }
     let mut response = Redirect::to("/").into_response();

@@ -1,5 +1,7 @@
 //! Signing in with an account at an identity provider: there and back.
 
+use std::net::IpAddr;
+
 use axum::{
     extract::{ConnectInfo, Query, State},
     http::{
@@ -69,7 +71,8 @@ pub(super) async fn come_back(
         return not_offered(&visitor);
     };
     let peer: Option<&ConnectInfo<Peer>> = extensions.get();
-    let source = Attempter::source(auth::source(peer, &headers));
+    let address = auth::source(peer, &headers);
+    let source = Attempter::source(address);
     let attempts = &panel.state.gate.attempts;
     if let Err(wait) = attempts.check(&source) {
         return refused(&panel, visitor, &Problem::too_many_attempts(wait)).await;
@@ -87,7 +90,7 @@ pub(super) async fn come_back(
     };
     // It really is them, so nothing was guessed, whatever they may do here.
     attempts.succeeded(&source);
-    match begin_session(&panel, &visitor, oidc, &identity).await {
+    match begin_session(&panel, &visitor, oidc, (&identity, address)).await {
         Ok(session) => enter(&visitor, &session),
         Err(problem) => refused(&panel, visitor, &problem).await,
     }
@@ -98,7 +101,7 @@ async fn begin_session(
     panel: &Panel,
     visitor: &Visitor,
     oidc: &Oidc,
-    identity: &Identity,
+    (identity, source): (&Identity, IpAddr),
 ) -> Result<String, Problem> {
     let texts = &visitor.texts().sign_on;
     let store = &panel.state.store;
@@ -118,6 +121,7 @@ async fn begin_session(
         subject: &identity.subject,
         name: &name,
         rights: identity.rights.as_ref().and_then(Option::as_ref),
+        source,
         create: oidc.creates_users(),
     };
     let minted = token::mint();

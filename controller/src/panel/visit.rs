@@ -93,6 +93,8 @@ pub(super) struct SignedIn {
     /// What every form has to bring back.
     pub(super) csrf: String,
     pub(super) session: TokenClaim,
+    /// Where they ask from.
+    pub(super) source: std::net::IpAddr,
     pub(super) api: Client,
     /// Whether the store does not answer.
     pub(super) stale: bool,
@@ -237,6 +239,7 @@ impl FromRequestParts<Panel> for SignedIn {
         };
         Ok(Self {
             csrf: csrf(secret),
+            source: auth::source(parts.extensions.get(), &parts.headers),
             api: Client::new(panel.api.clone(), Caller::from(&user)),
             stale: panel.state.store.health().down_since().is_some(),
             provider: panel

@@ -27,6 +27,8 @@ pub enum Actor {
     Node(NodeId),
     /// The controller's own upkeep.
     Controller,
+    /// Somebody who did not say, or prove, who they are.
+    Nobody,
 }
 
 impl fmt::Display for Actor {
@@ -36,6 +38,7 @@ impl fmt::Display for Actor {
             Self::User(name) => write!(f, "user {name}"),
             Self::Node(node) => write!(f, "node {node}"),
             Self::Controller => f.write_str("controller"),
+            Self::Nobody => f.write_str("nobody"),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Who signs in with an account at an identity provider, and for whom that stands.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use serde_json::json;
 use sqlx::AnyConnection;
@@ -22,6 +22,8 @@ pub(crate) struct Vouched<'a> {
     pub(crate) name: &'a Name,
     /// What they may do from now on; none: what an administrator gave them.
     pub(crate) rights: Option<&'a Rights>,
+    /// Where they ask from.
+    pub(crate) source: IpAddr,
     /// Make a user if there is none.
     pub(crate) create: bool,
 }
@@ -70,7 +72,9 @@ impl Store {
         told.push(Told {
             actor: Actor::User(name.clone()),
             action: "user.sign_in",
-            trace: Trace::made(&json!({ "issuer": vouched.issuer })),
+            trace: Trace::made(
+                &json!({ "source": vouched.source.to_canonical(), "issuer": vouched.issuer }),
+            ),
         });
         let entries: Vec<_> = told.iter().map(|told| told.entry(&name)).collect();
         audit::append(&mut transaction, &entries).await?;

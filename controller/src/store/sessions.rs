@@ -1,13 +1,18 @@
 //! Who is signed in. Every replica accepts every session; only SHA-256 hashes are kept.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use dashmap::DashMap;
+use serde_json::json;
 use sqlx::AnyConnection;
 use tokio::time::Instant;
 use tombolo_proto::api::User;
 
-use super::{Store, StoreError, TokenClaim, rows, users};
+use super::{
+    Actor, Store, StoreError, TokenClaim, Trace,
+    audit::{self, Entry},
+    rows, users,
+};
 use crate::token;
 
 /// Seconds without a request after which a session ends.
@@ -21,6 +26,15 @@ const MAX_KNOWN: usize = 1024;
 /// For how long: a session that ends elsewhere meanwhile is not heard of.
 const KNOWN_FOR: Duration = Duration::from_secs(3600);
 
+/// What somebody showed beside a password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SecondStep {
+    /// A code that their app shows.
+    App,
+    /// One of the codes for the day on which the app is lost.
+    RecoveryCode,
+}
+
 /// Sessions that were asked for while the store answered.
 #[derive(Debug, Clone, Default)]
 pub(super) struct KnownSessions(Arc<DashMap<String, Known>>);
@@ -33,13 +47,46 @@ struct Known {
 }
 
 impl Store {
-    /// Begins a session.
-    pub(crate) async fn add_session(
+    /// Begins a session for somebody who showed their password, and perhaps a second step.
+    pub(crate) async fn sign_in(
         &self,
         session: &TokenClaim,
-        user: &str,
+        (user, name): (&str, &str),
+        source: IpAddr,
+        step: Option<SecondStep>,
     ) -> Result<(), StoreError> {
-        insert(&mut *self.connection().await?, session, user).await?;
+        let mut transaction = self.write().await?;
+        insert(&mut transaction, session, user).await?;
+        let second_step = step.map(|step| match step {
+            SecondStep::App => "app",
+            SecondStep::RecoveryCode => "recovery code",
+        });
+        let trace = Trace::made(&match second_step {
+            Some(step) => json!({ "source": source.to_canonical(), "second_step": step }),
+            None => json!({ "source": source.to_canonical() }),
+        });
+        let actor = Actor::User(name.to_owned());
+        told(&mut transaction, &actor, "user.sign_in", name, &trace).await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    /// Writes down that somebody was not let in. The name is that of a user, or empty: what else was typed may be a
+    /// password. `earlier` ones have no line of their own.
+    pub(crate) async fn sign_in_refused(
+        &self,
+        name: &str,
+        source: IpAddr,
+        earlier: u64,
+    ) -> Result<(), StoreError> {
+        let mut transaction = self.write().await?;
+        let trace = Trace::made(&match earlier {
+            0 => json!({ "source": source.to_canonical() }),
+            _ => json!({ "source": source.to_canonical(), "earlier_refusals": earlier }),
+        });
+        let action = "user.sign_in_refused";
+        told(&mut transaction, &Actor::Nobody, action, name, &trace).await?;
+        transaction.commit().await?;
         Ok(())
     }
 
@@ -99,14 +146,26 @@ impl Store {
         Ok(Some(user))
     }
 
-    /// Ends a session.
-    pub(crate) async fn remove_session(&self, session: &TokenClaim) -> Result<(), StoreError> {
+    /// Ends a session of the user of this name.
+    pub(crate) async fn sign_out(
+        &self,
+        session: &TokenClaim,
+        name: &str,
+        source: IpAddr,
+    ) -> Result<(), StoreError> {
         self.sessions.0.remove(&session.id);
-        sqlx::query("DELETE FROM sessions WHERE id = $1 AND hash = $2")
+        let mut transaction = self.write().await?;
+        let ended = sqlx::query("DELETE FROM sessions WHERE id = $1 AND hash = $2")
             .bind(&session.id)
             .bind(&session.hash[..])
-            .execute(&mut *self.connection().await?)
+            .execute(&mut *transaction)
             .await?;
+        if ended.rows_affected() == 1 {
+            let trace = Trace::made(&json!({ "source": source.to_canonical() }));
+            let actor = Actor::User(name.to_owned());
+            told(&mut transaction, &actor, "user.sign_out", name, &trace).await?;
+        }
+        transaction.commit().await?;
         Ok(())
     }
 
@@ -120,6 +179,23 @@ impl Store {
         .await?;
         Ok(())
     }
+}
+
+async fn told(
+    connection: &mut AnyConnection,
+    actor: &Actor,
+    action: &str,
+    name: &str,
+    trace: &Trace,
+) -> Result<(), sqlx::Error> {
+    let entry = Entry {
+        actor,
+        action,
+        network: None,
+        subject: name,
+        trace,
+    };
+    audit::append(connection, &[entry]).await
 }
 
 pub(super) async fn insert(

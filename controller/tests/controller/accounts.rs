@@ -284,7 +284,7 @@ async fn refusals_are_told_in_chinese() {
     }
 }
 
-async fn post(visitor: &mut Visitor, path: &str, fields: &[(&str, String)]) -> Page {
+pub(crate) async fn post(visitor: &mut Visitor, path: &str, fields: &[(&str, String)]) -> Page {
     let fields: Vec<(&str, &str)> = fields
         .iter()
         .map(|(name, value)| (*name, value.as_str()))
@@ -292,7 +292,7 @@ async fn post(visitor: &mut Visitor, path: &str, fields: &[(&str, String)]) -> P
     visitor.submit("/account", path, &fields).await
 }
 
-async fn sign_in(visitor: &mut Visitor, password: &str, code: &str) -> Page {
+pub(crate) async fn sign_in(visitor: &mut Visitor, password: &str, code: &str) -> Page {
     visitor.cookies.clear();
     let csrf = visitor.get("/sign-in").await.csrf().to_owned();
     let fields = [
@@ -305,7 +305,7 @@ async fn sign_in(visitor: &mut Visitor, password: &str, code: &str) -> Page {
 }
 
 /// The code that an app shows so many seconds from now.
-fn code(secret: &str, later: u64) -> String {
+pub(crate) fn code(secret: &str, later: u64) -> String {
     let bytes = data_encoding::BASE32_NOPAD
         .decode(secret.as_bytes())
         .expect("Base32");
@@ -321,7 +321,7 @@ fn code(secret: &str, later: u64) -> String {
 }
 
 /// What follows a mark in a page, up to the next tag.
-fn text(page: &Page, mark: &str) -> String {
+pub(crate) fn text(page: &Page, mark: &str) -> String {
     let (_, rest) = page.body.split_once(mark).expect("it is on the page");
     rest.split('<').next().expect("an end").to_owned()
 }

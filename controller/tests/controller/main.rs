@@ -30,6 +30,7 @@ mod rig;
 mod rules;
 mod scale;
 mod sessions;
+mod sign_ins;
 mod start;
 mod tcp;
 mod verbs;

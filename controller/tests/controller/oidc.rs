@@ -38,6 +38,7 @@ async fn somebody_signs_in_with_their_account_and_is_known_again_by_another_name
         audited(&rig).await,
         [
             ("user.setup", "controller", "alice"),
+            ("user.sign_in", "user", "alice"),
             ("user.create", "token", "bob"),
             ("user.identity", "controller", "bob"),
             ("user.sign_in", "user", "bob"),

@@ -1,6 +1,6 @@
 //! The audit log.
 
-use super::Text;
+use super::{About, Text};
 
 topic! {
     /// The audit log.
@@ -12,6 +12,7 @@ topic! {
         action: Text = "What", "操作";
         network: Text = "Network", "网络";
         subject: Text = "To what", "对象";
+        from: About = |source| format!("from {source}"), |source| format!("来自 {source}");
         change: Text = "Change", "变更";
         before: Text = "Before", "变更前";
         after: Text = "After", "变更后";
