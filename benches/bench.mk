@@ -19,7 +19,7 @@ bench-load: store-tools bench-suite ## controllers with up to 10,000 members; BE
 
 bench-micro: ## every stage of a packet's way alone: benches/results/micro.md, also into benches/PROFILE.md
 	$(call need,cargo:cargo cc:gcc)
-	$(CARGO) bench --locked --package tombolo-benches --bench micro -- --quiet $(BENCH_ARGS)
+	$(CARGO) bench --locked --workspace --bench micro -- --quiet $(BENCH_ARGS)
 	@sed -i -e '/<!-- micro -->/,/<!-- end of micro -->/{//!d}' -e '/<!-- micro -->/r benches/results/micro.md' benches/PROFILE.md
 	@cat benches/results/micro.md
 
