@@ -14,27 +14,30 @@
 //! process died without cleaning up is swept away by the next one. Tests that judge time or loss take the machine for
 //! themselves: [`Claim::Alone`].
 
+mod capture;
+mod host;
+mod namespace;
+mod turn;
+
 use std::{
-    fs::{self, File},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    os::fd::AsFd as _,
+    fs,
+    net::{Ipv4Addr, Ipv6Addr},
     path::{Path, PathBuf},
-    process::Command,
     sync::{
-        Arc, Mutex,
+        Mutex,
         atomic::{AtomicU32, Ordering},
     },
 };
 
 use ipnet::{Ipv4Net, Ipv6Net};
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
-use tombolo_proto::frame::RELAY;
 
-use crate::{
-    machine::{self, Machine},
-    process::{Process, Said, announce, wait_for},
-    wan::Wan,
-};
+use crate::{machine, process::announce, wan::Wan};
+pub use capture::{Capture, Captured};
+pub use host::{Bridge, Container, Host};
+pub use namespace::Namespace;
+use namespace::remove_namespace;
+pub use turn::Claim;
+use turn::Turn;
 
 const NAMESPACES: &str = "/run/netns";
 const PREFIX: &str = "tmblab";
@@ -43,15 +46,6 @@ const GATEWAY_V4: &str = "203.0.113.1";
 const GATEWAY_V6: &str = "2001:db8::1";
 
 static LABS: AtomicU32 = AtomicU32::new(0);
-
-/// How much of the machine a test needs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Claim {
-    /// Runs beside other labs.
-    Shared,
-    /// Judges time or loss: no other lab runs meanwhile, in this process or another.
-    Alone,
-}
 
 /// One test's network. Everything in it goes away with it.
 #[derive(Debug)]
@@ -128,7 +122,7 @@ impl Lab {
         let mut namespace = Namespace::new(&format!("{}-{name}", self.prefix));
         let dir = self.dir.join(name);
         fs::create_dir_all(&dir).expect("the temporary directory is writable");
-        namespace.life = Life::Machine(Machine::boot(&namespace.name, name, &dir));
+        namespace.boot(name, &dir);
         self.connect(name, namespace)
     }
 
@@ -291,7 +285,7 @@ impl Lab {
 fn plug(inner: &Namespace, interface: &str, port: &str, bridge: &str, outer: &Namespace) {
     outer.run(&format!(
         "ip link add {port} type veth peer name {interface} netns {}",
-        inner.name
+        inner.name()
     ));
     outer.run(&format!("ip link set {port} master {bridge} up"));
     inner.run(&format!("ip link set {interface} up"));
@@ -348,408 +342,6 @@ impl Drop for Lab {
     }
 }
 
-/// A network namespace.
-#[derive(Debug)]
-pub struct Namespace {
-    name: String,
-    life: Life,
-}
-
-/// What goes on in a namespace, and ends with it.
-#[derive(Debug)]
-enum Life {
-    /// Processes, killed when it goes.
-    Processes,
-    /// A machine.
-    Machine(Arc<Machine>),
-    /// Somebody else's.
-    Borrowed,
-}
-
-impl Namespace {
-    fn new(name: &str) -> Self {
-        Said::by(Command::new("ip").args(["netns", "add", name])).ok();
-        let namespace = Self {
-            name: name.to_owned(),
-            life: Life::Processes,
-        };
-        namespace.run("ip link set lo up");
-        namespace
-    }
-
-    /// A name for a network namespace that somebody else made and keeps alive, say a container's.
-    ///
-    /// # Panics
-    /// When there is none at this path, or the name is taken.
-    #[must_use]
-    #[track_caller]
-    pub fn borrow(name: &str, network: &Path) -> Self {
-        let entry = Path::new(NAMESPACES).join(name);
-        File::create_new(&entry).expect("root may name namespaces");
-        Said::by(Command::new("mount").arg("--bind").arg(network).arg(&entry)).ok();
-        Self {
-            name: name.to_owned(),
-            life: Life::Borrowed,
-        }
-    }
-
-    /// Its name, as `ip netns` knows it.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// The machine whose network this is.
-    #[must_use]
-    pub const fn machine(&self) -> Option<&Arc<Machine>> {
-        match &self.life {
-            Life::Machine(machine) => Some(machine),
-            Life::Processes | Life::Borrowed => None,
-        }
-    }
-
-    /// A command that will run in here and die with the thread that starts it.
-    #[must_use]
-    pub fn command(&self, program: impl AsRef<Path>) -> Command {
-        if let Life::Machine(machine) = &self.life {
-            return machine.command(program);
-        }
-        let mut command = Command::new("ip");
-        command
-            .args(["netns", "exec", &self.name])
-            .args(["setpriv", "--pdeathsig", "KILL"])
-            .arg(program.as_ref());
-        command
-    }
-
-    /// Runs a command line (words split at blanks) in here and gives what it printed.
-    ///
-    /// # Panics
-    /// When it fails.
-    #[track_caller]
-    pub fn run(&self, line: &str) -> String {
-        let said = self.try_run(line);
-        assert!(said.code == 0, "in {}: {line}: {said:?}", self.name);
-        said.stdout
-    }
-
-    /// Runs a command line that may fail.
-    #[track_caller]
-    pub fn try_run(&self, line: &str) -> Said {
-        let mut words = line.split_whitespace();
-        let program = words.next().expect("a command line has a first word");
-        // `ip` itself needs no process in the namespace, and there are many of these.
-        if program == "ip" {
-            return Said::by(Command::new("ip").args(["-n", &self.name]).args(words));
-        }
-        Said::by(self.command(program).args(words))
-    }
-
-    /// Runs a shell script in here.
-    ///
-    /// # Panics
-    /// When it fails.
-    #[track_caller]
-    pub fn shell(&self, script: &str) -> String {
-        Said::by(self.command("sh").args(["-ec", script])).ok()
-    }
-
-    /// Lets no relayed frame pass through or leave to a controller: what happens then happens without its relay.
-    ///
-    /// # Panics
-    /// When the kernel refuses.
-    #[track_caller]
-    pub fn drop_relayed_by_controllers(&self) {
-        // The first byte behind the header of UDP.
-        let relayed = format!("udp dport 9793 @th,64,8 {RELAY:#x} drop");
-        self.shell(&format!(
-            "nft add table inet relayed
-             nft add chain inet relayed through '{{ type filter hook forward priority 0; }}'
-             nft add chain inet relayed out '{{ type filter hook output priority 0; }}'
-             nft add rule inet relayed through {relayed}
-             nft add rule inet relayed out {relayed}
-             nft add rule inet relayed through tcp dport 9791 drop
-             nft add rule inet relayed out tcp dport 9791 drop",
-        ));
-    }
-
-    /// Lets no UDP in or out, until [`Self::let_udp_through`].
-    pub fn drop_udp(&self) {
-        self.shell(
-            "nft add table inet noudp
-             nft add chain inet noudp in '{ type filter hook input priority 0; }'
-             nft add chain inet noudp out '{ type filter hook output priority 0; }'
-             nft add rule inet noudp in iifname != lo meta l4proto udp drop
-             nft add rule inet noudp out oifname != lo meta l4proto udp drop",
-        );
-    }
-
-    /// After [`Self::drop_udp`].
-    pub fn let_udp_through(&self) {
-        self.run("nft delete table inet noudp");
-    }
-
-    /// Runs a piece of the test in here, on a thread of its own: the sockets it makes belong to this namespace for ever.
-    ///
-    /// # Panics
-    /// When `work` does.
-    pub fn within<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        let entrance = File::open(Path::new(NAMESPACES).join(&self.name)).expect("it exists");
-        std::thread::scope(|scope| {
-            let inside = scope.spawn(|| {
-                move_into_link_name_space(entrance.as_fd(), Some(LinkNameSpaceType::Network))
-                    .expect("root may enter");
-                work()
-            });
-            inside.join().expect("the work does not panic")
-        })
-    }
-
-    /// Sets a kernel variable of this namespace.
-    ///
-    /// # Panics
-    /// When there is no such variable.
-    #[track_caller]
-    pub fn sysctl(&self, key: &str, value: u32) {
-        self.run(&format!("sysctl -qw {key}={value}"));
-    }
-}
-
-impl Drop for Namespace {
-    fn drop(&mut self) {
-        match self.life {
-            Life::Processes | Life::Machine(_) => remove_namespace(&self.name),
-            Life::Borrowed => {
-                let _ = Said::by(Command::new("ip").args(["netns", "del", &self.name]));
-            }
-        }
-    }
-}
-
-/// A server on the underlay.
-#[derive(Debug)]
-pub struct Host {
-    /// Short name.
-    pub name: String,
-    /// Its network.
-    pub namespace: Namespace,
-    /// Underlay address.
-    pub v4: Ipv4Addr,
-    /// Underlay address.
-    pub v6: Ipv6Addr,
-    /// A directory of its own.
-    pub dir: PathBuf,
-}
-
-impl Host {
-    /// Lets nothing through between this host and an address, until [`Self::let_through`]. More addresses may follow.
-    ///
-    /// # Panics
-    /// When the kernel refuses.
-    #[track_caller]
-    pub fn cut_off(&self, from: impl Into<IpAddr>) {
-        let from = from.into();
-        let family = if from.is_ipv4() { "ip" } else { "ip6" };
-        self.namespace.shell(&format!(
-            "nft add table inet cut
-             nft add chain inet cut in '{{ type filter hook input priority 0; }}'
-             nft add chain inet cut out '{{ type filter hook output priority 0; }}'
-             nft add rule inet cut in {family} saddr {from} drop
-             nft add rule inet cut out {family} daddr {from} drop"
-        ));
-    }
-
-    /// Takes the host's underlay addresses away and gives it others, as a provider does that moves a server. The fields of
-    /// this value stay what they were.
-    ///
-    /// # Panics
-    /// When the kernel refuses.
-    #[track_caller]
-    pub fn move_to_another_address(&self) {
-        self.namespace.shell(
-            "ip addr flush dev eth0 scope global
-             ip addr add 203.0.113.200/24 dev eth0
-             ip addr add 2001:db8::200/64 dev eth0 nodad",
-        );
-    }
-
-    /// Undoes [`Self::cut_off`].
-    ///
-    /// # Panics
-    /// When nothing is cut off.
-    #[track_caller]
-    pub fn let_through(&self) {
-        self.namespace.run("nft delete table inet cut");
-    }
-}
-
-/// A container network on a host.
-#[derive(Debug, Clone)]
-pub struct Bridge {
-    /// Interface name.
-    pub name: String,
-    /// IPv4 subnet.
-    pub v4: Ipv4Net,
-    /// IPv6 prefix.
-    pub v6: Ipv6Net,
-}
-
-impl Bridge {
-    /// The IPv4 address with this last number.
-    #[must_use]
-    pub fn v4_at(&self, number: u8) -> Ipv4Addr {
-        Ipv4Addr::from(u32::from(self.v4.network()) + u32::from(number))
-    }
-
-    /// The IPv6 address with this last number.
-    #[must_use]
-    pub fn v6_at(&self, number: u8) -> Ipv6Addr {
-        Ipv6Addr::from(u128::from(self.v6.network()) + u128::from(number))
-    }
-}
-
-/// A container.
-#[derive(Debug)]
-pub struct Container {
-    /// Its network.
-    pub namespace: Namespace,
-    /// Its address.
-    pub v4: Ipv4Addr,
-    /// Its address.
-    pub v6: Ipv6Addr,
-    dir: PathBuf,
-    label: String,
-}
-
-impl Container {
-    pub(crate) fn new(
-        namespace: Namespace,
-        v4: Ipv4Addr,
-        v6: Ipv6Addr,
-        dir: &Path,
-        label: &str,
-    ) -> Self {
-        Self {
-            namespace,
-            v4,
-            v6,
-            dir: dir.to_owned(),
-            label: label.to_owned(),
-        }
-    }
-
-    /// Where a process in the container may write its log.
-    #[must_use]
-    pub fn log(&self, name: &str) -> PathBuf {
-        self.dir.join(format!("{}-{name}.log", self.label))
-    }
-}
-
-/// A running packet capture.
-#[derive(Debug)]
-pub struct Capture {
-    process: Process,
-    file: PathBuf,
-}
-
-impl Capture {
-    /// Starts to capture on an interface (`any` for all); returns once the kernel hands packets over.
-    ///
-    /// # Panics
-    /// When tcpdump does not start.
-    #[track_caller]
-    pub fn start(namespace: &Namespace, interface: &str, filter: &str, dir: &Path) -> Self {
-        static CAPTURES: AtomicU32 = AtomicU32::new(0);
-        let number = CAPTURES.fetch_add(1, Ordering::Relaxed);
-        let file = dir.join(format!("capture{number}.pcap"));
-        let process = Process::spawn(
-            "tcpdump",
-            namespace
-                .command("tcpdump")
-                .args(["-Z", "root", "-n", "-U", "--immediate-mode", "-s", "0"])
-                .args(["-i", interface, "-w"])
-                .arg(&file)
-                .args(filter.split_whitespace()),
-            &dir.join(format!("capture{number}.log")),
-        );
-        wait_for(
-            "tcpdump to listen",
-            std::time::Duration::from_secs(10),
-            || process.log().contains("listening on").then_some(()),
-        );
-        Self { process, file }
-    }
-
-    /// Ends the capture and gives its raw bytes and its packets as tcpdump prints them, one a line.
-    ///
-    /// # Panics
-    /// When tcpdump does not end.
-    #[track_caller]
-    #[must_use]
-    pub fn stop(mut self) -> Captured {
-        self.process.signal(rustix::process::Signal::INT);
-        self.process.wait(std::time::Duration::from_secs(10));
-        let listing = Said::by(
-            Command::new("tcpdump")
-                .args(["-Z", "root", "-nn", "-q", "-t", "-r"])
-                .arg(&self.file),
-        )
-        .ok();
-        Captured {
-            bytes: fs::read(&self.file).expect("tcpdump wrote its file"),
-            lines: listing.lines().map(str::to_owned).collect(),
-        }
-    }
-}
-
-/// What was captured.
-#[derive(Debug)]
-pub struct Captured {
-    /// The file as it is.
-    pub bytes: Vec<u8>,
-    /// One line per packet.
-    pub lines: Vec<String>,
-}
-
-impl Captured {
-    /// Whether these bytes stand anywhere in any packet.
-    #[must_use]
-    pub fn shows(&self, marker: &[u8]) -> bool {
-        self.bytes
-            .windows(marker.len())
-            .any(|window| window == marker)
-    }
-}
-
-/// The right to run a lab now. Two files: whoever wants the machine alone holds the gate while waiting, so that a
-/// stream of shared labs cannot starve it.
-#[derive(Debug)]
-struct Turn {
-    _machine: File,
-}
-
-impl Turn {
-    fn wait(claim: Claim) -> Self {
-        let open = |name: &str| {
-            let path = std::env::temp_dir().join(name);
-            File::options()
-                .create(true)
-                .truncate(false)
-                .write(true)
-                .open(&path)
-                .unwrap_or_else(|error| panic!("cannot open {}: {error}", path.display()))
-        };
-        let gate = open("tombolo-lab-gate.lock");
-        let machine = open("tombolo-lab.lock");
-        let taken = gate.lock().and_then(|()| match claim {
-            Claim::Alone => machine.lock(),
-            Claim::Shared => machine.lock_shared(),
-        });
-        taken.expect("locks work on the temporary directory");
-        Self { _machine: machine }
-    }
-}
-
 fn sweep_labs_of_dead_processes() {
     static SWEEPING: Mutex<()> = Mutex::new(());
     let _one_at_a_time = SWEEPING.lock();
@@ -772,12 +364,4 @@ fn sweep_labs_of_dead_processes() {
             }
         }
     }
-}
-
-fn remove_namespace(name: &str) {
-    let pids = Said::by(Command::new("ip").args(["netns", "pids", name])).stdout;
-    for pid in pids.split_whitespace() {
-        let _ = Said::by(Command::new("kill").args(["-KILL", pid]));
-    }
-    let _ = Said::by(Command::new("ip").args(["netns", "del", name]));
 }
