@@ -6,7 +6,7 @@ use std::fmt::Debug;
 
 use proptest::{collection, prelude::*};
 use serde::{Serialize, de::DeserializeOwned};
-use strategies::*;
+use strategies::{messages::*, *};
 use tombolo_proto::{
     config::*,
     control::{self, Capabilities, Message, MessageError, ToController, ToNode},
