@@ -1,3 +1,5 @@
+use std::net::SocketAddr;
+
 use rand::{SeedableRng as _, rngs::StdRng};
 
 use super::*;
