@@ -1,6 +1,6 @@
 //! The command line, as types.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -147,6 +147,9 @@ pub struct Serve {
     /// Name by which browsers reach the panel without TLS here, behind a proxy say; may be repeated
     #[arg(long, value_name = "NAME")]
     pub http_host: Vec<String>,
+    /// Forget lines of the audit log after so many days [default: keep all]
+    #[arg(long, value_name = "DAYS")]
+    pub audit_keep: Option<NonZeroU32>,
 }
 
 /// `controller network`

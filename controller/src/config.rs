@@ -4,6 +4,7 @@
 use std::{
     io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    num::NonZeroU32,
     path::{Path, PathBuf},
 };
 
@@ -54,6 +55,8 @@ pub struct Config {
     pub http_hosts: Vec<String>,
     /// Let people sign in with accounts at an identity provider.
     pub oidc: Option<OidcSettings>,
+    /// Forget lines of the audit log after so many days; none are forgotten if not given.
+    pub audit_keep: Option<NonZeroU32>,
 }
 
 /// Where a certificate and its key are, in PEM.
@@ -80,6 +83,7 @@ impl Config {
             tls: None,
             http_hosts: Vec::new(),
             oidc: None,
+            audit_keep: None,
         }
     }
 }
@@ -98,6 +102,7 @@ pub struct File {
     pub(crate) tls_cert: Option<PathBuf>,
     pub(crate) tls_key: Option<PathBuf>,
     pub(crate) http_host: Option<Vec<String>>,
+    pub(crate) audit_keep: Option<NonZeroU32>,
     pub(crate) oidc: Option<OidcSettings>,
     pub(crate) url: Option<String>,
     pub(crate) token_file: Option<PathBuf>,

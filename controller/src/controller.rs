@@ -1,6 +1,6 @@
 //! Starting and stopping the whole.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration, time::Instant};
+use std::{net::SocketAddr, num::NonZeroU32, sync::Arc, time::Duration, time::Instant};
 
 use tokio::task::JoinHandle;
 use tombolo_proto::link::HostPort;
@@ -217,7 +217,7 @@ impl Controller {
                 async move { links.run(&store, &registry, stop).await }
             }),
             tokio::spawn(webhooks::run(store.clone(), events, stop.clone())),
-            tokio::spawn(upkeep(networks, store.clone(), stop)),
+            tokio::spawn(upkeep(networks, store.clone(), config.audit_keep, stop)),
         ];
         Ok(Self {
             http,
@@ -292,7 +292,12 @@ impl Controller {
     }
 }
 
-async fn upkeep(networks: Arc<Networks>, store: Store, mut stop: Stop) {
+async fn upkeep(
+    networks: Arc<Networks>,
+    store: Store,
+    audit_keep: Option<NonZeroU32>,
+    mut stop: Stop,
+) {
     let mut due = tokio::time::interval(UPKEEP_INTERVAL);
     loop {
         tokio::select! {
@@ -302,6 +307,13 @@ async fn upkeep(networks: Arc<Networks>, store: Store, mut stop: Stop) {
                 }
                 if let Err(error) = store.forget_old_sessions().await {
                     tracing::error!(%error, "old sessions could not be forgotten, will be tried again");
+                }
+                if let Some(days) = audit_keep {
+                    match store.forget_audit(days.get()).await {
+                        Ok(0) => {}
+                        Ok(lines) => tracing::info!(lines, days, "forgot old lines of the audit log"),
+                        Err(error) => tracing::error!(%error, "old lines of the audit log could not be forgotten, will be tried again"),
+                    }
                 }
             }
             () = stop.wait() => return,

@@ -518,11 +518,18 @@ json! {
     }
 
     /// The end of the audit log: whoever notes it can tell later whether the log was rewritten.
+    #[derive(Default)]
     pub struct AuditHead {
         /// The place of the last line; 0 before the first.
         pub id: u64,
         /// Its hash: hexadecimal.
         pub hash: String,
+        /// The place of the last line that was forgotten on purpose; 0 if none was. The next line is the first there is.
+        #[serde(default)]
+        pub forgotten_id: u64,
+        /// Its hash, with which the next line is verified.
+        #[serde(default)]
+        pub forgotten_hash: String,
     }
 
     /// Somebody who is told of changes by HTTP.

@@ -2,14 +2,15 @@
 
 use data_encoding::HEXLOWER;
 use serde::Serialize;
-use tombolo_domain::audit::{Chain, Line};
+use serde_json::Value;
+use tombolo_domain::audit::{Chain, Hash, Line};
 use tombolo_proto::{
     api::{AuditEntry, AuditHead, Page},
     id::NetworkId,
 };
 
 use super::{Client, Failure, Output, table::Table};
-use crate::cli::AuditVerb;
+use crate::{cli::AuditVerb, store::AUDIT_FORGET as FORGET};
 
 /// Lines fetched at once.
 const PAGE: u32 = 1000;
@@ -53,9 +54,14 @@ pub(super) fn run(verb: &AuditVerb, client: &Client, out: &Output) -> Result<(),
             let noted = noted.as_deref().map(parse_noted).transpose()?;
             let verified = verify(client, noted.as_ref())?;
             out.object(&verified, |verified| {
+                let lines = verified.id - verified.forgotten;
+                let forgotten = match verified.forgotten {
+                    0 => String::new(),
+                    last => format!(" Lines 1 to {last} were forgotten on purpose (--audit-keep)."),
+                };
                 format!(
-                    "{} lines, each as it was written. Note this to tell later that none was rewritten: {}:{}",
-                    verified.id, verified.id, verified.hash
+                    "{lines} lines, each as it was written.{forgotten} Note this to tell later that none was rewritten: {}:{}",
+                    verified.id, verified.hash
                 )
             });
         }
@@ -68,27 +74,61 @@ pub(super) fn run(verb: &AuditVerb, client: &Client, out: &Output) -> Result<(),
 struct Verified {
     id: u64,
     hash: String,
+    /// The last line that was forgotten on purpose; 0 if none was.
+    forgotten: u64,
 }
 
-/// Reads the whole log. The head is asked for first: what is appended meanwhile lies beyond it.
+/// Reads the whole log. Lines may be forgotten while it is read: then it is read again.
 fn verify(client: &Client, noted: Option<&AuditHead>) -> Result<Verified, Failure> {
-    let head: AuditHead = client.get("/audit/head")?;
-    let mut chain = Chain::default();
+    let mut head: AuditHead = client.get("/audit/head")?;
+    loop {
+        let verified = verify_from(client, &head, noted);
+        let now: AuditHead = client.get("/audit/head")?;
+        if verified.is_ok() || now.forgotten_id == head.forgotten_id {
+            return verified;
+        }
+        head = now;
+    }
+}
+
+/// The head was asked for before: what is appended meanwhile lies beyond it.
+fn verify_from(
+    client: &Client,
+    head: &AuditHead,
+    noted: Option<&AuditHead>,
+) -> Result<Verified, Failure> {
+    let start = Chain {
+        place: head.forgotten_id,
+        hash: decoded(&head.forgotten_hash),
+    };
     let mut noted = noted;
-    let mut passed_head = head.id == 0;
+    if let Some(line) = noted
+        && line.id <= start.place
+        && start.place > 0
+    {
+        if line.id < start.place {
+            return Err(Failure::Other(format!(
+                "line {} was noted, but lines 1 to {} were forgotten on purpose: note a newer one",
+                line.id, start.place
+            )));
+        }
+        check_noted(line, &head.forgotten_hash)?;
+        noted = None;
+    }
+    let mut chain = start;
+    let mut passed_head = head.id == start.place;
+    // The log says itself what was forgotten last.
+    let mut told = None;
     loop {
         let page: Page<AuditEntry> =
             client.get(&format!("/audit?limit={PAGE}&after={}", chain.place))?;
         for entry in &page.items {
             follow(&mut chain, entry)?;
-            if noted.is_some_and(|noted| noted.id == entry.id) {
-                let noted = noted.take().map(|noted| noted.hash.as_str());
-                if noted != Some(entry.hash.as_str()) {
-                    return Err(broken(format!(
-                        "line {} is not the one that was noted: the log was rewritten",
-                        entry.id
-                    )));
-                }
+            if let Some(line) = noted.take_if(|noted| noted.id == entry.id) {
+                check_noted(line, &entry.hash)?;
+            }
+            if entry.id <= head.id && entry.action == FORGET {
+                told.clone_from(&entry.after);
             }
             if entry.id == head.id {
                 passed_head = entry.hash == head.hash;
@@ -110,10 +150,38 @@ fn verify(client: &Client, noted: Option<&AuditHead>) -> Result<Verified, Failur
             noted.id, chain.place
         )));
     }
+    let says = |field: &str| told.as_ref().and_then(|told| told.get(field));
+    let is_told = says("through").and_then(Value::as_u64) == Some(start.place)
+        && says("hash").and_then(Value::as_str) == Some(head.forgotten_hash.as_str());
+    if start.place > 0 && !is_told {
+        return Err(broken(format!(
+            "lines 1 to {} are missing, and the log does not say that they were forgotten on purpose",
+            start.place
+        )));
+    }
     Ok(Verified {
         id: chain.place,
         hash: HEXLOWER.encode(&chain.hash),
+        forgotten: start.place,
     })
+}
+
+fn check_noted(noted: &AuditHead, hash: &str) -> Result<(), Failure> {
+    if noted.hash == hash {
+        return Ok(());
+    }
+    Err(broken(format!(
+        "line {} is not the one that was noted: the log was rewritten",
+        noted.id
+    )))
+}
+
+/// A hash that is none is not that of any line.
+fn decoded(hash: &str) -> Hash {
+    let bytes = HEXLOWER.decode(hash.as_bytes()).ok();
+    bytes
+        .and_then(|bytes| bytes.try_into().ok())
+        .unwrap_or_default()
 }
 
 fn follow(chain: &mut Chain, entry: &AuditEntry) -> Result<(), Failure> {
@@ -130,13 +198,8 @@ fn follow(chain: &mut Chain, entry: &AuditEntry) -> Result<(), Failure> {
         before: before.as_deref(),
         after: after.as_deref(),
     };
-    let hash = HEXLOWER
-        .decode(entry.hash.as_bytes())
-        .ok()
-        .and_then(|hash| hash.try_into().ok())
-        .unwrap_or_default();
     chain
-        .follow(&line, &hash)
+        .follow(&line, &decoded(&entry.hash))
         .map_err(|error| broken(error.to_string()))
 }
 
@@ -152,6 +215,7 @@ fn parse_noted(text: &str) -> Result<AuditHead, Failure> {
         (hash.len() == 64).then_some(AuditHead {
             id: id.parse().ok()?,
             hash,
+            ..AuditHead::default()
         })
     });
     head.ok_or_else(|| {
@@ -160,7 +224,7 @@ fn parse_noted(text: &str) -> Result<AuditHead, Failure> {
 }
 
 fn table(entries: &[AuditEntry]) -> Table {
-    let side = |side: &Option<serde_json::Value>| {
+    let side = |side: &Option<Value>| {
         side.as_ref()
             .map_or_else(|| "-".to_owned(), ToString::to_string)
     };

@@ -102,6 +102,7 @@ fn merge(global: &Global, flags: &Serve, file: File) -> Result<Config, ConfigErr
         tls,
         http_hosts,
         oidc: file.oidc,
+        audit_keep: flags.audit_keep.or(file.audit_keep),
         ..defaults
     })
 }

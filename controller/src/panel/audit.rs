@@ -3,7 +3,7 @@
 use axum::{extract::Query, http::StatusCode, response::Response};
 use maud::{Markup, html};
 use serde::Deserialize;
-use tombolo_proto::api::{AuditEntry, Page};
+use tombolo_proto::api::{AuditEntry, AuditHead, Page};
 
 use super::{layout, visit::SignedIn};
 
@@ -51,10 +51,18 @@ pub(super) async fn show(by: SignedIn, Query(filter): Query<Filter>) -> Result<R
         .get(&path)
         .await
         .map_err(|problem| layout::failure(&by.visitor, &problem))?;
+    let head: AuditHead = by
+        .api
+        .get("/audit/head")
+        .await
+        .map_err(|problem| layout::failure(&by.visitor, &problem))?;
     let content = html! {
         div.head { h1 { (texts.title) } }
         section.card {
-            p.soft { (texts.lead) }
+            p.soft {
+                (texts.lead)
+                @if head.forgotten_id > 0 { " " ((texts.forgotten)(head.forgotten_id)) }
+            }
             form.row method="get" action=(PATH) role="search" {
                 (field("actor", texts.actor, &filter.actor, "user alice"))
                 (field("action", texts.action, &filter.action, "member.authorize"))

@@ -141,7 +141,7 @@ pub(super) async fn append(
 }
 
 /// The end of the chain and the time; nobody else appends until the transaction ends.
-async fn hold_end(connection: &mut AnyConnection) -> Result<(Chain, u64), sqlx::Error> {
+pub(super) async fn hold_end(connection: &mut AnyConnection) -> Result<(Chain, u64), sqlx::Error> {
     let row = sqlx::query(
         "UPDATE audit_head SET place = place WHERE id = 1 RETURNING place, hash, unixepoch() AS at",
     )
@@ -171,13 +171,17 @@ async fn put_end(connection: &mut AnyConnection, chain: &Chain) -> Result<(), sq
 impl Store {
     /// The end of the chain.
     pub(crate) async fn audit_head(&self) -> Result<AuditHead, StoreError> {
-        let row = sqlx::query("SELECT place, hash FROM audit_head WHERE id = 1")
-            .fetch_one(&mut *self.connection().await?)
-            .await?;
+        let row = sqlx::query(
+            "SELECT place, hash, forgotten_place, forgotten_hash FROM audit_head WHERE id = 1",
+        )
+        .fetch_one(&mut *self.connection().await?)
+        .await?;
         let end = end(&row)?;
         Ok(AuditHead {
             id: end.place,
             hash: HEXLOWER.encode(&end.hash),
+            forgotten_id: rows::number(&row, "forgotten_place")?,
+            forgotten_hash: HEXLOWER.encode(&rows::bytes32(&row, "forgotten_hash")?),
         })
     }
 
@@ -271,7 +275,8 @@ impl Store {
         Ok(())
     }
 
-    /// When the log first tells of a network: in general, when it was made. What was deleted is still told of.
+    /// When the log first tells of a network: in general, when it was made, or since when the log is kept. What was deleted
+    /// is still told of.
     pub(crate) async fn first_told_of(
         &self,
         network: NetworkId,

@@ -54,7 +54,7 @@ const TABLES: &[Table] = &[
         ("attempts", Number), ("due_at", Number), ("leased_until", Number)] },
     Table { name: "audit", columns: &[("id", Number), ("at", Number), ("actor", Text), ("action", Text), ("network", Text), ("subject", Text),
         ("state_before", Text), ("state_after", Text), ("place", Number), ("hash", Bytes)] },
-    Table { name: "audit_head", columns: &[("id", Number), ("place", Number), ("hash", Bytes)] },
+    Table { name: "audit_head", columns: &[("id", Number), ("place", Number), ("hash", Bytes), ("forgotten_place", Number), ("forgotten_hash", Bytes)] },
 ];
 
 /// One value of a row.

@@ -1,7 +1,10 @@
 //! The audit log: what was done, what it was before and after, and that nobody changed it.
 
+use std::num::NonZeroU32;
+
 use serde_json::{Value, json};
 use sqlx::{AnyConnection, Connection as _, Executor as _};
+use tombolo_controller::config::Config;
 use tombolo_proto::api::{self, AuditEntry, Page};
 
 use crate::rig::{Rig, member_path};
@@ -234,6 +237,101 @@ async fn lines_of_an_older_controller_get_their_places() {
         .await;
     assert_eq!(code, Some(0), "{said}");
     assert_eq!(said.lines().count(), 2, "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn old_lines_are_forgotten_and_the_rest_still_verifies_from_there() {
+    let zeros = match crate::STORE {
+        crate::rig::Store::Sqlite => "zeroblob(32)",
+        crate::rig::Store::Postgres => "decode(repeat('00', 32), 'hex')",
+    };
+    // The clock is not waited for: lines become old, and the chain is made anew over them.
+    let age = format!(
+        "UPDATE audit SET at = at - 864000 WHERE place <= 3;
+         UPDATE audit SET place = NULL, hash = NULL;
+         UPDATE audit_head SET place = 0, hash = {zeros}"
+    );
+    let keep = Some(NonZeroU32::new(7).expect("it is more"));
+    for (statement, complaint) in [
+        ("", ""),
+        ("UPDATE audit SET subject = 'x' WHERE place = 4", "line 4"),
+        ("DELETE FROM audit WHERE place = 4", "line 4 is missing"),
+        // Whoever takes lines away himself has to say so in a line, which does not fit then.
+        (
+            "DELETE FROM audit WHERE place = 4; UPDATE audit_head SET forgotten_place = 4,
+                 forgotten_hash = (SELECT hash FROM audit_before)",
+            "lines 1 to 4 are missing",
+        ),
+        (
+            "UPDATE audit SET state_after = '{}' WHERE action = 'audit.forget'",
+            "line 6",
+        ),
+        ("UPDATE audit_head SET forgotten_hash = hash", "line 4"),
+    ] {
+        let rig = Rig::start().await;
+        let network = rig.home().await;
+        let _member = rig.member(network.id).await;
+        rig.network(json!({"name": "work"})).await;
+        tamper(&rig, &age).await;
+        let rig = rig
+            .restart_with(|config| Config {
+                audit_keep: keep,
+                ..config
+            })
+            .await;
+
+        let told = until_forgotten(&rig).await;
+        assert_eq!((told.id, told.subject.as_str()), (6, "lines 1 to 3"));
+        assert_eq!(first_line(&rig).await.id, 4, "the first that is left");
+        let hash = side(&told.after, "/hash");
+        let hash = hash.as_str().expect("a hash");
+        let noted = format!("3:{hash}");
+        let (code, said) = rig.verb(&["audit", "verify", "--noted", &noted]).await;
+        assert_eq!(code, Some(0), "{said}");
+        assert!(said.starts_with("3 lines"), "{said}");
+        assert!(
+            said.contains("Lines 1 to 3 were forgotten on purpose"),
+            "{said}"
+        );
+        let older = format!("2:{hash}");
+        let (code, said) = rig.verb(&["audit", "verify", "--noted", &older]).await;
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains("note a newer one"), "{said}");
+
+        if !statement.is_empty() {
+            tamper(
+                &rig,
+                "CREATE TABLE audit_before AS SELECT hash FROM audit WHERE place = 4",
+            )
+            .await;
+            tamper(&rig, statement).await;
+            let (code, said) = rig.verb(&["audit", "verify"]).await;
+            assert_eq!(code, Some(1), "{statement}: {said}");
+            assert!(said.contains(complaint), "{statement}: {said}");
+        }
+    }
+}
+
+/// The line that tells that lines were forgotten, once it is there.
+async fn until_forgotten(rig: &Rig) -> AuditEntry {
+    let told = async {
+        loop {
+            let path = "/audit?action=audit.forget";
+            let page: Page<AuditEntry> = rig.http.get(path).await.expect_status(200);
+            if let Some(line) = page.items.into_iter().next() {
+                return line;
+            }
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(30), told)
+        .await
+        .expect("they are forgotten")
+}
+
+/// The first line that there is.
+async fn first_line(rig: &Rig) -> AuditEntry {
+    let page: Page<AuditEntry> = rig.http.get("/audit?limit=1").await.expect_status(200);
+    page.items.into_iter().next().expect("the line is there")
 }
 
 async fn only(rig: &Rig, query: &str) -> AuditEntry {

@@ -7,6 +7,7 @@ topic! {
     Audit {
         title: Text = "Audit log", "审计日志";
         lead: Text = "What was done, the newest first.", "已执行的操作，最新的在前。";
+        forgotten: fn(u64) -> String = |last| format!("Lines 1 to {last} were old and forgotten on purpose (--audit-keep)."), |last| format!("第 1 至 {last} 行已过期，按设置（--audit-keep）清除。");
         time: Text = "Time", "时间";
         actor: Text = "Who", "操作者";
         action: Text = "What", "操作";
