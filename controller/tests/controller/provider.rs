@@ -58,6 +58,15 @@ impl Provider {
         toml::from_str(&text).expect("a section")
     }
 
+    /// The same for a client without a secret.
+    pub(crate) fn settings_without_secret(&self) -> OidcSettings {
+        let text = format!(
+            "issuer = {:?}\nclient-id = 'public-tombolo'\nname = 'Example ID'",
+            self.issuer
+        );
+        toml::from_str(&text).expect("a section")
+    }
+
     /// Changes what the provider is: see `provider.mjs`.
     pub(crate) async fn change(&self, what: Value) {
         let url = format!("{}/test", self.issuer);
@@ -73,8 +82,9 @@ impl Provider {
             .iter()
             .map(|base| format!("{base}/sign-in/oidc/callback"))
             .collect();
-        self.change(json!({ "clients": { "tombolo": callbacks, "other": callbacks } }))
-            .await;
+        let clients =
+            json!({ "tombolo": callbacks, "other": callbacks, "public-tombolo": callbacks });
+        self.change(json!({ "clients": clients })).await;
     }
 
     pub(crate) fn stop(&mut self) {

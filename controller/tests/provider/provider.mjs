@@ -5,6 +5,7 @@
 //   clients   id -> redirect URIs (the secret of each is its id with "-secret"; of "public-…" there is none)
 //   accounts  login -> claims
 //   keys      a new name for the signing key: the key of that name is made, and the others are gone
+//   algorithm what ID tokens are signed with from the next keys on: ES256 or RS256
 //   forge     claims that ID tokens get in place of their own, signed with the right key; null: none
 import { createServer } from 'node:http';
 import { createRequire } from 'node:module';
@@ -14,13 +15,13 @@ const require = createRequire(join(process.argv[2], 'package.json'));
 const { default: Provider } = await import(join(process.argv[2], 'node_modules/oidc-provider/lib/index.js'));
 const jose = require('jose');
 
-const settings = { clients: {}, accounts: {}, keys: 'first', forge: null };
+const settings = { clients: {}, accounts: {}, keys: 'first', algorithm: 'ES256', forge: null };
 let key;
 let handle;
 
 async function newKey() {
-  const { privateKey } = await jose.generateKeyPair('ES256', { extractable: true });
-  key = { ...await jose.exportJWK(privateKey), kid: settings.keys, alg: 'ES256', use: 'sig' };
+  const { privateKey } = await jose.generateKeyPair(settings.algorithm, { extractable: true });
+  key = { ...await jose.exportJWK(privateKey), kid: settings.keys, alg: settings.algorithm, use: 'sig' };
 }
 
 function renew(issuer) {
@@ -28,7 +29,7 @@ function renew(issuer) {
     client_id: id,
     ...(id.startsWith('public-') ? { token_endpoint_auth_method: 'none' } : { client_secret: `${id}-secret` }),
     redirect_uris: redirects,
-    id_token_signed_response_alg: 'ES256',
+    id_token_signed_response_alg: key.alg,
   }));
   const provider = new Provider(issuer, {
     clients,
@@ -45,8 +46,8 @@ function renew(issuer) {
     if (settings.forge && context.path === '/token' && context.body?.id_token) {
       const claims = { ...jose.decodeJwt(context.body.id_token), ...settings.forge };
       context.body.id_token = await new jose.SignJWT(claims)
-        .setProtectedHeader({ alg: 'ES256', kid: key.kid })
-        .sign(await jose.importJWK(key, 'ES256'));
+        .setProtectedHeader({ alg: key.alg, kid: key.kid })
+        .sign(await jose.importJWK(key, key.alg));
     }
   });
   handle = provider.callback();
