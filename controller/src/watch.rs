@@ -157,18 +157,19 @@ async fn receive(url: &str, own: &str, hints: &Notify) {
 
 /// Keeps knowing whether the store answers.
 async fn probe(store: Store, hints: Arc<Notify>, mut stop: Stop) {
-    let mut due = tokio::time::interval(match store.url() {
-        // A file is hardly ever away: there is no hurry to see it.
-        StoreUrl::Sqlite(_) => POLL,
-        StoreUrl::Postgres(_) => PROBE,
-    });
+    let (pause, patience) = match store.url() {
+        // A file is hardly ever away: there is no hurry to see it, and a host that has much to do is not taken for that.
+        StoreUrl::Sqlite(_) => (POLL, POLL),
+        StoreUrl::Postgres(_) => (PROBE, PROBE_PATIENCE),
+    };
+    let mut due = tokio::time::interval(pause);
     due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             _ = due.tick() => {}
             () = stop.wait() => return,
         }
-        let answers = tokio::time::timeout(PROBE_PATIENCE, store.is_ready()).await;
+        let answers = tokio::time::timeout(patience, store.is_ready()).await;
         if !answers.unwrap_or(false) {
             store.health().set_down();
         } else if store.health().set_up() {
