@@ -628,6 +628,9 @@ json! {
         /// The epoch of every live document; a revoked replica ends one.
         #[serde(default)]
         pub epoch: u64,
+        /// Where everything is kept: `sqlite` or `postgres`.
+        #[serde(default)]
+        pub store: String,
         /// For how long the store has not answered; null while it does. Answers may be out of date by that much.
         #[serde(default)]
         pub store_unreachable_seconds: Option<u64>,

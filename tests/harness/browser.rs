@@ -32,6 +32,9 @@ pub struct Browser {
 /// The key that confirms.
 pub const ENTER: &str = "\u{e007}";
 
+/// The space bar, for [`Browser::press`].
+pub const SPACE: &str = " ";
+
 /// Something on the page.
 #[derive(Debug, Clone)]
 pub struct Element(String);

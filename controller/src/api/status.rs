@@ -29,6 +29,7 @@ pub(super) async fn show(
         connected_nodes: state.registry.connected() as u64,
         admitted: signer.is_admitted(),
         epoch: signer.epoch().0,
+        store: state.store.url().kind().to_owned(),
         store_unreachable_seconds: super::outage::seconds(&state),
         uptime: state.started.elapsed().as_secs(),
     }))

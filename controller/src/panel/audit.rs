@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 use tombolo_proto::api::{AuditEntry, AuditHead, Page};
 
-use super::{layout, visit::SignedIn};
+use super::{layout, network_choice::Networks, visit::SignedIn};
 
 const PATH: &str = "/audit";
 /// Rows of a page.
@@ -56,6 +56,9 @@ pub(super) async fn show(by: SignedIn, Query(filter): Query<Filter>) -> Result<R
         .get("/audit/head")
         .await
         .map_err(|problem| layout::failure(&by.visitor, &problem))?;
+    let networks = Networks::of(&by)
+        .await
+        .map_err(|problem| layout::failure(&by.visitor, &problem))?;
     let content = html! {
         div.head { h1 { (texts.title) } }
         section.card {
@@ -80,7 +83,7 @@ pub(super) async fn show(by: SignedIn, Query(filter): Query<Filter>) -> Result<R
                             th scope="col" { (texts.subject) }
                             th scope="col" { (texts.change) }
                         } }
-                        tbody { @for entry in &page.items { (row(&by, entry)) } }
+                        tbody { @for entry in &page.items { (row(&by, &networks, entry)) } }
                     }
                 }
             }
@@ -107,14 +110,14 @@ fn field(name: &str, label: &str, value: &str, hint: &str) -> Markup {
     }
 }
 
-fn row(by: &SignedIn, entry: &AuditEntry) -> Markup {
+fn row(by: &SignedIn, networks: &Networks, entry: &AuditEntry) -> Markup {
     let texts = &by.visitor.texts().audit;
     html! {
         tr {
             td data-label=(texts.time) { (layout::moment(entry.at)) }
             td data-label=(texts.actor) { (entry.actor) }
             td data-label=(texts.action) { code { (entry.action) } }
-            td data-label=(texts.network) { @if let Some(network) = entry.network { a href={ "/networks/" (network) } { code { (network) } } } }
+            td data-label=(texts.network) { @if let Some(network) = entry.network { a href={ "/networks/" (network) } title=(network) { (networks.name(network)) } } }
             td.long data-label=(texts.subject) { (entry.subject) @if let Some(source) = source(entry) { " " small { ((texts.from)(source)) } } }
             td data-label=(texts.change) { (change(by, entry)) }
         }

@@ -161,7 +161,7 @@ fn card(by: &SignedIn, network: &Network, summary: &NetworkSummary) -> Markup {
             p { code { (network.id) } }
             (counts(by, summary))
             @if summary.waiting > 0 { " " span.state.wait { ((texts.waiting_count)(summary.waiting)) } }
-            p.soft { ((texts.map.traffic)(&figures::rate(summary.sent))) }
+            p.soft { ((texts.map.traffic)(&figures::rate(summary.sent), &figures::rate(summary.received))) }
         }
     }
 }

@@ -116,9 +116,9 @@ fn of_controller(by: &SignedIn, controller: &ControllerRelay, relays: &NetworkRe
     };
     html! {
         tr {
-            td.who-cell {
+            td {
                 span.name { (texts.controller) }
-                @for endpoint in &controller.endpoints { code.soft { (endpoint) } }
+                @for endpoint in &controller.endpoints { " " code.soft { (endpoint) } }
             }
             td data-label=(all.status) {
                 @if controller.alive { span.state.on { (all.system.alive) } } @else { span.state.wait { (all.system.silent) } }
@@ -140,14 +140,14 @@ fn of_member(by: &SignedIn, network: NetworkId, row: &Row<'_>, may_decide: bool)
     let is_allowed = row.links.is_some();
     html! {
         tr {
-            td.who-cell { a.name id=(named) href=(at) { (row.name) } }
+            td { a.name id=(named) href=(at) { (row.name) } }
             td data-label=(all.status) {
                 @if row.online { span.state.on { (all.online) } } @else { span.state { (all.offline) } }
             }
             td data-label=(texts.used_by) { @if let Some(links) = row.links { (links) } }
             // Members tell how much they send, not for whom.
             td {}
-            td.act {
+            td data-label=(texts.allowed) {
                 @if may_decide {
                     form method="post" action={ (at) "/relay" } {
                         (layout::csrf(by))

@@ -58,6 +58,7 @@ fn controller(by: &SignedIn, status: &Status) -> Markup {
                 dt { (by.visitor.texts().version) } dd { (status.version) }
                 dt { (texts.uptime) } dd { ((texts.seconds)(status.uptime)) }
                 dt { (texts.store) } dd {
+                    @match status.store.as_str() { "sqlite" => "SQLite ", "postgres" => "PostgreSQL ", _ => "" }
                     @match status.store_unreachable_seconds {
                         None => span.state.on { (texts.store_ok) },
                         Some(seconds) => span.state.wait { ((texts.store_away)(seconds)) },

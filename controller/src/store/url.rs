@@ -44,6 +44,14 @@ impl StoreUrl {
         }
     }
 
+    /// What kind of store it is, as its URL begins.
+    pub(crate) const fn kind(&self) -> &'static str {
+        match self {
+            Self::Sqlite(_) => "sqlite",
+            Self::Postgres(_) => "postgres",
+        }
+    }
+
     pub(super) const fn advice(&self) -> &'static str {
         match self {
             Self::Sqlite(_) => "check that the directory exists, is writable and has room",

@@ -145,7 +145,7 @@ async fn an_administrator_makes_a_network_and_lets_a_server_in_with_a_click() {
         ] {
             browser.open(&format!("{}{path}", rig.controller.panel()));
             browser.picture(&format!("{page}-{language}-{theme}-{width}"));
-            let over = "return document.documentElement.scrollWidth - innerWidth";
+            let over = "return document.documentElement.scrollWidth - document.documentElement.clientWidth";
             assert_eq!(
                 browser.run(over).as_i64().map(|over| over > 0),
                 Some(false),

@@ -24,7 +24,7 @@ topic! {
         peer: Text = "Peer", "对端";
         via: About = |relay| format!("via {relay}"), |relay| format!("经由 {relay}");
         controller: Text = "a controller", "控制器";
-        traffic: About = |rate| format!("{rate} sent"), |rate| format!("发送 {rate}");
+        traffic: fn(&str, &str) -> String = |sent, received| format!("{sent} sent, {received} received"), |sent, received| format!("发送 {sent}，接收 {received}");
         containers: Text = "Behind it", "其后网段";
         ranges: Text = "Add a range", "添加地址段";
         ranges_hint: Text = "Marked ranges are in use somewhere already.", "带标记的地址段已在某处使用。";
