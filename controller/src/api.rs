@@ -102,6 +102,8 @@ pub fn router(state: ApiState) -> Router {
         .routes(routes!(webhooks::list, webhooks::create))
         .routes(routes!(webhooks::show, webhooks::update, webhooks::remove))
         .routes(routes!(webhooks::test))
+        .routes(routes!(webhooks::deliveries))
+        .routes(routes!(webhooks::resend))
         .routes(routes!(keyring::show, keyring::replace))
         .routes(routes!(keyring::draft))
         .routes(routes!(zerotier::status))

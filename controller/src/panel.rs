@@ -146,6 +146,11 @@ pub(crate) fn router(state: ApiState, api: Router) -> Router<ApiState> {
             get(elsewhere).post(tokens::remove),
         )
         .route("/webhooks", get(webhooks::list).post(webhooks::create))
+        .route("/webhooks/{webhook}", get(webhooks::one::show))
+        .route(
+            "/webhooks/{webhook}/deliveries/{delivery}/resend",
+            get(elsewhere).post(webhooks::one::resend),
+        )
         .route(
             "/webhooks/{webhook}/test",
             get(elsewhere).post(webhooks::test),
@@ -203,6 +208,7 @@ async fn elsewhere(uri: Uri) -> Redirect {
             format!("/networks/{id}/members/{node}")
         }
         (Some("networks"), Some(id), ..) => format!("/networks/{id}"),
+        (Some("webhooks"), Some(id), Some("deliveries"), _) => format!("/webhooks/{id}"),
         (Some("users"), Some(id), ..) => format!("/users/{id}"),
         (Some(page @ ("account" | "tokens" | "webhooks")), ..) => format!("/{page}"),
         _ => "/".to_owned(),

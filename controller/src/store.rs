@@ -38,6 +38,7 @@ mod tokens;
 mod turns;
 mod url;
 mod users;
+mod webhook_attempts;
 mod webhooks;
 mod writing;
 
@@ -65,6 +66,7 @@ use tokens::KnownTokens;
 pub(crate) use tokens::{FreshJoinToken, FreshToken};
 pub use url::StoreUrl;
 pub(crate) use users::{Changed, FreshUser, StoredUser, UserChange};
+pub(crate) use webhook_attempts::{Attempt, SentBefore};
 pub(crate) use webhooks::{
     Delivery, FreshWebhook, MAX_WEBHOOKS, Receiver, WebhookChange, WebhookChanged,
 };

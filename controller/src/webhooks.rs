@@ -18,7 +18,7 @@ use ureq::Agent;
 use crate::{
     publish::Registry,
     stop::Stop,
-    store::{Delivery, Receiver, Store, StoreError},
+    store::{Attempt, Delivery, Receiver, SentBefore, Store, StoreError},
 };
 
 mod message;
@@ -99,15 +99,24 @@ async fn try_deliver(
     let Some(receiver) = store.receiver(&delivery.webhook).await? else {
         return Ok(());
     };
-    let kind = format!("network.{}", delivery.event.kind);
-    let body = message::body(&kind, delivery.created_at, &delivery.event);
+    let body = message::body(&kind(&delivery.event), delivery.created_at, &delivery.event);
     let sent = sender.send(receiver, delivery.message.clone(), body).await;
+    let error = sent.error();
+    let attempt = Attempt {
+        webhook: &delivery.webhook,
+        message: &delivery.message,
+        event: Some(&delivery.event),
+        created_at: delivery.created_at,
+        number: delivery.attempts + 1,
+        status: sent.status(),
+        error: error.as_deref(),
+    };
     match sent.outcome() {
-        Outcome::Taken => return store.delivered(delivery).await,
-        Outcome::Gone => {}
+        Outcome::Taken => return store.delivered(delivery, &attempt).await,
+        Outcome::Gone => store.keep_webhook_attempt(&attempt).await?,
         Outcome::Failed => {
             let pause = pause(delivery.attempts + 1, rand::random());
-            let failing_for = store.put_off(delivery, pause, &sent.complaint()).await?;
+            let failing_for = store.put_off(delivery, pause, &attempt).await?;
             if !is_dead(failing_for) {
                 return Ok(());
             }
@@ -120,16 +129,49 @@ async fn try_deliver(
     store.give_webhook_up(&delivery.webhook).await
 }
 
-/// Sends a message that says nothing, to see whether it is taken.
-pub(crate) async fn test(receiver: Receiver, now: u64) -> WebhookTest {
-    let body = message::body("test", now, &serde_json::json!({}));
-    let id = format!("msg_{:032x}", rand::random::<u128>());
-    let sent = Sender::default().send(receiver, id, body).await;
-    WebhookTest {
-        delivered: sent.outcome() == Outcome::Taken,
-        status: sent.0.as_ref().ok().copied(),
-        error: (sent.outcome() != Outcome::Taken).then(|| sent.complaint()),
-    }
+/// Sends a message once: one that was sent before, or without it one that says nothing, to see whether it is taken. What
+/// came of it is kept.
+pub(crate) async fn send_once(
+    store: &Store,
+    (webhook, receiver): (&str, Receiver),
+    before: Option<SentBefore>,
+) -> Result<WebhookTest, StoreError> {
+    let before = match before {
+        Some(before) => before,
+        None => SentBefore {
+            message: format!("msg_{:032x}", rand::random::<u128>()),
+            event: None,
+            created_at: store.now().await?.0,
+            attempts: 0,
+        },
+    };
+    let body = match &before.event {
+        Some(event) => message::body(&kind(event), before.created_at, event),
+        None => message::body("test", before.created_at, &serde_json::json!({})),
+    };
+    let sent = Sender::default()
+        .send(receiver, before.message.clone(), body)
+        .await;
+    let error = sent.error();
+    let attempt = Attempt {
+        webhook,
+        message: &before.message,
+        event: before.event.as_ref(),
+        created_at: before.created_at,
+        number: before.attempts + 1,
+        status: sent.status(),
+        error: error.as_deref(),
+    };
+    store.keep_webhook_attempt(&attempt).await?;
+    Ok(WebhookTest {
+        delivered: error.is_none(),
+        status: sent.status(),
+        error,
+    })
+}
+
+fn kind(event: &Event) -> String {
+    format!("network.{}", event.kind)
 }
 
 /// The status that a receiver answered, or why there is none.
@@ -140,6 +182,15 @@ impl Sent {
         self.0
             .as_ref()
             .map_or(Outcome::Failed, |status| Outcome::of_status(*status))
+    }
+
+    fn status(&self) -> Option<u16> {
+        self.0.as_ref().ok().copied()
+    }
+
+    /// Why it was not taken.
+    fn error(&self) -> Option<String> {
+        (self.outcome() != Outcome::Taken).then(|| self.complaint())
     }
 
     fn complaint(&self) -> String {

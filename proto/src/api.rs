@@ -593,7 +593,27 @@ json! {
         pub enabled: Option<bool>,
     }
 
-    /// How a message that says nothing was taken.
+    /// An attempt to send a message to a webhook.
+    pub struct WebhookDelivery {
+        /// Names the attempt.
+        pub id: String,
+        /// Names the message: the same in every attempt to send it.
+        pub message: String,
+        /// What it tells; null for a test.
+        pub event: Option<Event>,
+        /// When it was sent.
+        pub at: u64,
+        /// 1 for the first attempt.
+        pub attempt: u64,
+        /// Whether it was taken.
+        pub delivered: bool,
+        /// What the receiver answered, if it did.
+        pub status: Option<u16>,
+        /// What was wrong, if it was not taken.
+        pub error: Option<String>,
+    }
+
+    /// How a message that is sent once, and not again by itself, was taken.
     pub struct WebhookTest {
         /// Whether it was.
         pub delivered: bool,

@@ -5,7 +5,9 @@ use axum::{
     http::{StatusCode, Uri},
     response::{IntoResponse as _, Response},
 };
-use tombolo_proto::api::{CreatedWebhook, NewWebhook, Page, Webhook, WebhookPatch, WebhookTest};
+use tombolo_proto::api::{
+    CreatedWebhook, NewWebhook, Page, Webhook, WebhookDelivery, WebhookPatch, WebhookTest,
+};
 
 use super::{
     ApiState, Problem,
@@ -162,8 +164,43 @@ pub(super) async fn test(
     Params(id): Params<String>,
 ) -> Result<axum::Json<WebhookTest>, Problem> {
     let receiver = state.store.receiver(&id).await?.ok_or_else(unknown)?;
-    let now = state.store.now().await?;
-    Ok(axum::Json(webhooks::test(receiver, now.0).await))
+    let sent = webhooks::send_once(&state.store, (&id, receiver), None).await?;
+    Ok(axum::Json(sent))
+}
+
+/// Lists the last 20 attempts to send something to a webhook, the newest first.
+#[utoipa::path(get, operation_id = "list_webhook_deliveries", path = "/api/v1/webhooks/{webhook}/deliveries", tag = "webhooks",
+    params(("webhook" = String, Path)), responses((status = 200, body = Page<WebhookDelivery>)))]
+pub(super) async fn deliveries(
+    State(state): State<ApiState>,
+    _admin: Admin,
+    Params(id): Params<String>,
+) -> Result<axum::Json<Page<WebhookDelivery>>, Problem> {
+    state.store.webhook(&id).await?.ok_or_else(unknown)?;
+    let items = state.store.webhook_attempts(&id).await?;
+    Ok(axum::Json(Page { items, next: None }))
+}
+
+/// Sends the message of a listed attempt again, at once and once, and tells whether it was taken. It has the id that it had
+/// before.
+#[utoipa::path(post, operation_id = "resend_webhook_delivery", path = "/api/v1/webhooks/{webhook}/deliveries/{delivery}/resend", tag = "webhooks",
+    params(("webhook" = String, Path), ("delivery" = String, Path)), responses((status = 200, body = WebhookTest)))]
+pub(super) async fn resend(
+    State(state): State<ApiState>,
+    _admin: Admin,
+    Params((id, delivery)): Params<(String, String)>,
+) -> Result<axum::Json<WebhookTest>, Problem> {
+    let receiver = state.store.receiver(&id).await?.ok_or_else(unknown)?;
+    let unknown = || {
+        Problem::not_found(
+            "no such delivery of this webhook is kept: list its deliveries to see their ids",
+        )
+    };
+    let number = delivery.parse().map_err(|_| unknown())?;
+    let before = state.store.sent_before(&id, number).await?;
+    let before = before.ok_or_else(unknown)?;
+    let sent = webhooks::send_once(&state.store, (&id, receiver), Some(before)).await?;
+    Ok(axum::Json(sent))
 }
 
 fn check_url(text: &str) -> Result<&str, Problem> {

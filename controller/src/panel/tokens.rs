@@ -14,6 +14,7 @@ use super::{
     network,
     network_choice::Networks,
     networks::Place,
+    texts::Access,
     visit::{Action, Fields, SignedIn},
 };
 use crate::api::Problem;
@@ -21,6 +22,8 @@ use crate::api::Problem;
 const PATH: &str = "/tokens";
 /// Rows of a page.
 const ROWS: u32 = 100;
+/// As many networks are shown without being asked for.
+const FEW: usize = 8;
 const DAY: u64 = 24 * 3600;
 
 /// The list.
@@ -67,34 +70,52 @@ async fn listed(
         }
         section.card aria-labelledby="new-token" {
             h2 #new-token { (texts.new_token) }
-            form.row method="post" action=(PATH) {
+            form.stack.half method="post" action=(PATH) {
                 (layout::csrf(by))
-                div.field {
-                    label for="name" { (texts.purpose) }
-                    input #name name="name" maxlength="63" autocomplete="off" required;
-                }
-                div.field.short {
-                    label for="scope" { (texts.scope) }
-                    select #scope name="scope" {
-                        option value="read" { (texts.scope_read) }
-                        option value="write" { (texts.scope_write) }
-                        option value="admin" { (texts.scope_admin) }
+                label for="name" { (texts.purpose) }
+                input #name name="name" maxlength="63" autocomplete="off" required;
+                fieldset {
+                    legend { (texts.scope) }
+                    p { strong { (texts.scope_everywhere) } }
+                    @for (word, text) in scopes(texts) {
+                        label.check { input type="checkbox" name="scope" value=(word); (text) }
                     }
+                    @if !networks.is_empty() {
+                        details open[networks.iter().count() <= FEW] {
+                            summary { (texts.scope_single) }
+                            @for network in networks.iter() {
+                                div.scopes {
+                                    span.long { (network.name) }
+                                    @for (word, _) in scopes(texts) {
+                                        label.check {
+                                            input type="checkbox" name="scope" value={ (word) ":" (network.id) }
+                                                aria-label={ (word) " · " (network.name) };
+                                            (word)
+                                        }
+                                    }
+                                }
+                            }
+                        }
+                    }
+                    small { (texts.scope_hint) }
                 }
-                div.field.short {
-                    label for="network" { (texts.scope_where) }
-                    (networks.choice("network", texts.scope_everywhere, ""))
-                }
-                div.field.short {
-                    label for="days" { (texts.days) }
-                    input #days name="days" inputmode="numeric" aria-describedby="days-hint";
-                }
+                label for="days" { (texts.days) }
+                input #days name="days" inputmode="numeric" aria-describedby="days-hint";
+                small #days-hint { (texts.days_hint) }
                 button type="submit" { (all.create_token) }
             }
-            small #days-hint { (texts.days_hint) }
         }
     };
     Ok(layout::page(by, status, texts.tokens, notice, &content))
+}
+
+/// Scopes as the API calls them, and what they allow.
+const fn scopes(texts: &Access) -> [(&'static str, &'static str); 3] {
+    [
+        ("read", texts.scope_read),
+        ("write", texts.scope_write),
+        ("admin", texts.scope_admin),
+    ]
 }
 
 fn row(by: &SignedIn, networks: &Networks, token: &Token) -> Markup {
@@ -158,10 +179,7 @@ fn wanted(by: &SignedIn, fields: &Fields) -> Result<NewToken, Problem> {
     };
     Ok(NewToken {
         name: fields.get("name").trim().to_owned(),
-        scopes: vec![match fields.filled("network") {
-            Some(network) => format!("{}:{network}", fields.get("scope")),
-            None => fields.get("scope").to_owned(),
-        }],
+        scopes: fields.all("scope").map(str::to_owned).collect(),
         expires_in: days.map(|days| days.saturating_mul(DAY)),
     })
 }

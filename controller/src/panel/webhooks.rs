@@ -17,6 +17,8 @@ use super::{
 };
 use crate::api::Problem;
 
+pub(super) mod one;
+
 const PATH: &str = "/webhooks";
 
 /// The list.
@@ -100,7 +102,7 @@ fn row(by: &SignedIn, networks: &Networks, webhook: &Webhook) -> Markup {
     let labelled = |word: &str| format!("{word}: {}", webhook.url);
     html! {
         tr {
-            td { code.name { (webhook.url) } }
+            td { a.name href=(at) { code { (webhook.url) } } }
             td data-label=(texts.events) {
                 @if webhook.events.is_empty() { (texts.every_event) }
                 @for (kind, text) in kinds(texts) {
@@ -117,6 +119,7 @@ fn row(by: &SignedIn, networks: &Networks, webhook: &Webhook) -> Markup {
                         (layout::csrf(by))
                         button.quiet.small type="submit" aria-label=(labelled(texts.test)) { (texts.test) }
                     }
+                    a.button.quiet.small href=(at) aria-label=(labelled(texts.deliveries)) { (texts.deliveries) }
                     form method="post" action={ (at) "/enabled" } {
                         (layout::csrf(by))
                         input type="hidden" name="enabled" value=(is_on);
@@ -180,16 +183,23 @@ pub(super) async fn create(Action { by, fields }: Action) -> Result<Response, Re
 /// Sends a message that says nothing, and tells what came of it.
 pub(super) async fn test(
     Path(webhook): Path<String>,
-    Action { by, .. }: Action,
+    Action { by, fields }: Action,
 ) -> Result<Response, Response> {
+    let done = send(&by, &format!("{}/test", path(&webhook))).await;
+    if fields.get("back") == "webhook" {
+        return one::finish(&by, &webhook, done).await;
+    }
+    finish(&by, done).await
+}
+
+/// Has a message sent once, and tells what came of it.
+async fn send(by: &SignedIn, path: &str) -> Result<String, Problem> {
     let texts = &by.visitor.texts().webhooks;
-    let path = format!("{}/test", path(&webhook));
-    let tested: Result<WebhookTest, Problem> = by.api.post(&path, &()).await;
-    let done = tested.and_then(|test| match test.error {
+    let sent: WebhookTest = by.api.post(path, &()).await?;
+    match sent.error {
         None => Ok(texts.test_taken.to_owned()),
         Some(error) => Err(Problem::conflict((texts.test_failed)(&error)).coded("webhook-test")),
-    });
-    finish(&by, done).await
+    }
 }
 
 /// Turns it off, or on again.

@@ -8,7 +8,10 @@ use tombolo_proto::{
     id::NetworkId,
 };
 
-use super::{Actor, Expected, Kept, Store, StoreError, Trace, answers, audit, rows};
+use super::{
+    Actor, Attempt, Expected, Kept, Store, StoreError, Trace, answers, audit, rows,
+    webhook_attempts,
+};
 
 /// Webhooks of one controller: each event is written once for each.
 pub(crate) const MAX_WEBHOOKS: u32 = 32;
@@ -270,7 +273,11 @@ impl Store {
     }
 
     /// A message was taken.
-    pub(crate) async fn delivered(&self, delivery: &Delivery) -> Result<(), StoreError> {
+    pub(crate) async fn delivered(
+        &self,
+        delivery: &Delivery,
+        attempt: &Attempt<'_>,
+    ) -> Result<(), StoreError> {
         let mut transaction = self.write().await?;
         // The webhook first, here and everywhere: who turns it off waits for this, and not each for the other.
         sqlx::query(
@@ -283,6 +290,7 @@ impl Store {
             .bind(delivery.id)
             .execute(&mut *transaction)
             .await?;
+        webhook_attempts::keep(&mut transaction, attempt).await?;
         transaction.commit().await?;
         Ok(())
     }
@@ -292,8 +300,9 @@ impl Store {
         &self,
         delivery: &Delivery,
         pause: u64,
-        error: &str,
+        attempt: &Attempt<'_>,
     ) -> Result<u64, StoreError> {
+        let error = attempt.error.unwrap_or_default();
         let error: String = error.chars().take(LONGEST_ERROR).collect();
         let mut transaction = self.write().await?;
         let failing_for: Option<i64> = sqlx::query_scalar(
@@ -311,6 +320,7 @@ impl Store {
         .bind(delivery.id)
         .execute(&mut *transaction)
         .await?;
+        webhook_attempts::keep(&mut transaction, attempt).await?;
         transaction.commit().await?;
         Ok(failing_for
             .and_then(|seconds| u64::try_from(seconds).ok())

@@ -7,7 +7,7 @@ use tombolo_proto::{
     id::{NetworkId, NodeId},
     links::{Link, LinkReport, LinkWay},
 };
-use tombolo_tests::browser::{Browser, ENTER};
+use tombolo_tests::browser::{Browser, ENTER, SPACE};
 
 use crate::{
     assert_named, axe::assert_accessible, browser, node::Node, receiver::Receiver, rig::Rig,
@@ -87,6 +87,7 @@ async fn every_page_is_accessible_in_both_languages_and_themes_and_on_a_phone() 
     until_one_fails(&rig).await;
     browser.open(&format!("{base}webhooks"));
     browser.find("//td//*[text()='takes nothing since']");
+    let webhook = messages_are_sent_again(&browser);
     browser.open(&format!("{base}users"));
     browser.click("//a[text()='bob']");
     let user = browser.run("return location.pathname.slice(1)");
@@ -104,6 +105,7 @@ async fn every_page_is_accessible_in_both_languages_and_themes_and_on_a_phone() 
         ("user", user),
         ("tokens", "tokens".to_owned()),
         ("webhooks", "webhooks".to_owned()),
+        ("webhook", webhook),
         ("audit", "audit".to_owned()),
         ("system", "system".to_owned()),
         ("account", "account".to_owned()),
@@ -138,31 +140,47 @@ async fn the_keyboard_alone_is_enough() {
     };
     let rig = Rig::start().await;
     set_up(&browser, &rig);
-    let network = rig.home().await.id;
+    let focus_on = |id: &str| browser.tab_to(&format!("document.activeElement.id === '{id}'"));
+    focus_on("name");
+    browser.type_text("home");
+    browser.tab_to("document.activeElement.textContent === 'Create network'");
+    browser.press(SPACE);
+    browser.find("//h1[text()='home']");
+    let page = rig.http.get("/networks").await;
+    let networks: Page<tombolo_proto::api::Network> = page.expect_status(200);
+    let network = networks.items[0].id;
     let mut node = rig.node().await;
     node.join(network, None).await;
     node.expect_pending(network).await;
-    browser.open(&format!("{}networks/{network}", rig.controller.panel()));
     browser.find(&format!("//tr[@id='member-{}']", node.address));
 
-    browser.tab_to("document.activeElement.getAttribute('role') === 'switch'");
+    let on_switch = "document.activeElement.ariaLabel === 'Authorized'";
+    browser.tab_to(on_switch);
     browser.press(ENTER);
     node.expect_member(network).await;
-    browser.find("//button[@role='switch'][@aria-checked='true']");
+    browser.find("//button[@aria-label='Authorized'][@aria-checked='true']");
     // The focus stays where it was.
-    assert_eq!(
-        browser.run("return document.activeElement.getAttribute('role')"),
-        "switch"
-    );
-    browser.tab_to("document.activeElement.id === 'target'");
-    browser.run("document.activeElement.value = ''");
+    assert_eq!(browser.run(&format!("return {on_switch}")), true);
+    focus_on("target");
     browser.type_text("172.28.233.1/24");
     browser.find("//output[contains(., '172.28.233.0/24')]");
     assert_accessible(&browser, "network while typing");
-    browser.tab_to("document.activeElement.id === 'via'");
+    focus_on("via");
     browser.type_text(&node.address.to_string());
     browser.press(ENTER);
     browser.find("//*[@data-part='routes']//code[text()='172.28.233.0/24']");
+
+    // Out again, and taken back, and out.
+    browser.tab_to(on_switch);
+    browser.press(SPACE);
+    node.expect_denied(network, "deauthorised").await;
+    browser.find("//button[@aria-label='Authorized'][@aria-checked='false']");
+    browser.tab_to("document.activeElement.textContent === 'Undo'");
+    browser.press(ENTER);
+    browser.find("//button[@aria-label='Authorized'][@aria-checked='true']");
+    browser.tab_to(on_switch);
+    browser.press(ENTER);
+    browser.find("//button[@aria-label='Authorized'][@aria-checked='false']");
     assert_eq!(browser.complaints(), Vec::<String>::new());
 }
 
@@ -229,6 +247,26 @@ fn relays_are_switched(browser: &Browser, page: &str) {
     browser.find(&switch(true));
 }
 
+/// The page of a webhook tells what came of the last messages, and sends them again. Returns where it is.
+fn messages_are_sent_again(browser: &Browser) -> String {
+    browser.click("//tr[contains(., 'takes nothing since')]//a[text()='Deliveries']");
+    let rows = "//*[@data-part='deliveries']//tbody/tr";
+    browser.find(&format!(
+        "{rows}[contains(., 'a network changed')]//*[text()='not taken']"
+    ));
+    browser.click("//button[text()='Send a test']");
+    browser.find("//*[@id='notice']//*[contains(., 'the message was not taken')]");
+    browser.find(&format!("{rows}[1]/td[text()='Test']"));
+    browser.click(&format!("{rows}[1]//button[text()='Send again']"));
+    browser.find(&format!("{rows}[1][td[text()='Test']]/td[text()='2']"));
+    // What was not taken is told with a status, which the browser notes in its log.
+    let complaints = browser.complaints();
+    let is_expected = |entry: &String| entry.contains("status of 409");
+    assert!(complaints.iter().all(is_expected), "{complaints:?}");
+    let path = browser.run("return location.pathname.slice(1)");
+    path.as_str().expect("a path").to_owned()
+}
+
 /// Waits until one webhook has taken what it was told, and another one has not.
 async fn until_one_fails(rig: &Rig) {
     let told = async {
@@ -276,7 +314,8 @@ async fn tell_links(network: NetworkId, members: &mut [Node]) {
 
 #[track_caller]
 fn assert_fits(browser: &Browser, page: &str) {
-    let over = browser.run("return document.documentElement.scrollWidth - innerWidth");
+    let over = browser
+        .run("return document.documentElement.scrollWidth - document.documentElement.clientWidth");
     assert_eq!(
         over.as_i64().map(|over| over > 0),
         Some(false),

@@ -71,6 +71,8 @@ const TABLE: &[(&str, Need)] = &[
     ("update_webhook", Everywhere(Role::Admin)),
     ("delete_webhook", Everywhere(Role::Admin)),
     ("test_webhook", Everywhere(Role::Admin)),
+    ("list_webhook_deliveries", Everywhere(Role::Admin)),
+    ("resend_webhook_delivery", Everywhere(Role::Admin)),
     ("zerotier_status", Anywhere(Role::Viewer)),
     ("zerotier_controller", Anywhere(Role::Viewer)),
     ("zerotier_list_networks", Anywhere(Role::Viewer)),
@@ -244,6 +246,7 @@ async fn operations(rig: &Rig) -> Vec<(String, String, String)> {
                 ("{token_id}", "000000000000"),
                 ("{user}", "000000000000"),
                 ("{webhook}", "000000000000"),
+                ("{delivery}", "1"),
             ] {
                 filled = filled.replace(parameter, value);
             }

@@ -1,7 +1,7 @@
 //! Who is told of changes by HTTP.
 
 use serde_json::json;
-use tombolo_proto::api::{self, CreatedWebhook, Page, Webhook};
+use tombolo_proto::api::{self, CreatedWebhook, Page, Webhook, WebhookDelivery, WebhookTest};
 
 use crate::{receiver::Receiver, rig::Rig};
 
@@ -125,7 +125,7 @@ async fn redirections_are_not_followed() {
     let redirection = format!("307 Temporary Redirect\r\nlocation: {}", elsewhere.url());
     receiver.answer(&redirection);
 
-    let tested: api::WebhookTest = rig
+    let tested: WebhookTest = rig
         .http
         .post(&format!("/webhooks/{}/test", hook.id), json!({}))
         .await
@@ -134,7 +134,7 @@ async fn redirections_are_not_followed() {
     assert_eq!((tested.delivered, tested.status), (false, Some(307)));
     assert!(receiver.next().await.is_signed_with(&hook.secret));
     assert!(!elsewhere.has_more());
-    let again: api::WebhookTest = rig
+    let again: WebhookTest = rig
         .http
         .post(&format!("/webhooks/{}/test", hook.id), json!({}))
         .await
@@ -211,4 +211,75 @@ async fn until(rig: &Rig, id: &str, is_it: impl Fn(&Webhook) -> bool) -> Webhook
     tokio::time::timeout(std::time::Duration::from_secs(60), wait)
         .await
         .expect("the webhook becomes so")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_attempts_are_kept_and_sent_again_when_asked() {
+    let rig = Rig::start().await;
+    let network = rig.home().await.id;
+    let mut receiver = Receiver::start();
+    let body = json!({ "url": receiver.url(), "events": ["changed"] });
+    let made: CreatedWebhook = rig.http.post("/webhooks", body).await.expect_status(201);
+    let at = format!("/webhooks/{}", made.id);
+    let listed = || async {
+        let path = format!("{at}/deliveries");
+        let page: Page<WebhookDelivery> = rig.http.get(&path).await.expect_status(200);
+        page.items
+    };
+    assert_eq!(listed().await, []);
+
+    receiver.answer("503 Service Unavailable");
+    let path = format!("/networks/{network}");
+    let smaller = json!({ "mtu": 1300 });
+    let _: api::Network = rig.http.patch(&path, smaller).await.expect_status(200);
+    let first = receiver.next().await;
+    let failed = tokio::time::timeout(std::time::Duration::from_secs(30), async {
+        loop {
+            if let Some(attempt) = listed().await.into_iter().next() {
+                return attempt;
+            }
+        }
+    });
+    let failed = failed.await.expect("the attempt is kept");
+    assert_eq!(
+        (failed.attempt, failed.delivered, failed.status),
+        (1, false, Some(503))
+    );
+    assert_eq!(
+        failed.event.as_ref().map(|event| event.network),
+        Some(network)
+    );
+    assert_eq!(failed.error.as_deref(), Some("it answered 503"));
+    assert_eq!(failed.message, first.headers["webhook-id"]);
+
+    receiver.answer("204 No Content");
+    let resend = format!("{at}/deliveries/{}/resend", failed.id);
+    let sent: WebhookTest = rig.http.post(&resend, json!({})).await.expect_status(200);
+    assert!(sent.delivered, "{sent:?}");
+    let again = receiver.next().await;
+    assert_eq!(again.headers["webhook-id"], failed.message);
+    assert_eq!(again.json(), first.json());
+    let last = listed().await.into_iter().next().expect("it is kept");
+    // It may have been sent again by itself meanwhile.
+    assert!(last.attempt >= 2 && last.delivered, "{last:?}");
+    for missing in ["0", "nonsense"] {
+        let path = format!("{at}/deliveries/{missing}/resend");
+        rig.http
+            .post(&path, json!({}))
+            .await
+            .expect_problem(404, "");
+    }
+
+    const KEPT: usize = 20;
+    for _ in 0..=KEPT {
+        let test = format!("{at}/test");
+        let _: WebhookTest = rig.http.post(&test, json!({})).await.expect_status(200);
+    }
+    let kept = listed().await;
+    println!(
+        "figure: attempts that are kept of {}: {}",
+        KEPT + 3,
+        kept.len()
+    );
+    assert_eq!(kept.len(), KEPT);
 }

@@ -36,8 +36,9 @@ topic! {
         scope_admin: Text = "do everything", "全部操作";
         scope_read: Text = "read", "只读";
         scope_write: Text = "read and change networks", "读取并更改网络";
-        scope_where: Text = "Where", "范围";
-        scope_everywhere: Text = "everywhere", "所有网络";
+        scope_single: Text = "In single networks", "在单个网络中";
+        scope_hint: Text = "They add up; each includes the one before it.", "权限可叠加，后一项包含前一项。";
+        scope_everywhere: Text = "Everywhere", "所有网络";
         last_used: Text = "Last used", "上次使用";
         never_used: Text = "never", "从未使用";
         days: Text = "Valid for days", "有效天数";

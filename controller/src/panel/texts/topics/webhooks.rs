@@ -27,8 +27,14 @@ topic! {
         off: Text = "off since", "已停用，自";
         waiting: fn(u64) -> String = |count| format!("messages waiting: {count}"), |count| format!("{count} 条消息等待发送");
         test: Text = "Test", "测试";
-        test_taken: Text = "The test message was taken.", "测试消息已被接收。";
-        test_failed: About = |error| format!("the test message was not taken: {error}"), |error| format!("测试消息未被接收：{error}");
+        test_taken: Text = "The message was taken.", "消息已被接收。";
+        test_failed: About = |error| format!("the message was not taken: {error}"), |error| format!("消息未被接收：{error}");
+        deliveries: Text = "Deliveries", "发送记录";
+        deliveries_lead: Text = "The last 20 attempts, the newest first. A message that is sent again has the id that it had before, so that the receiver can tell.", "最近 20 次发送，最新的在前。重新发送的消息保留原有编号，接收方可据此识别。";
+        attempt: Text = "Attempt", "次数";
+        not_taken: Text = "not taken", "未接收";
+        send_again: Text = "Send again", "重新发送";
+        send_test: Text = "Send a test", "发送测试";
         turn_off: Text = "Turn off", "停用";
         turn_on: Text = "Turn on", "启用";
         turned_off: Text = "The webhook is told nothing more; what waited is dropped.", "Webhook 已停用，等待中的消息已丢弃。";
