@@ -65,7 +65,7 @@ pub(super) fn section(by: &SignedIn, network: &Network, rules: &AccessRules) -> 
                         input #rule name="rule" placeholder="allow tcp 22,443 from tag:admin to member:nas"
                             autocomplete="off" aria-describedby="rule-hint" required;
                     }
-                    div.field {
+                    div.field.short {
                         label for="rule-at" { (texts.rule_place) }
                         input #rule-at name="at" inputmode="numeric" value=(rules.rules.len() + 1) required;
                     }
