@@ -104,30 +104,16 @@ fn whoever_is_removed_is_carried_no_more() {
 
 #[test]
 fn as_long_as_somebody_reaches_both_everybody_reaches_everybody() {
-    const MEMBERS: u8 = 7;
     let mut gaps = Vec::new();
-    for seed in 0..repetitions(10, 300) as u64 {
-        let mut rng = StdRng::seed_from_u64(seed);
-        let mut world = World::with_relays(Handshake::Fake, Conditions::CLEAN, seed, MEMBERS);
-        world.run_for(SECOND * 20);
-        // Two carriers reach everybody; of all other links, two in three are cut.
-        let mut names: Vec<Name> = (1..=MEMBERS).map(Name).collect();
-        names.shuffle(&mut rng);
-        let others = names.split_off(2);
-        for (at, one) in others.iter().enumerate() {
-            for other in &others[..at] {
-                if rng.random_range(0..3) > 0 {
-                    part(&mut world, *one, *other, true);
-                }
-            }
-        }
+    for seed in 0..repetitions(20, 600) as u64 {
+        let (mut world, others) = a_network_in_pieces(seed);
         for one in &others {
             for other in &others {
                 if one != other {
                     let gap = until_arrival(&mut world, *one, *other);
-                    // The links to the relays that the other one keeps warm may be cut too, and it has not noticed.
+                    // What has been cut is noticed by and by: a peer, its relays, and those that are tried instead.
                     assert!(
-                        gap <= PROMISE * 5,
+                        gap <= PROMISE * 3,
                         "{gap:?}: {one:?} to {other:?}, seed {seed}"
                     );
                     gaps.push(gap);
@@ -138,14 +124,71 @@ fn as_long_as_somebody_reaches_both_everybody_reaches_everybody() {
     gaps.sort_unstable();
     let percentile = |percent: usize| gaps[(gaps.len() - 1) * percent / 100];
     announce(&format!(
-        "figure: simulated: first packet to its arrival, most links cut: {} pairs, median {:?}, 99th percentile {:?}, \
-         longest {:?}",
+        "figure: simulated: first packet to its arrival, most links cut: {} pairs, median {:?}, 97th percentile {:?}, \
+         99th {:?}, longest {:?}",
         gaps.len(),
         percentile(50),
+        percentile(97),
         percentile(99),
         percentile(100)
     ));
-    assert!(percentile(97) <= PROMISE, "{:?}", percentile(97));
+    assert!(percentile(99) <= PROMISE, "{:?}", percentile(99));
+}
+
+#[test]
+fn whoever_carries_goes_on_as_long_as_something_flows() {
+    for seed in 0..repetitions(3, 50) as u64 {
+        let (mut world, others) = a_network_in_pieces(seed);
+        let pairs = others.iter().zip(others.iter().skip(1));
+        let mut carried = Vec::new();
+        for (one, other) in pairs {
+            until_arrival(&mut world, *one, *other);
+            until_arrival(&mut world, *other, *one);
+            carried.push((*one, *other));
+        }
+        // Everybody finds the relays that suit best.
+        let talk = |world: &mut World, seconds: u32| -> Vec<(Name, Name, u64)> {
+            let mut sent = Vec::new();
+            for _ in 0..seconds * 5 {
+                for (one, other) in &carried {
+                    sent.push((*one, *other, world.send(*one, *other)));
+                    sent.push((*other, *one, world.send(*other, *one)));
+                }
+                world.run_for(SECOND / 5);
+            }
+            sent
+        };
+        talk(&mut world, 30);
+
+        let sent = talk(&mut world, 600);
+
+        world.run_for(SECOND);
+        let lost = sent
+            .iter()
+            .filter(|(_, to, packet)| !world.has_received(*to, *packet))
+            .count();
+        assert_eq!(lost, 0, "of {} with seed {seed}", sent.len());
+    }
+}
+
+/// Seven members have found relays. Then two in three of the links between them are cut, except those to two members, who
+/// are not named.
+fn a_network_in_pieces(seed: u64) -> (World, Vec<Name>) {
+    const MEMBERS: u8 = 7;
+    let mut rng = StdRng::seed_from_u64(seed);
+    let mut world = World::with_relays(Handshake::Fake, Conditions::CLEAN, seed, MEMBERS);
+    world.run_for(SECOND * 20);
+    let mut names: Vec<Name> = (1..=MEMBERS).map(Name).collect();
+    names.shuffle(&mut rng);
+    let others = names.split_off(2);
+    for (at, one) in others.iter().enumerate() {
+        for other in &others[..at] {
+            if rng.random_range(0..3) > 0 {
+                part(&mut world, *one, *other, true);
+            }
+        }
+    }
+    (world, others)
 }
 
 /// A and B talk directly, and all have found relays.

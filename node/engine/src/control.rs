@@ -634,6 +634,7 @@ impl Engine {
         }
         self.reschedule(slot, deadline);
         if before != after {
+            self.relays.note_use(slot, before, after, now);
             self.path_changed(name, before, after, now);
         }
         if let Some(is_missed) = missed

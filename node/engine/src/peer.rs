@@ -62,6 +62,7 @@ use dialing::{Dialing, Due};
 use lane_set::LaneSet;
 use pings::Pings;
 use punching::{Attempts, Punching};
+use relaying::Wanted;
 pub(crate) use upkeep::Pace;
 use watch::Watch;
 
@@ -105,6 +106,7 @@ pub(crate) struct Peer {
     candidates: Vec<SocketAddr>,
     /// Ways by relays on which there is a channel, nearest relay first.
     relayed: Vec<Way>,
+    relays_wanted: Option<Wanted>,
     /// Where the shell keeps a stream to the peer.
     stream: Option<SocketAddr>,
     stream_wanted_at: Option<Instant>,
@@ -158,6 +160,7 @@ impl Peer {
             counters,
             candidates,
             relayed: Vec::new(),
+            relays_wanted: None,
             stream: None,
             stream_wanted_at: None,
             paths: Paths::default(),

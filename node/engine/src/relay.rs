@@ -6,8 +6,8 @@
 //! member that relays stands as one of its addresses in the overlay. No datagram goes there: older nodes leave it out.
 //!
 //! A channel to a peer is asked for when the peer does not answer: at the relays that it announced, at the replica that it
-//! is connected to, and at this node's own. It may as well be a relay that is gone, so they are pinged then; otherwise
-//! pings are rare. Once there is a channel, [`crate::path::way::Way::Relay`] is a way to the peer
+//! is connected to, and at this node's own; where none of them helps, at further members (`spare`). It may as well be a relay
+//! that is gone, so they are pinged then; otherwise pings are rare. Once there is a channel, [`crate::path::way::Way::Relay`] is a way to the peer
 //! like any other. What comes in by a relay says on which channel, and is answered there.
 //!
 //! A relay that does not answer over UDP is reached by a stream of TCP that the shell keeps, and tried over UDP meanwhile.
@@ -15,6 +15,7 @@
 //! This machine sends nothing itself: `Output` says what is to be said.
 
 mod session;
+mod spare;
 mod streams;
 
 use std::{
@@ -135,7 +136,7 @@ impl Relays {
             self.drop_session(slot);
         }
         for session in self.sessions.iter_mut().flatten() {
-            session.channels.remove(&peer);
+            session.forget_peer(peer);
         }
     }
 
@@ -472,7 +473,7 @@ impl Relays {
             self.by_name.insert((network, relay), slot);
         }
         let session = self.session_mut(network, relay)?;
-        session.wanted_until = session.wanted_until.max(now + LEAVE_AFTER);
+        session.keep_until(now + LEAVE_AFTER);
         Some(session)
     }
 

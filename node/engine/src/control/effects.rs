@@ -167,8 +167,8 @@ pub(crate) struct Outbox {
     pub(crate) introductions: VecDeque<Introduction>,
     /// What peers have said about relaying, and by which way.
     pub(crate) relaying: VecDeque<(PeerSlot, RelayMessage, Way)>,
-    /// Peers that do not answer, and may do so by a relay.
-    pub(crate) relay_wanted: BTreeSet<PeerSlot>,
+    /// Peers that do not answer, and may do so by a relay. `true`: those asked so far do not help.
+    pub(crate) relay_wanted: BTreeMap<PeerSlot, bool>,
     /// Whether the published snapshot is out of date.
     pub(crate) fib_is_stale: bool,
 }

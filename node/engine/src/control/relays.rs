@@ -177,8 +177,8 @@ impl Engine {
     pub(super) fn settle_relays(&mut self, now: Instant) {
         loop {
             let wanted = std::mem::take(&mut self.outbox.relay_wanted);
-            for slot in wanted {
-                self.want_relays(slot, now);
+            for (slot, is_in_vain) in wanted {
+                self.want_relays(slot, is_in_vain, now);
             }
             if let Some((slot, message, from)) = self.outbox.relaying.pop_front() {
                 self.peer_says(slot, &message, from, now);
@@ -190,8 +190,8 @@ impl Engine {
         }
     }
 
-    /// A peer does not answer: it may do so by a relay.
-    fn want_relays(&mut self, slot: PeerSlot, now: Instant) {
+    /// A peer does not answer: it may do so by a relay. `is_in_vain`: not by those asked so far.
+    fn want_relays(&mut self, slot: PeerSlot, is_in_vain: bool, now: Instant) {
         if !self.seeks_relays {
             return;
         }
@@ -210,7 +210,12 @@ impl Engine {
             .filter(|relay| relay.portrait.relays)
             .map(|relay| RelayName::Member(relay.id.identity));
         let home = of.homes.get(&key).copied().map(RelayName::Controller);
-        let at: Vec<RelayName> = members.chain(home).collect();
+        let mut at: Vec<RelayName> = members.chain(home).collect();
+        if is_in_vain {
+            let candidates = self.relay_candidates(network);
+            let ends = [&of.identity, &key];
+            at.extend(self.relays.spare(network, &candidates, ends, now));
+        }
         self.relays.want_channels(network, (slot, key), at, now);
     }
 

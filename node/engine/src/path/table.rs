@@ -139,6 +139,11 @@ impl Path {
         self.answered_at.is_some_and(|at| at >= moment)
     }
 
+    fn has_answered_within(&self, time: Duration, now: Instant) -> bool {
+        self.answered_at
+            .is_some_and(|at| now.saturating_duration_since(at) < time)
+    }
+
     fn was_asked_within(&self, time: Duration, now: Instant) -> bool {
         self.asked_at
             .is_some_and(|at| now.saturating_duration_since(at) < time)
@@ -304,10 +309,7 @@ impl Paths {
     /// The ways to fall back to, best first.
     pub(crate) fn standbys(&self, now: Instant) -> Vec<Standby> {
         let mut paths: Vec<&Path> = self.others().collect();
-        paths.retain(|path| {
-            path.answered_at
-                .is_some_and(|at| now.saturating_duration_since(at) < WARM_FOR)
-        });
+        paths.retain(|path| path.has_answered_within(WARM_FOR, now));
         paths.sort_by_key(|path| path.score());
         let standbys = paths.into_iter().take(STANDBYS).map(|path| Standby {
             way: path.way,
@@ -444,6 +446,13 @@ impl Paths {
         current.is_some_and(|path| path.has_answered_since(moment))
     }
 
+    /// Whether any way has answered since then.
+    pub(crate) fn has_any_answered_since(&self, moment: Instant) -> bool {
+        self.paths
+            .iter()
+            .any(|path| path.has_answered_since(moment))
+    }
+
     /// Whom to ask now, while data flows.
     pub(crate) fn due(&self, now: Instant) -> Vec<Way> {
         let Some(current) = self.current.and_then(|way| self.get(way)) else {
@@ -453,7 +462,9 @@ impl Paths {
         let is_relayed = current.rank() >= Rank::Stream;
         let is_due = |path: &&Path| {
             let has_answered = path.answered_at.is_some();
-            let is_on_trial = path.beats(current) && path.answers > 0;
+            // On a line that loses much, a miss is no reason to go on by a detour for another ten seconds.
+            let is_near = path.answers > 0 || is_relayed && path.has_answered_within(WARM_FOR, now);
+            let is_on_trial = path.beats(current) && is_near;
             let is_standby = standbys.iter().any(|standby| standby.way == path.way);
             let is_wanted = path.beats(current) || is_standby || standbys.len() < STANDBYS;
             let is_current = path.way == current.way;

@@ -16,6 +16,17 @@ const RELAYING_BURST: u32 = 128;
 const RELAYING_REFILL: Duration = Duration::from_millis(50);
 /// Initiations go by this many relays: those that each side keeps warm.
 const MAX_RELAYED: usize = 2 * WARM;
+/// If the usual relays did not help after this, others are tried: a question and a ping there and back have had their time.
+const IN_VAIN: Duration = Duration::from_millis(400);
+/// Relays that are wanted this long after they last were are wanted for another reason.
+const WANTED_ANEW: Duration = Duration::from_secs(40);
+
+/// The peer does not answer: since when relays are wanted, and when they last were.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted {
+    since: Instant,
+    last: Instant,
+}
 
 impl Peer {
     /// The peer relays for this node, or wants this node to.
@@ -102,8 +113,15 @@ impl Peer {
         }
     }
 
-    /// Along with a ping: a peer that is silent may answer by a relay.
-    pub(super) fn want_relays(&self, context: &mut Context<'_>) {
-        context.outbox.relay_wanted.insert(self.id.slot);
+    /// Along with a ping or an initiation: a peer that is silent may answer by a relay.
+    pub(super) fn want_relays(&mut self, context: &mut Context<'_>, now: Instant) {
+        let before = self.relays_wanted.filter(|wanted| {
+            let pause = now.saturating_duration_since(wanted.last);
+            pause < WANTED_ANEW && !self.paths.has_any_answered_since(wanted.since)
+        });
+        let since = before.map_or(now, |wanted| wanted.since);
+        self.relays_wanted = Some(Wanted { since, last: now });
+        let is_in_vain = now.saturating_duration_since(since) >= IN_VAIN;
+        context.outbox.relay_wanted.insert(self.id.slot, is_in_vain);
     }
 }

@@ -47,7 +47,7 @@ impl Peer {
             None => self.dialing = Some(Dialing::call(self.initiation_accepted_at, now)),
         }
         // It may have tried relays that are out of this node's reach.
-        self.want_relays(context);
+        self.want_relays(context, now);
         self.handle_timeout(context, now);
     }
 
@@ -123,8 +123,10 @@ impl Peer {
             .dialing
             .as_mut()
             .is_some_and(|dialing| dialing.asks_for_call(has_places, context.rng, now));
+        if is_due || self.dialing.as_ref().is_some_and(Dialing::is_call) {
+            self.want_relays(context, now);
+        }
         if is_due {
-            context.outbox.relay_wanted.insert(self.id.slot);
             context.event(Event::RendezvousWanted {
                 network: self.id.parties.network,
                 peer: self.id.identity,

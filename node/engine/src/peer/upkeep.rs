@@ -141,11 +141,11 @@ impl Peer {
             Verdict::Fine => {}
             Verdict::AskWarm => {
                 self.ping_warm(context, now);
-                self.want_relays(context);
+                self.want_relays(context, now);
             }
             Verdict::AskAll => {
                 self.ping_all(context, now);
-                self.want_relays(context);
+                self.want_relays(context, now);
                 self.want_stream(context, now);
             }
             Verdict::Back => {

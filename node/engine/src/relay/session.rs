@@ -3,7 +3,7 @@
 mod client;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     time::{Duration, Instant},
 };
@@ -122,6 +122,8 @@ pub(super) struct Session {
     /// If not warm: when it is left.
     pub(super) wanted_until: Instant,
     pub(super) channels: BTreeMap<PeerSlot, Channel>,
+    /// Peers that are reached by it now.
+    users: BTreeSet<PeerSlot>,
     /// A stream to the relay, if there is one.
     stream: Option<SocketAddr>,
     stage: Stage,
@@ -140,6 +142,7 @@ impl Session {
             is_warm: false,
             wanted_until,
             channels: BTreeMap::new(),
+            users: BTreeSet::new(),
             stream: None,
             stage: Stage::Asking(Asking::now(now)),
         }
@@ -235,8 +238,30 @@ impl Session {
     pub(super) fn is_over(&self, now: Instant) -> bool {
         match self.stage {
             Stage::Refused { until, .. } => now >= until,
-            Stage::Asking(_) | Stage::Client(_) => !self.is_warm && now >= self.wanted_until,
+            Stage::Asking(_) | Stage::Client(_) => {
+                !self.is_warm && self.users.is_empty() && now >= self.wanted_until
+            }
         }
+    }
+
+    /// A peer is reached by it from now on, or no longer.
+    pub(super) fn note_use(&mut self, peer: PeerSlot, is_used: bool) {
+        if is_used {
+            self.users.insert(peer);
+        } else {
+            self.users.remove(&peer);
+        }
+    }
+
+    /// Forgets a peer that is no member any more.
+    pub(super) fn forget_peer(&mut self, peer: PeerSlot) {
+        self.channels.remove(&peer);
+        self.users.remove(&peer);
+    }
+
+    /// It is not left before, at least.
+    pub(super) fn keep_until(&mut self, end: Instant) {
+        self.wanted_until = self.wanted_until.max(end);
     }
 
     pub(super) fn want_channel(&mut self, peer: PeerSlot, key: IdentityKey, now: Instant) {
@@ -360,7 +385,8 @@ impl Session {
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let leave = (!self.is_warm).then_some(self.wanted_until);
+        let is_kept = self.is_warm || !self.users.is_empty();
+        let leave = (!is_kept).then_some(self.wanted_until);
         let stage = match &self.stage {
             Stage::Asking(asking) => asking.next_at,
             Stage::Client(client) => {
