@@ -153,6 +153,12 @@ impl SimNet {
         self.behind.insert(host, router);
     }
 
+    /// Whether a NAT is in front of this place, so that nobody connects to it by TCP.
+    #[must_use]
+    pub fn is_hidden(&self, place: SocketAddr) -> bool {
+        self.behind.contains_key(&place.ip())
+    }
+
     /// What a router does.
     #[must_use]
     pub fn router(&self, router: usize) -> &SimNat {

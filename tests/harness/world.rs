@@ -9,6 +9,7 @@ mod life;
 mod member;
 mod nat;
 mod node;
+mod streams;
 mod time;
 mod traffic;
 
@@ -27,6 +28,7 @@ use tombolo_proto::{
 use control::Control;
 use diary::Entry;
 pub use node::Node;
+use streams::Streams;
 
 use crate::{
     authority::Authority,
@@ -64,6 +66,7 @@ pub struct World {
     pub clock: Clock,
     /// The underlay.
     pub net: SimNet,
+    streams: Streams,
     handshake: Handshake,
     timing: Timing,
     aes: bool,
@@ -92,6 +95,7 @@ impl World {
         Self {
             clock: Clock::default(),
             net: SimNet::new(conditions, seed),
+            streams: Streams::new(seed),
             handshake,
             timing: Timing::default(),
             aes: true,

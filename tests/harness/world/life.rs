@@ -56,6 +56,7 @@ impl World {
     pub fn kill(&mut self, name: Name) {
         self.node_mut(name).is_up = false;
         self.hang_up(name);
+        self.close_streams(name);
         self.settle(name);
     }
 

@@ -15,6 +15,7 @@ use crate::{controllers::Controllers, packets::Message, simnet::Delivery};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Source {
     Underlay,
+    Streams,
     Control,
     Controllers,
     Call,
@@ -50,6 +51,7 @@ impl World {
     fn step(&mut self, end: Instant) -> bool {
         let sources = [
             (self.net.poll_timeout(), Source::Underlay),
+            (self.streams.poll_timeout(), Source::Streams),
             (self.control.poll_timeout(), Source::Control),
             (
                 self.controllers
@@ -69,6 +71,7 @@ impl World {
         self.clock.advance_to(at);
         match source {
             Source::Underlay => self.deliver(),
+            Source::Streams => self.handle_streams(),
             Source::Control => self.handle_control(),
             Source::Controllers => self.handle_controllers(),
             Source::Call => self.call(),
@@ -142,7 +145,7 @@ impl World {
         self.receive_by(name, Way::Direct(from), datagram);
     }
 
-    fn receive_by(&mut self, name: Name, from: Way, mut datagram: Vec<u8>) {
+    pub(super) fn receive_by(&mut self, name: Name, from: Way, mut datagram: Vec<u8>) {
         let node = self.nodes.get_mut(&name).expect("a node of that name");
         let now = node.now(&self.clock);
         let inbound = match from {
@@ -199,9 +202,10 @@ impl World {
                     to,
                     payload: datagram,
                 };
-                self.net.send(delivery, self.clock.now());
+                let now = self.clock.now();
+                self.streams.send(&mut self.net, name, delivery, now);
             }
-            // Simulated relays have no streams.
+            // Members that relay see their streams as addresses.
             Inbound::Relayed(Outlet::Stream(_)) | Inbound::Drop(_) => {}
         }
         self.settle(name);
@@ -212,6 +216,7 @@ impl World {
         if self.nodes[&name].is_up {
             self.drain(name);
         }
+        self.want_streams();
         self.carry(name);
         self.reschedule(name);
         let now = self.clock.now();
@@ -231,14 +236,12 @@ impl World {
                 let Some((from, to)) = node.sockets_of(transmit.to) else {
                     continue;
                 };
-                self.net.send(
-                    Delivery {
-                        from,
-                        to,
-                        payload: transmit.payload,
-                    },
-                    now,
-                );
+                let sent = Delivery {
+                    from,
+                    to,
+                    payload: transmit.payload,
+                };
+                self.streams.send(&mut self.net, name, sent, now);
             }
             let Some(event) = node.engine.poll_event() else {
                 return;
@@ -301,8 +304,9 @@ impl World {
                 } if self.controllers.is_some() => {
                     node.heard_from(peer, endpoint);
                 }
-                // Nobody listens for streams in here.
-                Event::StreamWanted { .. } => {}
+                Event::StreamWanted { network, relay, at } => {
+                    self.streams.ask(name, network, relay, at);
+                }
                 Event::Answered { .. }
                 | Event::RelaySay { .. }
                 | Event::SessionUp { .. }

@@ -79,7 +79,7 @@ impl World {
                         to,
                         payload: frame,
                     };
-                    self.net.send(delivery, now);
+                    self.streams.send(&mut self.net, name, delivery, now);
                 }
             }
             Outbound::SendParts {
@@ -88,7 +88,8 @@ impl World {
             } => {
                 if let Some((from, to)) = node.sockets_of(way) {
                     for payload in frames {
-                        self.net.send(Delivery { from, to, payload }, now);
+                        let sent = Delivery { from, to, payload };
+                        self.streams.send(&mut self.net, name, sent, now);
                     }
                 }
             }
@@ -110,7 +111,7 @@ impl World {
                     to: relay.at,
                     payload,
                 };
-                self.net.send(delivery, now);
+                self.streams.send(&mut self.net, name, delivery, now);
             }
             Outbound::SendParts {
                 to: way @ Way::Relay { .. },
@@ -127,7 +128,7 @@ impl World {
                         to: relay.at,
                         payload,
                     };
-                    self.net.send(delivery, now);
+                    self.streams.send(&mut self.net, name, delivery, now);
                 }
             }
             Outbound::Drop(_) => {}

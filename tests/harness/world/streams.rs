@@ -1,0 +1,243 @@
+//! Streams of TCP between nodes, for frames where no UDP passes. What is on a stream is repeated until it arrives, in order:
+//! loss delays. To a node the stream is an address of its own loopback, as it is to daemons.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    net::{Ipv4Addr, SocketAddr},
+    time::{Duration, Instant},
+};
+
+use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
+use tombolo_engine::{path::way::Way, relay::RelayName};
+use tombolo_proto::id::NetworkId;
+
+use super::{Name, Node, World};
+use crate::simnet::{Conditions, Delivery, SimNet};
+
+/// Least time before TCP repeats what got lost (Linux's minimum).
+const REPEAT_AFTER: Duration = Duration::from_millis(200);
+/// Ways there and back until a stream is open: TCP shakes hands, then TLS 1.3.
+const ROUND_TRIPS_TO_OPEN: u32 = 2;
+
+/// All streams.
+#[derive(Debug)]
+pub(super) struct Streams {
+    rng: StdRng,
+    /// Whether nodes that want streams get them.
+    pub(super) are_there: bool,
+    next_port: u16,
+    /// Who wants a stream, to whom, and where that one may be.
+    asked: VecDeque<(Name, NetworkId, RelayName, Vec<SocketAddr>)>,
+    open: Vec<Stream>,
+    opening: BTreeMap<(Instant, Name), Wanted>,
+    in_flight: BTreeMap<(Instant, u64), Frame>,
+    sequence: u64,
+}
+
+/// A stream that a node has opened to another.
+#[derive(Debug)]
+struct Stream {
+    wanted: Wanted,
+    ends: [End; 2],
+}
+
+#[derive(Debug)]
+struct End {
+    name: Name,
+    /// What stands for the stream there.
+    local: SocketAddr,
+    /// When what was last sent to it arrives.
+    last_arrival: Option<Instant>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Wanted {
+    by: Name,
+    to: Name,
+    network: NetworkId,
+    relay: RelayName,
+}
+
+#[derive(Debug)]
+struct Frame {
+    to: Name,
+    local: SocketAddr,
+    payload: Vec<u8>,
+}
+
+impl Streams {
+    pub(super) fn new(seed: u64) -> Self {
+        Self {
+            rng: StdRng::seed_from_u64(seed ^ 0x7c9),
+            are_there: false,
+            next_port: 20_000,
+            asked: VecDeque::new(),
+            open: Vec::new(),
+            opening: BTreeMap::new(),
+            in_flight: BTreeMap::new(),
+            sequence: 0,
+        }
+    }
+
+    /// Takes what a node sends: what goes to its loopback goes on a stream, everything else by UDP.
+    pub(super) fn send(&mut self, net: &mut SimNet, from: Name, sent: Delivery, now: Instant) {
+        if !sent.to.ip().is_loopback() {
+            return net.send(sent, now);
+        }
+        let arrives = now + self.delay(net.conditions);
+        let is_here = |end: &End| end.name == from && end.local == sent.to;
+        let ends = self.open.iter_mut().find_map(|stream| {
+            let [one, other] = &mut stream.ends;
+            if is_here(one) {
+                Some(other)
+            } else {
+                is_here(other).then_some(one)
+            }
+        });
+        let Some(far) = ends else { return };
+        let arrives = far.last_arrival.map_or(arrives, |last| last.max(arrives));
+        far.last_arrival = Some(arrives);
+        let frame = Frame {
+            to: far.name,
+            local: far.local,
+            payload: sent.payload,
+        };
+        self.in_flight.insert((arrives, self.sequence), frame);
+        self.sequence += 1;
+    }
+
+    fn delay(&mut self, conditions: Conditions) -> Duration {
+        let jitter = conditions.jitter.mul_f64(self.rng.random_range(0.0..1.0));
+        let mut delay = conditions.delay + jitter;
+        while self.rng.random_bool(conditions.loss) {
+            delay += REPEAT_AFTER;
+        }
+        delay
+    }
+
+    pub(super) fn ask(
+        &mut self,
+        by: Name,
+        network: NetworkId,
+        relay: RelayName,
+        at: Vec<SocketAddr>,
+    ) {
+        self.asked.push_back((by, network, relay, at));
+    }
+
+    fn want(&mut self, wanted: Wanted, conditions: Conditions, now: Instant) {
+        let is_there = self.open.iter().any(|stream| stream.wanted == wanted)
+            || self.opening.values().any(|opening| *opening == wanted);
+        if !is_there {
+            let ways = (0..ROUND_TRIPS_TO_OPEN * 2).map(|_| self.delay(conditions));
+            let opens = now + ways.sum::<Duration>();
+            self.opening.insert((opens, wanted.by), wanted);
+        }
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        let opening = self.opening.keys().map(|(at, _)| *at).next();
+        let arriving = self.in_flight.keys().map(|(at, _)| *at).next();
+        opening.into_iter().chain(arriving).min()
+    }
+
+    fn open(&mut self, wanted: Wanted) -> SocketAddr {
+        let mut end = |name| {
+            self.next_port += 1;
+            End {
+                name,
+                local: SocketAddr::from((Ipv4Addr::LOCALHOST, self.next_port)),
+                last_arrival: None,
+            }
+        };
+        let ends = [end(wanted.by), end(wanted.to)];
+        let local = ends[0].local;
+        self.open.push(Stream { wanted, ends });
+        local
+    }
+
+    /// A node has died: those who had opened streams to it.
+    fn close(&mut self, name: Name) -> Vec<Wanted> {
+        let has_end = |stream: &Stream| stream.ends.iter().any(|end| end.name == name);
+        let (closed, open) = std::mem::take(&mut self.open)
+            .into_iter()
+            .partition(has_end);
+        self.open = open;
+        let closed: Vec<Stream> = closed;
+        let wanted = closed.into_iter().map(|stream| stream.wanted);
+        wanted.filter(|wanted| wanted.by != name).collect()
+    }
+}
+
+impl World {
+    /// From now on nodes that get no answer over UDP connect by TCP to members that relay and that no NAT is in front of.
+    pub const fn set_streams(&mut self, are_there: bool) {
+        self.streams.are_there = are_there;
+    }
+
+    /// Begins to open what nodes want, where somebody relays at one of the places that they know.
+    pub(super) fn want_streams(&mut self) {
+        while let Some((by, network, relay, at)) = self.streams.asked.pop_front() {
+            let RelayName::Member(key) = relay else {
+                continue;
+            };
+            let from = self.node(by).address;
+            let net = &self.net;
+            let is_reached =
+                |place: &&SocketAddr| !net.is_hidden(**place) && !net.is_cut(from, **place);
+            let found = at.iter().filter(is_reached).find_map(|place| {
+                let mut nodes = self.nodes.iter();
+                let is_there =
+                    |node: &Node| node.is_up && node.identity() == key && node.is_at(*place);
+                nodes
+                    .find(|(_, node)| is_there(node))
+                    .map(|(name, _)| *name)
+            });
+            if let Some(to) = found.filter(|_| self.streams.are_there) {
+                let wanted = Wanted {
+                    by,
+                    to,
+                    network,
+                    relay,
+                };
+                let (conditions, now) = (self.net.conditions, self.clock.now());
+                self.streams.want(wanted, conditions, now);
+            }
+        }
+    }
+
+    /// Opens what has been opened by now, or lets a frame arrive.
+    pub(super) fn handle_streams(&mut self) {
+        let now = self.clock.now();
+        if let Some(entry) = self.streams.opening.first_entry()
+            && entry.key().0 <= now
+        {
+            let wanted = entry.remove();
+            let local = self.streams.open(wanted);
+            self.tell_of_stream(wanted, Some(local));
+        } else if let Some(entry) = self.streams.in_flight.first_entry()
+            && entry.key().0 <= now
+        {
+            let frame = entry.remove();
+            if self.node(frame.to).is_up {
+                self.receive_by(frame.to, Way::Direct(frame.local), frame.payload);
+            }
+        }
+    }
+
+    pub(super) fn close_streams(&mut self, name: Name) {
+        for wanted in self.streams.close(name) {
+            self.tell_of_stream(wanted, None);
+        }
+    }
+
+    fn tell_of_stream(&mut self, wanted: Wanted, local: Option<SocketAddr>) {
+        let now = self.node(wanted.by).now(&self.clock);
+        let node = self.node_mut(wanted.by);
+        if node.is_up {
+            let Wanted { network, relay, .. } = wanted;
+            node.engine.set_stream(network, relay, local, now);
+            self.settle(wanted.by);
+        }
+    }
+}
