@@ -12,6 +12,7 @@ mod doctor;
 mod gossip;
 mod hairpin;
 mod install;
+mod ipv6;
 mod isolation;
 mod joining;
 mod laboratory;

@@ -151,38 +151,6 @@ fn a_nat_that_maps_by_destination_is_punched_from_a_port_restricted_one() {
     assert!(within >= enough, "{within} of {runs}: {times:?}");
 }
 
-#[test]
-fn an_underlay_of_ipv6_alone_works_like_one_of_ipv4() {
-    let Some(lab) = Lab::new(Claim::Shared) else {
-        return;
-    };
-    let controller = Controller::start(lab.host("ctl"));
-    let network = controller.create_network("home", "172.27.0.0/16");
-    let nodes = ["a", "b"].map(|name| {
-        let host = lab.host(name);
-        host.namespace.run("ip -4 addr flush dev eth0");
-        let mut node = Node::new(host);
-        node.up();
-        let at = format!("[{}]:9791", controller.host.v6);
-        node.verb(&["join", &network, "--controller", &at]).ok();
-        controller.authorize(&network, &node.id());
-        node
-    });
-    for node in &nodes {
-        node.wait_for_addresses("tmb0");
-    }
-    let [a, b] = &nodes;
-
-    wait_for_ping(&a.host.namespace, b.v4());
-
-    assert!(is_direct(a, b));
-    let nat = wait_for("the kind of NAT", SOON, || {
-        let status = a.json(&["status"]);
-        (status["nat"]["ipv6"]["mapping"] == "none").then_some(status)
-    });
-    assert!(nat["nat"]["ipv4"].is_null(), "{nat}");
-}
-
 /// What a node says of its NAT towards IPv4.
 fn seen_nat(node: &Node) -> (String, String) {
     let status = node.json(&["status"]);

@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File},
     io::Write as _,
+    net::{IpAddr, SocketAddr},
     os::unix::fs::OpenOptionsExt as _,
     path::PathBuf,
     process::Command,
@@ -38,6 +39,8 @@ pub struct Controller {
     pub host: Host,
     /// Where it keeps networks and members, if not in a file of its own.
     pub store: Option<String>,
+    /// At which of its addresses nodes reach it.
+    pub at: IpAddr,
 }
 
 impl Controller {
@@ -60,6 +63,20 @@ impl Controller {
     #[track_caller]
     pub fn start_on(host: Host, store: Option<&str>) -> Self {
         let mut controller = Self::new(host, store);
+        controller.put("authority.key", &AUTHORITY_SEED);
+        controller.serve();
+        controller
+    }
+
+    /// The same, reached at its IPv6 address alone.
+    ///
+    /// # Panics
+    /// When it does not become ready.
+    #[must_use]
+    #[track_caller]
+    pub fn start_on_ipv6(host: Host) -> Self {
+        let mut controller = Self::new(host, None);
+        controller.at = controller.host.v6.into();
         controller.put("authority.key", &AUTHORITY_SEED);
         controller.serve();
         controller
@@ -97,6 +114,7 @@ impl Controller {
     pub fn new(host: Host, store: Option<&str>) -> Self {
         Self {
             process: None,
+            at: host.v4.into(),
             host,
             store: store.map(str::to_owned),
         }
@@ -168,7 +186,7 @@ impl Controller {
     /// Where nodes reach it.
     #[must_use]
     pub fn control_address(&self) -> String {
-        format!("{}:{CONTROL_PORT}", self.host.v4)
+        SocketAddr::new(self.at, CONTROL_PORT).to_string()
     }
 
     /// Runs a verb to its end.
