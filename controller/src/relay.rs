@@ -23,6 +23,7 @@ use tombolo_proto::{
     frame::{self, FrameKind},
 };
 use tombolo_relay::{Outlet, Relay, Verdict};
+use tombolo_stream::frames;
 
 use streams::Streams;
 
@@ -118,7 +119,7 @@ impl Forwarder {
         let (number, frames) = self.streams.open();
         let (reading, writing) = tokio::io::split(stream);
         tokio::select! {
-            () = streams::receive(reading, |frame| self.take(Outlet::Stream(number), frame)) => {}
+            () = frames::receive(reading, |frame| self.take(Outlet::Stream(number), frame)) => {}
             () = streams::send(writing, frames) => {}
             () = stop.wait() => {}
         }

@@ -112,7 +112,7 @@ impl Streams {
         news: mpsc::Sender<News>,
     ) -> anyhow::Result<Self> {
         Ok(Self {
-            tls: Arc::new(tls::client(identity, RELAY_ALPN)?),
+            tls: Arc::new(tombolo_stream::client(identity, RELAY_ALPN)?),
             port,
             news,
             targets: BTreeMap::new(),

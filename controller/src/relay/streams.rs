@@ -1,30 +1,15 @@
 //! Relayed frames on TLS over TCP, each behind its length. A bounded queue stands before each stream: whatever does not fit
 //! is lost, and nobody waits for a slow client.
 
-use std::{
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
-    time::Duration,
-};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use bytes::Bytes;
 use dashmap::DashMap;
-use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader},
-    sync::mpsc,
-    time::timeout,
-};
-use tombolo_proto::relay::{self, MAX_STREAM_FRAME};
+use tokio::{io::AsyncWrite, sync::mpsc};
+use tombolo_stream::frames::Batch;
 
 /// Frames that wait for one client: 30 ms of what one may send, in frames of common size.
 const QUEUE: usize = 256;
-/// Bytes that are written at a time, at least one frame.
-const BATCH: usize = 32 << 10;
-/// Bytes that are read at a time.
-const READ: usize = 32 << 10;
-/// A client pings every 25 seconds. One that is silent for so long is gone, or never was one.
-const SILENCE: Duration = Duration::from_secs(80);
-/// A client that takes nothing for so long is gone.
-const WRITE_DEADLINE: Duration = Duration::from_secs(10);
 
 /// The streams that there are.
 #[derive(Debug, Default)]
@@ -54,48 +39,26 @@ impl Streams {
     }
 }
 
-/// Gives every frame to `take`, until the stream ends, is silent for too long, or says what no client says.
-pub(super) async fn receive(stream: impl AsyncRead + Unpin, mut take: impl FnMut(&mut [u8])) {
-    let mut stream = BufReader::with_capacity(READ, stream);
-    let mut buffer = vec![0; MAX_STREAM_FRAME].into_boxed_slice();
-    loop {
-        let Ok(Ok(length)) = timeout(SILENCE, stream.read_u16()).await else {
-            return;
-        };
-        let Some(frame) = buffer.get_mut(..usize::from(length)) else {
-            return;
-        };
-        let Ok(Ok(_)) = timeout(SILENCE, stream.read_exact(frame)).await else {
-            return;
-        };
-        take(frame);
-    }
-}
-
 /// Sends what is queued, many frames at a time if they are there, until the stream ends or does not take them.
 pub(super) async fn send(mut stream: impl AsyncWrite + Unpin, mut frames: mpsc::Receiver<Bytes>) {
-    let mut batch = Vec::new();
+    let mut batch = Batch::default();
     while let Some(frame) = frames.recv().await {
-        batch.clear();
-        let mut next = Some(frame);
-        while let Some(frame) = next {
-            relay::put_on_stream(&frame, &mut batch);
-            next = (batch.len() < BATCH)
-                .then(|| frames.try_recv().ok())
-                .flatten();
+        batch.push(&frame);
+        while batch.has_room()
+            && let Ok(frame) = frames.try_recv()
+        {
+            batch.push(&frame);
         }
-        let written = async {
-            stream.write_all(&batch).await?;
-            stream.flush().await
-        };
-        let Ok(Ok(())) = timeout(WRITE_DEADLINE, written).await else {
+        if !batch.write(&mut stream).await {
             return;
-        };
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use tombolo_stream::frames::receive;
+
     use super::*;
 
     #[tokio::test]
@@ -132,18 +95,5 @@ mod tests {
             queued += 1;
         }
         assert_eq!(queued, QUEUE);
-    }
-
-    #[tokio::test]
-    async fn a_frame_that_is_too_long_ends_the_stream() {
-        let too_long = u16::try_from(MAX_STREAM_FRAME + 1)
-            .expect("it fits")
-            .to_be_bytes();
-        let said = [&too_long[..], &[0; MAX_STREAM_FRAME + 1]].concat();
-        let mut taken = 0;
-
-        receive(&said[..], |_| taken += 1).await;
-
-        assert_eq!(taken, 0);
     }
 }

@@ -1,23 +1,14 @@
 //! Between a stream and the UDP socket in front of it.
 
-use std::time::Duration;
-
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader},
+    io::{AsyncRead, AsyncWrite},
     net::UdpSocket,
-    time::timeout,
 };
 use tombolo_proto::{
     frame::{self, FrameKind},
-    relay::{self, MAX_STREAM_FRAME},
+    relay::MAX_STREAM_FRAME,
 };
-
-/// Bytes that are read or written at a time, at least one frame.
-const BATCH: usize = 32 << 10;
-/// A stream on which nothing came for so long is not used any more: relays are pinged every 25 seconds.
-const SILENCE: Duration = Duration::from_secs(80);
-/// Whoever takes nothing for so long is gone.
-const WRITE_DEADLINE: Duration = Duration::from_secs(10);
+use tombolo_stream::frames::{self, Batch};
 
 /// Carries frames until the stream ends, or is not used any more.
 pub(super) async fn carry(stream: impl AsyncRead + AsyncWrite, socket: &UdpSocket) {
@@ -33,51 +24,37 @@ pub(super) async fn carry(stream: impl AsyncRead + AsyncWrite, socket: &UdpSocke
 }
 
 async fn inward(stream: impl AsyncRead + Unpin, socket: &UdpSocket) {
-    let mut stream = BufReader::with_capacity(BATCH, stream);
-    let mut buffer = vec![0; MAX_STREAM_FRAME].into_boxed_slice();
-    loop {
-        let Ok(Ok(length)) = timeout(SILENCE, stream.read_u16()).await else {
-            return;
-        };
-        let Some(frame) = buffer.get_mut(..usize::from(length)) else {
-            return;
-        };
-        let Ok(Ok(_)) = timeout(SILENCE, stream.read_exact(frame)).await else {
-            return;
-        };
+    let pass_on = |frame: &mut [u8]| {
         if passes(frame) {
             // What a full socket does not take is lost.
             let _ = socket.try_send(frame);
         }
-    }
+    };
+    frames::receive(stream, pass_on).await;
 }
 
 async fn outward(socket: &UdpSocket, mut stream: impl AsyncWrite + Unpin) {
     let mut buffer = vec![0; MAX_STREAM_FRAME + 1].into_boxed_slice();
-    let mut batch = Vec::new();
+    let mut batch = Batch::default();
     loop {
         // Errors are left over from frames to a socket that was not there.
         let Ok(length) = socket.recv(&mut buffer).await else {
             continue;
         };
-        batch.clear();
         let mut next = Some(length);
         while let Some(length) = next {
             let frame = buffer.get(..length).unwrap_or_default();
             if passes(frame) {
-                relay::put_on_stream(frame, &mut batch);
+                batch.push(frame);
             }
-            next = (batch.len() < BATCH)
+            next = batch
+                .has_room()
                 .then(|| socket.try_recv(&mut buffer).ok())
                 .flatten();
         }
-        let written = async {
-            stream.write_all(&batch).await?;
-            stream.flush().await
-        };
-        let Ok(Ok(())) = timeout(WRITE_DEADLINE, written).await else {
+        if !batch.write(&mut stream).await {
             return;
-        };
+        }
     }
 }
 
@@ -100,7 +77,8 @@ fn passes(frame: &[u8]) -> bool {
 mod tests {
     use std::net::Ipv4Addr;
 
-    use tombolo_proto::{frame::LANE_DATA, stun};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tombolo_proto::{frame::LANE_DATA, relay, stun};
 
     use super::*;
 

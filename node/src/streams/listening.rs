@@ -73,7 +73,7 @@ pub(crate) fn listen(
     guests: mpsc::Sender<Guest>,
 ) -> anyhow::Result<Listening> {
     let listener = bind(port)?;
-    let tls = Arc::new(tls::server(identity, RELAY_ALPN)?);
+    let tls = Arc::new(tombolo_stream::server(identity, &[RELAY_ALPN])?);
     let shared = Arc::new(Shared {
         tls,
         port,
@@ -146,7 +146,7 @@ async fn serve(
     if session.alpn_protocol() != Some(RELAY_ALPN) {
         return;
     }
-    let Some(key) = tls::key_of(session.peer_certificates()) else {
+    let Some(key) = tombolo_stream::key_of(session.peer_certificates()) else {
         return;
     };
     let Some(_share) = shared.members.take(key) else {
@@ -270,7 +270,7 @@ mod tests {
         // Somebody else than was looked for, and a stranger.
         streams.want(to(3), vec![at], Instant::now());
         assert!(told.recv().await.expect("news").open.is_none());
-        let config = Arc::new(tls::client(&a_key(9), RELAY_ALPN).expect("TLS"));
+        let config = Arc::new(tombolo_stream::client(&a_key(9), RELAY_ALPN).expect("TLS"));
         let limits = (SIGN_OF_LIFE, SILENCE);
         let (mut stranger, _) = tls::connect(&config, at, limits).await.expect("TLS");
         assert!(stranger.read_u8().await.is_err(), "it is closed");

@@ -67,7 +67,7 @@ impl Transport {
         Ok(Self {
             endpoint,
             config: client_config(identity)?,
-            tls: Arc::new(tls::client(identity, control::ALPN)?),
+            tls: Arc::new(tombolo_stream::client(identity, control::ALPN)?),
         })
     }
 
@@ -293,7 +293,7 @@ fn client_socket() -> std::io::Result<UdpSocket> {
 }
 
 fn client_config(identity: &IdentitySecret) -> anyhow::Result<ClientConfig> {
-    let tls = tls::client(identity, control::ALPN)?;
+    let tls = tombolo_stream::client(identity, control::ALPN)?;
     let quic = QuicClientConfig::try_from(tls).map_err(|error| anyhow!("{error}"))?;
     Ok(ClientConfig::new(Arc::new(quic)))
 }
