@@ -3,16 +3,13 @@
 use std::{cmp::Reverse, collections::BTreeMap};
 
 use axum::extract::State;
-use tombolo_domain::network::Network;
-use tombolo_proto::{
-    api::{ControllerRelay, MemberRelay, NetworkRelays},
-    id::NodeId,
-};
+use tombolo_domain::member::Member;
+use tombolo_proto::api::{ControllerRelay, MemberRelay, NetworkRelays};
 
 use super::{ApiState, Problem, extract::Params, keyring::SILENT_SECONDS, members, views};
 use crate::auth::Reader;
 
-/// Members that are listed: more than anybody reads.
+/// Members that are listed of either kind: more than anybody reads.
 const MAX_MEMBERS: usize = 100;
 
 /// Shows who relays in a network: controllers, and the members that may. Which links need a relay is what members told
@@ -30,34 +27,34 @@ pub(super) async fn list(
         Err(error) if error.is_outage() => BTreeMap::new(),
         used => used?,
     };
-    let members = allowed(&state, network, &used).await?;
+    let is_online = members::online(&state, network).await?;
+    let view = |member: &Member| MemberRelay {
+        node: member.node,
+        name: member.name.to_string(),
+        online: is_online(&member.identity),
+        links: used.get(&Some(member.node)).copied().unwrap_or_default(),
+    };
+    let authorized = || network.members().filter(|member| member.is_authorized());
+    let others = authorized().filter(|member| !member.relay);
+    let mut allowed: Vec<&Member> = authorized().filter(|member| member.relay).collect();
+    let members_allowed = allowed.len() as u64;
+    // Those that are needed most come first. Of ten thousand only these are sorted.
+    let rank = |member: &&Member| {
+        let links = used.get(&Some(member.node)).copied().unwrap_or_default();
+        (Reverse((links, is_online(&member.identity))), member.node)
+    };
+    if allowed.len() > MAX_MEMBERS {
+        allowed.select_nth_unstable_by_key(MAX_MEMBERS, rank);
+        allowed.truncate(MAX_MEMBERS);
+    }
+    allowed.sort_unstable_by_key(rank);
     Ok(axum::Json(NetworkRelays {
         controllers: controllers(&state).await?,
         controller_links: used.get(&None).copied().unwrap_or_default(),
-        members_allowed: members.len() as u64,
-        members: members.into_iter().take(MAX_MEMBERS).collect(),
+        members_allowed,
+        members: allowed.into_iter().map(view).collect(),
+        others: others.take(MAX_MEMBERS).map(view).collect(),
     }))
-}
-
-/// The members that may relay: those that are needed most come first.
-async fn allowed(
-    state: &ApiState,
-    network: &Network,
-    used: &BTreeMap<Option<NodeId>, u64>,
-) -> Result<Vec<MemberRelay>, Problem> {
-    let is_online = members::online(state, network).await?;
-    let mut relays: Vec<MemberRelay> = network
-        .members()
-        .filter(|member| member.relay && member.is_authorized())
-        .map(|member| MemberRelay {
-            node: member.node,
-            name: member.name.to_string(),
-            online: is_online(&member.identity),
-            links: used.get(&Some(member.node)).copied().unwrap_or_default(),
-        })
-        .collect();
-    relays.sort_by_key(|relay| (Reverse((relay.links, relay.online)), relay.node));
-    Ok(relays)
 }
 
 /// The replicas that nodes trust. While the store is away, only this one is known to be there.

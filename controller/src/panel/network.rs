@@ -7,7 +7,7 @@ use axum::{
 };
 use maud::{Markup, html};
 use tombolo_proto::{
-    api::{AccessRules, JoinToken, Network, NetworkSummary, Page, Role},
+    api::{AccessRules, JoinToken, Network, NetworkRelays, NetworkSummary, Page, Role},
     id::NetworkId,
     rules::Action as Verdict,
 };
@@ -83,7 +83,7 @@ struct Content {
     network: Network,
     summary: NetworkSummary,
     members: members::Listed,
-    relays: relays::Listed,
+    relays: NetworkRelays,
     tokens: Vec<JoinToken>,
     ranges: Vec<Range>,
     rules: AccessRules,
@@ -104,7 +104,7 @@ impl Content {
         Ok(Self {
             summary: by.api.get(&format!("{at}/summary")).await?,
             members: members::list(by, network.id, filter, has_rules).await?,
-            relays: relays::list(by, network.id).await?,
+            relays: relays::load(by, network.id).await?,
             tokens: tokens.items,
             ranges,
             rules,

@@ -3,8 +3,8 @@
 use axum::{extract::Path, response::Response};
 use maud::{Markup, html};
 use tombolo_proto::{
-    api::{ControllerRelay, Member, MemberPatch, MemberRelay, NetworkRelays, Page, Role},
-    id::{NetworkId, NodeId},
+    api::{ControllerRelay, Member, MemberPatch, MemberRelay, NetworkRelays, Role},
+    id::NetworkId,
 };
 
 use super::{
@@ -17,29 +17,15 @@ use crate::api::Problem;
 /// Rows of either kind: those that nobody needs follow those that somebody does.
 const ROWS: usize = 12;
 
-/// Who relays, and who may not.
-pub(super) struct Listed {
-    relays: NetworkRelays,
-    /// Some of the members that may not.
-    refused: Vec<Member>,
-}
-
 /// Who relays in the network.
-pub(super) async fn list(by: &SignedIn, network: NetworkId) -> Result<Listed, Problem> {
-    let at = format!("/networks/{network}");
-    let query = format!("{at}/members?authorized=true&relay=false&limit={ROWS}");
-    let refused: Page<Member> = by.api.get(&query).await?;
-    Ok(Listed {
-        relays: by.api.get(&format!("{at}/relays")).await?,
-        refused: refused.items,
-    })
+pub(super) async fn load(by: &SignedIn, network: NetworkId) -> Result<NetworkRelays, Problem> {
+    by.api.get(&format!("/networks/{network}/relays")).await
 }
 
 /// The part of the network's page.
-pub(super) fn section(by: &SignedIn, network: NetworkId, listed: &Listed) -> Markup {
+pub(super) fn section(by: &SignedIn, network: NetworkId, relays: &NetworkRelays) -> Markup {
     let all = by.visitor.texts();
     let texts = &all.relays;
-    let relays = &listed.relays;
     let may_decide = network::role(by, network) >= Role::Operator;
     let allowed = relays.members.iter().take(ROWS);
     let unlisted = relays.members_allowed - allowed.len() as u64;
@@ -59,47 +45,16 @@ pub(super) fn section(by: &SignedIn, network: NetworkId, listed: &Listed) -> Mar
                     tbody {
                         @for controller in &relays.controllers { (of_controller(by, controller, relays)) }
                         @for member in allowed {
-                            (of_member(by, network, &Row::from(member), may_decide))
+                            (of_member(by, network, member, true, may_decide))
                         }
-                        @for member in &listed.refused {
-                            (of_member(by, network, &Row::from(member), may_decide))
+                        @for member in relays.others.iter().take(ROWS) {
+                            (of_member(by, network, member, false, may_decide))
                         }
                     }
                 }
                 @if unlisted > 0 { p.soft { ((texts.unlisted)(unlisted)) } }
                 @if relays.members_allowed == 0 { p { (texts.none) } }
             }
-        }
-    }
-}
-
-/// A member in the table.
-struct Row<'a> {
-    node: NodeId,
-    name: &'a str,
-    online: bool,
-    /// None: it may not relay.
-    links: Option<u64>,
-}
-
-impl<'a> From<&'a MemberRelay> for Row<'a> {
-    fn from(member: &'a MemberRelay) -> Self {
-        Self {
-            node: member.node,
-            name: &member.name,
-            online: member.online,
-            links: Some(member.links),
-        }
-    }
-}
-
-impl<'a> From<&'a Member> for Row<'a> {
-    fn from(member: &'a Member) -> Self {
-        Self {
-            node: member.node,
-            name: &member.name,
-            online: member.online,
-            links: None,
         }
     }
 }
@@ -132,19 +87,24 @@ fn of_controller(by: &SignedIn, controller: &ControllerRelay, relays: &NetworkRe
     }
 }
 
-fn of_member(by: &SignedIn, network: NetworkId, row: &Row<'_>, may_decide: bool) -> Markup {
+fn of_member(
+    by: &SignedIn,
+    network: NetworkId,
+    member: &MemberRelay,
+    is_allowed: bool,
+    may_decide: bool,
+) -> Markup {
     let all = by.visitor.texts();
     let texts = &all.relays;
-    let at = members::path(&network.to_string(), &row.node.to_string());
-    let named = format!("relay-{}", row.node);
-    let is_allowed = row.links.is_some();
+    let at = members::path(&network.to_string(), &member.node.to_string());
+    let named = format!("relay-{}", member.node);
     html! {
         tr {
-            td { a.name id=(named) href=(at) { (row.name) } }
+            td { a.name id=(named) href=(at) { (member.name) } }
             td data-label=(all.status) {
-                @if row.online { span.state.on { (all.online) } } @else { span.state { (all.offline) } }
+                @if member.online { span.state.on { (all.online) } } @else { span.state { (all.offline) } }
             }
-            td data-label=(texts.used_by) { @if let Some(links) = row.links { (links) } }
+            td data-label=(texts.used_by) { @if is_allowed { (member.links) } }
             // Members tell how much they send, not for whom.
             td {}
             td data-label=(texts.allowed) {

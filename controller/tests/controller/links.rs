@@ -148,6 +148,8 @@ async fn relays_are_shown_with_what_goes_by_them() {
         .expect("both reports are shown");
     assert_eq!((shown.members.len(), shown.members[0].node), (3, nodes[2]));
     assert!(shown.members.iter().all(|member| member.online));
+    let others: Vec<_> = shown.others.iter().map(|member| member.node).collect();
+    assert_eq!(others, [nodes[3]]);
 
     // The same members, and the one that may not, by the list.
     for (relay, count) in [(true, 3), (false, 1)] {

@@ -106,6 +106,8 @@ json! {
         /// Of those, at most 100: the ones that most links go by, then the ones that are online. List members with
         /// `relay=true` to see all.
         pub members: Vec<MemberRelay>,
+        /// Authorised members that may not relay, at most 100. List members with `relay=false` to see all.
+        pub others: Vec<MemberRelay>,
     }
 
     /// A controller as a relay.
@@ -125,7 +127,7 @@ json! {
         pub bytes: u64,
     }
 
-    /// A member that may relay.
+    /// A member as a relay.
     pub struct MemberRelay {
         /// The member.
         #[cfg_attr(feature = "openapi", schema(value_type = String))]
