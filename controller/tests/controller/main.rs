@@ -33,6 +33,7 @@ mod sessions;
 mod sign_ins;
 mod start;
 mod tcp;
+mod undo;
 mod verbs;
 mod visitor;
 mod webhooks;

@@ -30,6 +30,8 @@ mod restart;
 mod rig;
 mod scale;
 mod sessions;
+mod sign_ins;
+mod undo;
 mod visitor;
 mod webhooks;
 mod zerotier;
