@@ -29,8 +29,8 @@ pub use access::{
     CreatedToken, JoinToken, NewJoinToken, NewToken, NewUser, Role, Token, User, UserPatch,
 };
 pub use members::{
-    ControllerRelay, LinkCounts, LinkPath, Member, MemberLinks, MemberPatch, MemberRelay,
-    NetworkRelays, PeerLink,
+    ControllerRelay, LinkCarrier, LinkCounts, LinkPath, Member, MemberLinks, MemberPatch,
+    MemberRelay, NetworkRelays, PeerLink,
 };
 pub use networks::{
     AddressRange, MemberRoutes, Network, NetworkPatch, NetworkSettings, NetworkSummary, NewNetwork,

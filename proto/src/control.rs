@@ -31,7 +31,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     config::{DirectoryEntry, EndpointAnnouncement, Keyring},
-    id::{NetworkId, UnixSeconds, Version},
+    id::{NetworkId, NodeId, UnixSeconds, Version},
     key::{IdentityKey, TransportKey},
     links::LinkReport,
     relay::RelayMessage,
@@ -161,6 +161,14 @@ pub enum ToController {
     /// Said once, first after `Hello`, by nodes that have something to say here: a controller that does not know it goes on
     /// without. A node that says nothing can do nothing of it.
     Capabilities(Capabilities),
+    /// Said right before [`Self::Links`], if there are any: links of that report that go by TCP, because no UDP passes. A
+    /// controller that does not know it shows them like the others.
+    ByTcp {
+        /// Which network.
+        network: NetworkId,
+        /// The peers; at most [`crate::links::MAX_LINKS`].
+        peers: Vec<NodeId>,
+    },
 }
 
 /// What a node can do that not every node of its protocol version can: bits, of which those that one does not know mean
@@ -387,7 +395,7 @@ pub trait Message: Serialize + DeserializeOwned {
 }
 
 impl Message for ToController {
-    const VARIANTS: u32 = 14;
+    const VARIANTS: u32 = 15;
 }
 
 impl Message for ToNode {

@@ -36,4 +36,35 @@ pub enum LinkWay {
     Direct,
     /// By a member that relays, or by a controller if none is named.
     Relayed(Option<NodeId>),
+    /// Straight, by TCP. Controllers keep it; nodes say it by [`crate::control::ToController::ByTcp`], because controllers
+    /// of earlier builds would not understand a report that holds it.
+    DirectByTcp,
+    /// By a relay that is reached by TCP.
+    RelayedByTcp(Option<NodeId>),
+}
+
+impl LinkWay {
+    /// The same by TCP.
+    #[must_use]
+    pub const fn by_tcp(self) -> Self {
+        match self {
+            Self::Direct | Self::DirectByTcp => Self::DirectByTcp,
+            Self::Relayed(via) | Self::RelayedByTcp(via) => Self::RelayedByTcp(via),
+        }
+    }
+
+    /// Whether it goes by TCP.
+    #[must_use]
+    pub const fn is_by_tcp(self) -> bool {
+        matches!(self, Self::DirectByTcp | Self::RelayedByTcp(_))
+    }
+
+    /// Who relays, if anybody does; a controller if none is named.
+    #[must_use]
+    pub const fn relay(self) -> Option<Option<NodeId>> {
+        match self {
+            Self::Direct | Self::DirectByTcp => None,
+            Self::Relayed(via) | Self::RelayedByTcp(via) => Some(via),
+        }
+    }
 }

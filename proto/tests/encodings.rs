@@ -9,7 +9,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use strategies::{messages::*, *};
 use tombolo_proto::{
     config::*,
-    control::{self, Capabilities, Message, MessageError, ToController, ToNode},
+    control::{self, Message, MessageError, ToController, ToNode},
     frame::{self, LaneHeader},
     id::*,
     ip,
@@ -229,7 +229,10 @@ fn every_known_variant_is_counted() {
             Err(MessageError::Unknown(number))
         );
     }
-    let last = ToController::Capabilities(Capabilities::default());
+    let last = ToController::ByTcp {
+        network: a_fixed_network(),
+        peers: Vec::new(),
+    };
     assert_eq!(
         wire::variant(&wire::encode(&last)),
         Some(ToController::VARIANTS - 1)

@@ -421,6 +421,17 @@ fn the_messages_about_announcements_that_a_node_has() {
 }
 
 #[test]
+fn links_by_tcp_are_told_of_in_a_message_of_their_own() {
+    let peer = NodeId::new(0x89_e92c_eee5).expect("a node address");
+    let said = ToController::ByTcp {
+        network: network(),
+        peers: vec![peer],
+    };
+    let [id, peer] = [wire::encode(&network()), wire::encode(&peer)].map(|bytes| hex(&bytes));
+    assert_eq!(hex(&wire::encode(&said)), format!("0e{id}01{peer}"));
+}
+
+#[test]
 fn what_a_node_can_do_is_a_number_of_bits() {
     let rules = ToController::Capabilities(Capabilities::ACCESS_RULES);
     let newer = Capabilities(0x8000_0000_0000_0001);

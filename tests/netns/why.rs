@@ -79,6 +79,16 @@ fn silence_places_that_nobody_knows_and_networks_without_udp_are_named() {
         text(&other, "/conclusion").contains("UDP is blocked on the other side"),
         "{other}"
     );
+
+    // Administrators see it, too.
+    wait_for("the controller to show what goes by TCP", SOON * 3, || {
+        let members = overlay.controller.json(&["member", "ls", &overlay.network]);
+        let mut members = members.as_array().expect("members").iter();
+        let member = members.find(|member| member["node"] == c.id().as_str())?;
+        (member["links"]["by_tcp"].as_u64()? > 0).then_some(())
+    });
+    let peers = c.verb(&["peers"]).ok();
+    assert!(peers.contains("by TCP"), "{peers}");
 }
 
 /// While packets flow, as when somebody wonders.

@@ -2,9 +2,9 @@
 
 use axum::extract::State;
 use tombolo_proto::{
-    api::{LinkPath, MemberLinks, Page, PeerLink},
+    api::{LinkCarrier, LinkPath, MemberLinks, Page, PeerLink},
     id::NodeId,
-    links::{Link, LinkWay},
+    links::Link,
 };
 
 use super::{
@@ -68,14 +68,20 @@ fn view(told: StoredLinks) -> MemberLinks {
 }
 
 fn peer(link: &Link) -> PeerLink {
-    let (path, via) = match link.way {
-        LinkWay::Direct => (LinkPath::Direct, None),
-        LinkWay::Relayed(via) => (LinkPath::Relay, via),
-    };
+    let relay = link.way.relay();
     PeerLink {
         node: link.peer,
-        path,
-        via,
+        path: if relay.is_some() {
+            LinkPath::Relay
+        } else {
+            LinkPath::Direct
+        },
+        via: relay.flatten(),
+        carrier: if link.way.is_by_tcp() {
+            LinkCarrier::Tcp
+        } else {
+            LinkCarrier::Udp
+        },
         latency_us: link.latency,
     }
 }

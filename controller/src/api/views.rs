@@ -15,7 +15,7 @@ use tombolo_proto::{
     api,
     id::{Mtu, NetworkId},
     key::IdentityKey,
-    links::{Link, LinkReport, LinkWay},
+    links::{Link, LinkReport},
 };
 
 use super::Problem;
@@ -119,8 +119,9 @@ fn known_member(network: &Network, member: &Member) -> api::Member {
 
 /// A report of links in short.
 pub(super) fn link_counts(report: &LinkReport) -> api::LinkCounts {
-    let is_direct = |link: &&Link| link.way == LinkWay::Direct;
+    let is_direct = |link: &&Link| link.way.relay().is_none();
     let direct = report.links.iter().filter(is_direct).count();
+    let by_tcp = report.links.iter().filter(|link| link.way.is_by_tcp());
     let mut latencies: Vec<u32> = report
         .links
         .iter()
@@ -130,6 +131,7 @@ pub(super) fn link_counts(report: &LinkReport) -> api::LinkCounts {
     api::LinkCounts {
         direct: direct as u64,
         relayed: (report.links.len() - direct) as u64,
+        by_tcp: by_tcp.count() as u64,
         latency_us: latencies.get(latencies.len() / 2).copied(),
         sent: report.sent,
         received: report.received,

@@ -1,6 +1,11 @@
 //! One node's connection: hello, then its messages and our pushes, in order, on one stream.
 
-use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    net::IpAddr,
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::sync::mpsc;
 use tombolo_proto::{
@@ -87,6 +92,8 @@ pub(super) struct Session<'a> {
     following: HashMap<NetworkId, Version>,
     /// Up to when the node was told what others announced, as it says.
     pub(super) told_upto: HashMap<NetworkId, UnixSeconds>,
+    /// Of the links that the node will tell of next, those that go by TCP.
+    pub(super) by_tcp: HashMap<NetworkId, BTreeSet<NodeId>>,
 }
 
 async fn serve(carrier: &mut Carrier, shared: &Arc<Shared>) -> Result<(), End> {
@@ -135,6 +142,7 @@ async fn serve(carrier: &mut Carrier, shared: &Arc<Shared>) -> Result<(), End> {
         keyring: greeted.keyring.version,
         following: HashMap::new(),
         told_upto: HashMap::new(),
+        by_tcp: HashMap::new(),
     };
     tracing::debug!(%node, "node connected");
     let port = shared.relay_port;

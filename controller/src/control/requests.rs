@@ -14,6 +14,7 @@ use tombolo_proto::{
     control::{RouteAction, RouteOutcome, Standing, SubnetOutcome, ToController, ToNode},
     id::{NetworkId, UnixSeconds, Version},
     key::{IdentityKey, TransportKey},
+    links::MAX_LINKS,
     signed::Signed,
 };
 
@@ -139,7 +140,23 @@ impl Session<'_> {
                 let put = store.put_clashes(network, &self.identity, &kept).await;
                 Ok(ignore_outage(put)?)
             }
-            ToController::Links { network, report } => {
+            ToController::ByTcp { network, peers } => {
+                if self.by_tcp.len() < MAX_NETWORKS || self.by_tcp.contains_key(&network) {
+                    let peers = peers.into_iter().take(MAX_LINKS);
+                    self.by_tcp.insert(network, peers.collect());
+                }
+                Ok(())
+            }
+            ToController::Links {
+                network,
+                mut report,
+            } => {
+                let by_tcp = self.by_tcp.remove(&network).unwrap_or_default();
+                for link in &mut report.links {
+                    if by_tcp.contains(&link.peer) {
+                        link.way = link.way.by_tcp();
+                    }
+                }
                 let known = self.shared.networks.load(network).await?;
                 let is_member = known.is_some_and(|known| {
                     standing(&known.network, &self.identity) == Standing::Member

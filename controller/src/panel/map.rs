@@ -9,7 +9,7 @@ use axum::{
 };
 use maud::{Markup, html};
 use tombolo_proto::{
-    api::{LinkPath, Member, MemberLinks, Network, Page, PeerLink},
+    api::{LinkCarrier, LinkPath, Member, MemberLinks, Network, Page, PeerLink},
     id::NodeId,
 };
 
@@ -189,7 +189,10 @@ pub(super) fn counts(by: &SignedIn, member: &Member) -> Markup {
             } else {
                 "state on"
             };
-            html! { span class=(class) { ((texts.counts)(links.direct, links.relayed)) } }
+            html! {
+                span class=(class) { ((texts.counts)(links.direct, links.relayed)) }
+                @if links.by_tcp > 0 { " " small { (links.by_tcp) " " (texts.by_tcp) } }
+            }
         }
         None => html! { span.state { (texts.none) } },
     }
@@ -238,6 +241,7 @@ pub(super) fn of_member(by: &SignedIn, at: &str, told: &MemberLinks, names: &[Me
                                 LinkPath::Direct => span.state.on { (texts.direct) },
                                 LinkPath::Relay => span.state.wait { (texts.relayed) " " (via(by, link, name)) },
                             }
+                            @if link.carrier == LinkCarrier::Tcp { " " small { (texts.by_tcp) } }
                         }
                         td data-label=(texts.latency) { @if let Some(latency) = link.latency_us { (figures::latency(latency)) } }
                     }

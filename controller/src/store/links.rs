@@ -6,7 +6,7 @@ use sqlx::Connection as _;
 use tombolo_proto::{
     id::{NetworkId, NodeId},
     key::IdentityKey,
-    links::{LinkReport, LinkWay},
+    links::LinkReport,
     wire,
 };
 
@@ -130,8 +130,6 @@ impl Store {
 
 /// The peers that are reached by a relay, and by which.
 fn relayed(report: &LinkReport) -> impl Iterator<Item = (NodeId, Option<NodeId>)> {
-    report.links.iter().filter_map(|link| match link.way {
-        LinkWay::Relayed(via) => Some((link.peer, via)),
-        LinkWay::Direct => None,
-    })
+    let links = report.links.iter();
+    links.filter_map(|link| Some((link.peer, link.way.relay()?)))
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tombolo_proto::{
-    api::{LinkPath, Member, MemberLinks, NetworkRelays, NetworkSummary, Page},
+    api::{LinkCarrier, LinkPath, Member, MemberLinks, NetworkRelays, NetworkSummary, Page},
     control::ToController,
     id::NetworkId,
     links::{Link, LinkReport, LinkWay, MAX_LINKS},
@@ -93,6 +93,44 @@ async fn what_members_tell_of_their_links_is_shown() {
         .expect_status(200);
     // No member moves more than this, whatever it says.
     assert_eq!((summary.sent, summary.received), (1000, 1 << 40));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_goes_by_tcp_is_marked_until_a_report_comes_without_it() {
+    let rig = Rig::start().await;
+    let network = rig.home().await.id;
+    let (mut one, two) = (rig.member(network).await, rig.member(network).await);
+    let mut events = rig.controller.state().events();
+    let link = Link {
+        peer: two.address,
+        way: LinkWay::Relayed(None),
+        latency: None,
+    };
+    let report = LinkReport {
+        links: vec![link],
+        ..LinkReport::default()
+    };
+
+    for (carrier, by_tcp) in [(LinkCarrier::Tcp, 1), (LinkCarrier::Udp, 0)] {
+        if by_tcp > 0 {
+            let peers = vec![two.address];
+            one.say(&ToController::ByTcp { network, peers }).await;
+        }
+        let report = report.clone();
+        one.say(&ToController::Links { network, report }).await;
+        while events.recv().await.expect("an event").kind != "links" {}
+
+        let told: Page<MemberLinks> = rig.http.get(&path(network)).await.expect_status(200);
+        let link = &told.items[0].links[0];
+        assert_eq!((link.path, link.carrier), (LinkPath::Relay, carrier));
+        let member: Member = rig
+            .http
+            .get(&member_path(network, &one))
+            .await
+            .expect_status(200);
+        let counts = member.links.expect("it told them");
+        assert_eq!((counts.relayed, counts.by_tcp), (1, by_tcp));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

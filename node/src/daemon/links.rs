@@ -1,7 +1,7 @@
 //! What controllers are told of the links to peers, for people to look at.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
@@ -12,7 +12,10 @@ use tombolo_proto::{
 };
 
 use super::Daemon;
-use crate::report::{PathKind, PeerReport};
+use crate::{
+    report::{PathKind, PeerReport},
+    sync::carriers::Carrier,
+};
 
 /// How often everything is told.
 const TELL_EVERY: Duration = Duration::from_secs(30);
@@ -30,6 +33,7 @@ pub(super) struct Links {
 struct Told {
     at: Instant,
     ways: BTreeMap<NodeId, LinkWay>,
+    by_tcp: BTreeSet<NodeId>,
     /// Of all peers, since they are known.
     sent: u64,
     received: u64,
@@ -66,6 +70,12 @@ impl Daemon {
             let traffic = self.engine.traffic(network.id);
             let before = self.links.told.get(&network.id);
             if let Some((report, told)) = report(peers, traffic, before, now) {
+                if !told.by_tcp.is_empty() {
+                    link.send(ToController::ByTcp {
+                        network: network.id,
+                        peers: told.by_tcp.iter().copied().collect(),
+                    });
+                }
                 self.links.told.insert(network.id, told);
                 link.send(ToController::Links {
                     network: network.id,
@@ -88,11 +98,18 @@ fn report(
     let told = Told {
         at: now,
         ways: links.iter().map(|link| (link.peer, link.way)).collect(),
+        by_tcp: peers
+            .iter()
+            .filter(|peer| peer.path.carrier.as_deref() == Some(Carrier::Tcp.name()))
+            .map(|peer| peer.node)
+            .take(MAX_LINKS)
+            .collect(),
         sent,
         received,
     };
     let elapsed = before.map(|before| now.duration_since(before.at));
-    let is_same = before.is_some_and(|before| before.ways == told.ways);
+    let is_same =
+        before.is_some_and(|before| before.ways == told.ways && before.by_tcp == told.by_tcp);
     if is_same && elapsed.is_some_and(|elapsed| elapsed < TELL_EVERY) {
         return None;
     }
@@ -145,6 +162,10 @@ mod tests {
         let relayed = vec![a_peer(1, PathKind::Relay)];
         let (moved, _) = report(relayed, busy, Some(&told), soon).expect("another way");
         assert_eq!(moved.links[0].way, LinkWay::Relayed(None));
+        let mut streamed = a_peer(1, PathKind::Direct);
+        streamed.path.carrier = Some("tcp".to_owned());
+        let (_, by_tcp) = report(vec![streamed], busy, Some(&told), soon).expect("by TCP");
+        assert_eq!(by_tcp.by_tcp.len(), 1);
         let (gone, _) = report(Vec::new(), (0, 0), Some(&told), soon).expect("the peer is gone");
         assert_eq!((gone.links.len(), gone.sent), (0, 0));
     }

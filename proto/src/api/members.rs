@@ -58,6 +58,9 @@ json! {
         pub direct: u64,
         /// Peers that it reaches by a relay.
         pub relayed: u64,
+        /// Those of all these that it reaches by TCP, because no UDP passes.
+        #[serde(default)]
+        pub by_tcp: u64,
         /// The median of its round-trip times in microseconds.
         pub latency_us: Option<u32>,
         /// Inner bytes per second that it sent.
@@ -91,6 +94,9 @@ json! {
         /// The member that relays; null if it is a controller, or if the path is direct.
         #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
         pub via: Option<NodeId>,
+        /// What carries it.
+        #[serde(default)]
+        pub carrier: LinkCarrier,
         /// Round-trip time in microseconds, once it was measured.
         pub latency_us: Option<u32>,
     }
@@ -162,6 +168,18 @@ json! {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub relay: Option<bool>,
     }
+}
+
+/// What carries the frames to a peer, or to the relay in between.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum LinkCarrier {
+    /// As it should be.
+    #[default]
+    Udp,
+    /// Where no UDP passes.
+    Tcp,
 }
 
 /// How a peer is reached.

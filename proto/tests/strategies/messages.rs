@@ -36,6 +36,8 @@ pub(crate) fn to_controller() -> impl Strategy<Value = ToController> {
             }
         }),
         any::<u64>().prop_map(|bits| ToController::Capabilities(Capabilities(bits))),
+        (a_network_id(), collection::vec(a_node_id(), 0..4))
+            .prop_map(|(network, peers)| ToController::ByTcp { network, peers }),
         (a_network_id(), a_signed_announcement()).prop_map(|(network, announcement)| {
             ToController::Announce {
                 network,

@@ -11,6 +11,7 @@ topic! {
         picture: Text = "Members in a circle; a line joins two that talk", "成员排成圆圈，有通信的成员以线相连";
         direct: Text = "direct", "直连";
         relayed: Text = "relayed", "中继";
+        by_tcp: Text = "by TCP", "经 TCP";
         none: Text = "no report", "无报告";
         legend: Text = "Key", "图例";
         counts: fn(u64, u64) -> String = |direct, relayed| format!("{direct} direct, {relayed} relayed"), |direct, relayed| format!("{direct} 直连，{relayed} 中继");
