@@ -5,7 +5,7 @@ use std::time::Duration;
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
 use tombolo_tests::{
     overlay::repetitions,
-    process::{announce, figure, median},
+    process::{announce, figure, figures, median},
     simnet::Conditions,
     world::{Handshake, Name, World},
 };
@@ -43,6 +43,39 @@ fn when_a_link_is_cut_a_third_member_carries_and_when_it_is_back_nobody_does() {
         median(gaps),
         PROMISE,
     );
+}
+
+#[test]
+fn when_a_link_is_cut_both_who_talk_hear_each_other_again_within_three_seconds() {
+    let mut gaps = Vec::new();
+    for seed in 0..repetitions(100, 5_000) as u64 {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let mut world = two_and_a_carrier(Conditions::CLEAN, seed);
+        let talk = |world: &mut World, milliseconds: u64| {
+            let packets = [world.send(A, B), world.send(B, A)];
+            world.run_for(Duration::from_millis(milliseconds));
+            packets
+        };
+        for _ in 0..rng.random_range(40..120) {
+            talk(&mut world, 50);
+        }
+        world.run_for(Duration::from_millis(rng.random_range(0..50)));
+
+        part(&mut world, A, B, true);
+
+        let cut = world.clock.now();
+        loop {
+            let [to_b, to_a] = talk(&mut world, 50);
+            if world.has_received(B, to_b) && world.has_received(A, to_a) {
+                break;
+            }
+            assert!(world.clock.now() - cut < PROMISE * 5, "seed {seed}");
+        }
+        gaps.push(world.clock.now() - cut);
+    }
+    let what = "simulated: link cut to both hearing each other, carried by a third member";
+    let [_, worst] = figures(what, gaps);
+    assert!(worst <= PROMISE, "{worst:?}");
 }
 
 #[test]

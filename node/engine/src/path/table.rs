@@ -409,7 +409,11 @@ impl Paths {
             let age = now.saturating_duration_since(roam.noticed);
             let is_followed = roam.sign == Sign::Use && there.rank() <= current.rank();
             let is_due = is_followed || age >= current.patience();
-            if current.has_answered_since(roam.noticed) || age >= 2 * MAX_PATIENCE {
+            // It is not asked again right after it has answered.
+            let is_alive = current
+                .answered_at
+                .is_some_and(|at| at + ASKED_JUST_NOW >= roam.noticed);
+            if is_alive || age >= 2 * MAX_PATIENCE {
                 self.roam = None;
             } else if is_due && there.has_answered_since(roam.noticed) {
                 return Some(roam.to);

@@ -50,6 +50,8 @@ pub(crate) enum Verdict {
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
     heard: u64,
+    /// Of what was heard since the last look, how much came by other ways.
+    elsewhere: u64,
     sent: u64,
     received: u64,
     flowed_at: Option<Instant>,
@@ -87,7 +89,8 @@ impl Watch {
         let heard = counters.heard.load(Relaxed);
         let sent = counters.tx_packets.load(Relaxed);
         let received = counters.rx_packets.load(Relaxed);
-        let was_heard = heard != self.heard;
+        let elsewhere = std::mem::take(&mut self.elsewhere);
+        let was_heard = heard.wrapping_sub(self.heard) > elsewhere;
         let has_sent = sent != self.sent;
         let data_flows = has_sent || received != self.received;
         (self.heard, self.sent, self.received) = (heard, sent, received);
@@ -156,6 +159,14 @@ impl Watch {
             Verdict::AskWarm
         } else {
             Verdict::AskAll
+        }
+    }
+
+    /// The peer was heard by another way than the one in use, which says nothing of that one: the peer may be asking
+    /// everywhere because it misses this node.
+    pub(crate) const fn note_elsewhere(&mut self) {
+        if !self.lost {
+            self.elsewhere += 1;
         }
     }
 
@@ -283,6 +294,20 @@ mod tests {
 
             let is_lost = |verdict: &Verdict| matches!(verdict, Verdict::Lost { .. });
             assert_eq!(!verdicts.iter().any(is_lost), is_saved, "{verdicts:?}");
+        }
+    }
+
+    #[test]
+    fn what_the_peer_says_by_other_ways_does_not_hold_back_the_suspicion_of_the_one_in_use() {
+        let mut scene = Scene::new();
+        scene.tick();
+        let sent_at = scene.now;
+        while !scene.watch.is_lost() {
+            scene.counters.sent(100);
+            scene.counters.hear();
+            scene.watch.note_elsewhere();
+            scene.tick();
+            assert!(scene.now - sent_at <= Duration::from_millis(1250));
         }
     }
 

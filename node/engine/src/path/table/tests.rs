@@ -139,6 +139,19 @@ fn a_worse_way_and_one_that_was_only_pinged_on_wait_for_the_way_in_use_to_miss_i
 }
 
 #[test]
+fn a_way_that_answered_a_moment_ago_is_not_left_for_what_is_heard_from_elsewhere() {
+    let mut scene = Scene::on(elsewhere());
+    scene.ping(elsewhere(), Some(MILLI * 10));
+    scene.now += ASKED_JUST_NOW / 2;
+
+    let asked = scene.paths.roamed(relay(), Sign::Use, scene.now);
+    assert_eq!(asked, [relay()]);
+    scene.ping(relay(), Some(MILLI));
+
+    assert_eq!(scene.paths.better(scene.now + MIN_PATIENCE), None);
+}
+
+#[test]
 fn pings_on_a_standby_move_nothing() {
     let mut scene = Scene::on(lan());
     scene.ping(public(), Some(MILLI));
