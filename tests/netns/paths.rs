@@ -78,8 +78,11 @@ fn losing_and_reordering_lines_lose_nothing_but_what_they_lose() {
         ))
         .stdout;
 
+    let line = |word: &str| said.lines().find(|line| line.contains(word));
     announce(&format!(
-        "figure: 10 % loss, 10 % reordered, 5 % doubled, 5 % corrupt: {said}"
+        "figure: 10 % loss, 10 % reordered, 5 % doubled, 5 % corrupt: {}; {}",
+        line("packet loss").unwrap_or_default(),
+        line("rtt").unwrap_or_default()
     ));
     let percent = said.split("% packet loss").next().expect("a first part");
     let lost: f64 = percent
@@ -90,6 +93,8 @@ fn losing_and_reordering_lines_lose_nothing_but_what_they_lose() {
     // Two crossings: 1 - (0.9 * 0.95)^2 = 27 %.
     assert!((5.0..40.0).contains(&lost), "{said}");
     assert!(!said.contains("duplicates"), "a packet came twice: {said}");
+    let is_changed = said.contains("corrupted") || said.contains("wrong data");
+    assert!(!is_changed, "a packet came changed: {said}");
 }
 
 #[test]

@@ -77,7 +77,7 @@ fn with_a_relay_every_pair_of_nats_talks_within_two_seconds_and_directly_where_t
                 let possible = direct_path_possible(nats[0], nats[1]);
                 // Direct ways are asked every ten seconds, and here a fifth of all is lost each way.
                 let limit = if possible == Possible::Plainly {
-                    SECOND * 90
+                    SECOND * 30
                 } else {
                     SECOND * 15
                 };
