@@ -1,11 +1,17 @@
 //! `node doctor` against hosts that are broken for real, and mended by the commands that it prints.
 
-use std::{fs, path::PathBuf, process::Command};
+use std::{
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::SystemTime,
+};
 
 use serde_json::Value;
 use tombolo_tests::{
     netns::{Claim, Host, Lab},
-    overlay::{Controller, Node, Overlay, SOON, wait_for_ping},
+    overlay::{Controller, Node, Overlay, SOON, binary, wait_for_ping},
     process::{Process, Said, wait_for},
 };
 
@@ -78,6 +84,9 @@ fn what_is_broken_on_a_host_is_mended_by_the_command_that_doctor_prints() {
     host("sysctl -w net.ipv4.ip_forward=0");
     is_mended(a, "forwarding", "broken");
 
+    host("ip link set tmb0 mtu 1300");
+    is_mended(a, "mtu", "warning");
+
     // Closed by default, by a rule, and by a chain that the first one leads to.
     for [policy, rule] in [
         ["drop", "ct state established,related accept"],
@@ -118,6 +127,44 @@ fn what_is_broken_on_a_host_is_mended_by_the_command_that_doctor_prints() {
         .controller
         .add_route(&overlay.network, "20.7.0.0/16", &b.id());
     is_mended(a, "clash", "warning");
+}
+
+#[test]
+fn a_clock_that_is_behind_is_found_and_the_command_sets_it_to_what_a_controller_has_signed() {
+    let Some(lab) = Lab::new(Claim::Shared) else {
+        return;
+    };
+    let overlay = Overlay::new(lab, &["a"]);
+    let [a] = &overlay.nodes[..] else {
+        panic!("one node");
+    };
+    let late = a_clock_behind(overlay.lab.dir());
+    let look = |clock: Option<&Path>| {
+        let mut command = a.host.namespace.command("env");
+        if let Some(clock) = clock {
+            let mut preload = OsString::from("LD_PRELOAD=");
+            preload.push(clock);
+            command.arg(preload);
+        }
+        a.environment(&mut command);
+        let said = Said::by(command.arg(binary("node")).args(["doctor", "--json"]));
+        serde_json::from_str::<Value>(&said.stdout).expect("JSON")
+    };
+    assert_eq!(worst(&look(None), "clock"), "ok");
+
+    let behind = look(Some(&late));
+
+    assert_eq!(worst(&behind, "clock"), "broken", "{behind}");
+    let mend = of(&behind, "clock").next().expect("a finding")["mend"].clone();
+    let mend = mend.as_str().expect("a command");
+    // The machine's clock is not this test's to set; where the command would set it can be seen.
+    let set_to = mend.split('@').nth(1).and_then(|rest| {
+        let seconds = rest.trim_end_matches(')');
+        seconds.parse::<u64>().ok()
+    });
+    let off = now().abs_diff(set_to.expect("a time"));
+    assert!(off < 60, "{mend} is {off} s off");
+    assert_eq!(worst(&look(None), "clock"), "ok");
 }
 
 #[test]
@@ -275,6 +322,33 @@ fn takes_tcp(from: &Host, to: &Host) -> bool {
     let mut command = from.namespace.command("timeout");
     command.args(["1", "bash", "-c", &connect]);
     Said::by(&mut command).code == 0
+}
+
+fn now() -> u64 {
+    SystemTime::UNIX_EPOCH
+        .elapsed()
+        .map_or(0, |since| since.as_secs())
+}
+
+/// A library that puts the clock of whoever loads it behind by an hour.
+#[track_caller]
+fn a_clock_behind(dir: &Path) -> PathBuf {
+    let (source, library) = (dir.join("clock.c"), dir.join("clock.so"));
+    let code = "#define _GNU_SOURCE
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+int clock_gettime(clockid_t id, struct timespec *now) {
+    int failed = syscall(SYS_clock_gettime, id, now);
+    if (id == CLOCK_REALTIME) now->tv_sec -= 3600;
+    return failed;
+}
+";
+    fs::write(&source, code).expect("the lab's directory is writable");
+    let mut compile = Command::new("cc");
+    compile.args(["-shared", "-fPIC", "-o"]);
+    Said::by(compile.arg(&library).arg(&source)).ok();
+    library
 }
 
 #[track_caller]
