@@ -113,7 +113,7 @@ impl Lab {
         self.connect(name, namespace)
     }
 
-    /// Adds a host that is a machine of its own (see [`Machine`]): for daemons with fixed paths.
+    /// Adds a host that is a machine of its own (see [`machine::Machine`]): for daemons with fixed paths.
     ///
     /// # Panics
     /// When the kernel refuses.
