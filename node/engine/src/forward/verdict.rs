@@ -51,7 +51,7 @@ pub enum Inbound {
         /// For the slow path.
         note: Option<Punt>,
     },
-    /// A part of an inner packet: give it to [`Fib::gather`].
+    /// A part of an inner packet: give it to [`gather`](crate::fib::Fib::gather).
     Part {
         /// Which lane it came on.
         lane: LaneIndex,
