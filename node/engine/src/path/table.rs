@@ -240,11 +240,17 @@ impl Paths {
         self.roam = None;
     }
 
-    /// The way in use was silent for too long.
-    pub(crate) fn note_broken(&mut self, now: Instant) {
+    /// The way in use was silent for too long, since all were `asked`. Those that did not answer then either are not
+    /// proven any more: they may have gone with it.
+    pub(crate) fn note_broken(&mut self, asked: Instant, now: Instant) {
         let current = self.current;
-        if let Some(path) = self.paths.iter_mut().find(|path| Some(path.way) == current) {
-            path.broke_at = Some(now);
+        for path in &mut self.paths {
+            if Some(path.way) == current {
+                path.broke_at = Some(now);
+            }
+            if !path.has_answered_since(asked) {
+                path.answers = 0;
+            }
         }
     }
 

@@ -156,7 +156,7 @@ impl Peer {
                 self.flush(context, now);
             }
             Verdict::Lost { asked } => {
-                self.paths.note_broken(now);
+                self.paths.note_broken(asked, now);
                 match self.paths.alive_since(asked) {
                     Some(way) => self.change_over(way, context),
                     None => self.handle_lost(index, unproven_since.is_some(), context, now),

@@ -50,7 +50,7 @@ fn two_answers_are_enough_to_leave_a_relay_unless_the_way_broke_a_while_ago() {
     assert_eq!(answers_needed(&mut scene), Some(SHORT_TRIAL_ANSWERS));
 
     scene.paths.take(public());
-    scene.paths.note_broken(scene.now);
+    scene.paths.note_broken(scene.now, scene.now);
     scene.paths.take(relay());
     assert_eq!(answers_needed(&mut scene), Some(TRIAL_ANSWERS));
 
@@ -149,6 +149,23 @@ fn a_way_that_answered_a_moment_ago_is_not_left_for_what_is_heard_from_elsewhere
     scene.ping(relay(), Some(MILLI));
 
     assert_eq!(scene.paths.better(scene.now + MIN_PATIENCE), None);
+}
+
+#[test]
+fn what_was_proven_before_the_way_in_use_broke_has_to_be_proven_anew() {
+    let mut scene = Scene::on(elsewhere());
+    let stream = direct("127.64.0.1:40000");
+    for _ in 0..TRIAL_ANSWERS {
+        scene.ping(stream, Some(MIN_PATIENCE));
+        scene.ping(relay(), Some(MILLI));
+    }
+
+    let asked = scene.now;
+    scene.ping(relay(), Some(MILLI));
+    scene.paths.note_broken(asked, scene.now);
+    scene.paths.take(relay());
+
+    assert_eq!(scene.paths.better(scene.now), None);
 }
 
 #[test]
