@@ -4,6 +4,10 @@ use std::time::{Duration, Instant};
 
 use super::{Rank, way::Way};
 
+mod entry;
+
+use entry::{MAX_PATIENCE, MIN_PATIENCE, Path, TRIAL_EVERY};
+
 /// Ways kept per peer: the eight that it may announce, two relays, and some places where it was seen.
 const MAX_PATHS: usize = 16;
 /// Others than the way in use that are kept warm: one may share its fate.
@@ -14,54 +18,10 @@ const WARM_EVERY: Duration = Duration::from_secs(10);
 const WARM_FOR: Duration = Duration::from_secs(25);
 /// Between pings to a way that never answered: it may come to life, and may as well be a stranger.
 const SEEK_EVERY: Duration = Duration::from_secs(60);
-/// Between pings on a way that may take over.
-const TRIAL_EVERY: Duration = Duration::from_secs(1);
-/// Answers in a row, without a miss, that show that a better way is good.
-const TRIAL_ANSWERS: u32 = 5;
-/// A direct way that takes over from a relay has a shorter trial: whatever answers twice is better than a detour.
-const SHORT_TRIAL_EVERY: Duration = Duration::from_millis(250);
-const SHORT_TRIAL_ANSWERS: u32 = 2;
-/// Unless it broke this recently: then it may do so again.
-const DISTRUST: Duration = Duration::from_secs(60);
 /// After a session came up, the best that answers is taken without a trial.
 const SETTLING: Duration = Duration::from_secs(1);
-/// A ping that is not answered in this time or three round trips is missed.
-const MIN_PATIENCE: Duration = Duration::from_millis(300);
-/// On slow paths too, a ping is missed after this.
-const MAX_PATIENCE: Duration = Duration::from_secs(3);
 /// A ping that comes this soon after another tells nothing new.
 const ASKED_JUST_NOW: Duration = Duration::from_millis(150);
-/// Of two ways of one rank the other must be faster by a fifth and by this much: less is noise.
-const CLEARLY_FASTER: Duration = Duration::from_millis(2);
-/// Pings under way on one path; older ones are forgotten.
-const MAX_OUTSTANDING: usize = 4;
-
-/// One way.
-#[derive(Debug)]
-struct Path {
-    way: Way,
-    is_announced: bool,
-    /// Smoothed as TCP does it (RFC 6298).
-    round_trip: Option<Duration>,
-    asked_at: Option<Instant>,
-    /// When something was last sent there that is answered if somebody is there: for people.
-    tried_at: Option<Instant>,
-    answered_at: Option<Instant>,
-    /// Pings answered since the last miss.
-    answers: u32,
-    /// When it went silent while in use.
-    broke_at: Option<Instant>,
-    outstanding: Vec<(u64, Instant)>,
-}
-
-/// What a way has to show before it takes over from another.
-#[derive(Debug, Clone, Copy)]
-struct Trial {
-    /// Between pings.
-    pause: Duration,
-    /// Answers in a row, without a miss.
-    answers: u32,
-}
 
 /// Where the peer was heard although it is reached elsewhere.
 #[derive(Debug, Clone, Copy)]
@@ -105,104 +65,6 @@ pub(crate) struct Paths {
     current: Option<Way>,
     roam: Option<Roam>,
     settles_until: Option<Instant>,
-}
-
-impl Path {
-    const fn new(way: Way, is_announced: bool) -> Self {
-        Self {
-            way,
-            is_announced,
-            round_trip: None,
-            asked_at: None,
-            tried_at: None,
-            answered_at: None,
-            answers: 0,
-            broke_at: None,
-            outstanding: Vec::new(),
-        }
-    }
-
-    fn rank(&self) -> Rank {
-        Rank::of(self.way, self.is_announced)
-    }
-
-    /// Best first.
-    fn score(&self) -> (Rank, Duration) {
-        (self.rank(), self.round_trip.unwrap_or(MAX_PATIENCE))
-    }
-
-    fn patience(&self) -> Duration {
-        (self.round_trip.unwrap_or_default() * 3).clamp(MIN_PATIENCE, MAX_PATIENCE)
-    }
-
-    fn has_answered_since(&self, moment: Instant) -> bool {
-        self.answered_at.is_some_and(|at| at >= moment)
-    }
-
-    fn has_answered_within(&self, time: Duration, now: Instant) -> bool {
-        self.answered_at
-            .is_some_and(|at| now.saturating_duration_since(at) < time)
-    }
-
-    fn was_asked_within(&self, time: Duration, now: Instant) -> bool {
-        self.asked_at
-            .is_some_and(|at| now.saturating_duration_since(at) < time)
-    }
-
-    /// Whether this is clearly better than `other`.
-    fn beats(&self, other: &Self) -> bool {
-        match (self.round_trip, other.round_trip) {
-            (Some(mine), Some(theirs)) if self.rank() == other.rank() => {
-                mine + CLEARLY_FASTER <= theirs && mine * 5 <= theirs * 4
-            }
-            _ => self.rank() < other.rank(),
-        }
-    }
-
-    /// What this has to show before it takes over from `current`.
-    fn trial(&self, current: &Self, now: Instant) -> Trial {
-        let is_detour = current.rank() >= Rank::Stream && self.rank() < Rank::Stream;
-        let broke = self
-            .broke_at
-            .is_some_and(|at| now.saturating_duration_since(at) < DISTRUST);
-        let (pause, answers) = if is_detour && !broke {
-            (SHORT_TRIAL_EVERY, SHORT_TRIAL_ANSWERS)
-        } else {
-            (TRIAL_EVERY, TRIAL_ANSWERS)
-        };
-        Trial { pause, answers }
-    }
-
-    fn ask(&mut self, id: u64, now: Instant) {
-        let patience = self.patience();
-        let is_missed =
-            |(_, sent): &&(u64, Instant)| now.saturating_duration_since(*sent) >= patience;
-        if self.outstanding.iter().any(|ping| is_missed(&ping)) {
-            self.answers = 0;
-        }
-        if self.outstanding.len() >= MAX_OUTSTANDING {
-            self.outstanding.remove(0);
-        }
-        self.outstanding.push((id, now));
-        self.asked_at = Some(now);
-        self.tried_at = Some(now);
-    }
-
-    fn answer(&mut self, position: usize, now: Instant) {
-        let (_, sent) = self.outstanding.remove(position);
-        // Those before it were lost, or come so late that they tell nothing new.
-        self.outstanding.retain(|(_, earlier)| *earlier > sent);
-        self.measured(now.saturating_duration_since(sent));
-        self.answered_at = Some(now);
-        self.answers += 1;
-    }
-
-    fn measured(&mut self, sample: Duration) {
-        self.round_trip = Some(match self.round_trip {
-            Some(smoothed) => (smoothed * 7 + sample) / 8,
-            None => sample,
-        });
-    }
 }
 
 impl Paths {
@@ -401,6 +263,15 @@ impl Paths {
         ways
     }
 
+    /// The peer asks on this standby, maybe because it misses this node on the way in use: that one, unless it has been
+    /// asked. When the peer leaves it, it is known what has become of it.
+    pub(crate) fn doubted(&self, standby: Way, now: Instant) -> Option<Way> {
+        let is_standby = self.standbys(now).iter().any(|other| other.way == standby);
+        let current = self.get(self.current?)?;
+        let is_asked = current.was_asked_within(TRIAL_EVERY, now);
+        (is_standby && !is_asked).then_some(current.way)
+    }
+
     /// Whether time alone may decide something.
     pub(crate) const fn is_undecided(&self) -> bool {
         self.roam.is_some()
@@ -414,7 +285,7 @@ impl Paths {
         {
             let age = now.saturating_duration_since(roam.noticed);
             let is_followed = roam.sign == Sign::Use && there.rank() <= current.rank();
-            let is_due = is_followed || age >= current.patience();
+            let is_due = is_followed || age >= current.patience() || current.has_missed(now);
             // It is not asked again right after it has answered.
             let is_alive = current
                 .answered_at

@@ -31,6 +31,10 @@ impl Peer {
         if self.path.as_ref().is_some_and(|path| path.to != from) {
             let asked = self.paths.roamed(from, sign, now);
             self.ping_each(asked, context, now);
+            // Only while something flows: otherwise two that use different ways would ask each other for ever.
+            if sign == Sign::Ping && self.watch.is_in_use(now) {
+                self.ping_each(self.paths.doubted(from, now), context, now);
+            }
         }
     }
 

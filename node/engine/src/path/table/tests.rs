@@ -1,6 +1,9 @@
 use proptest::prelude::*;
 
-use super::*;
+use super::{
+    entry::{DISTRUST, SHORT_TRIAL_ANSWERS, SHORT_TRIAL_EVERY, TRIAL_ANSWERS},
+    *,
+};
 use crate::path::way::{Circuit, RelaySlot};
 
 const MILLI: Duration = Duration::from_millis(1);
@@ -180,6 +183,23 @@ fn pings_on_a_standby_move_nothing() {
             .is_empty()
     );
     assert!(!scene.paths.is_undecided());
+}
+
+#[test]
+fn a_way_that_misses_an_answer_before_the_peer_leaves_it_is_left_with_the_peer() {
+    let mut scene = Scene::on(lan());
+    scene.ping(public(), Some(MILLI));
+    scene.now += TRIAL_EVERY;
+
+    assert_eq!(scene.paths.doubted(public(), scene.now), Some(lan()));
+    scene.ping(lan(), None);
+    assert_eq!(scene.paths.doubted(public(), scene.now), None);
+    scene.now += MIN_PATIENCE;
+    assert_eq!(scene.paths.better(scene.now), None);
+    scene.paths.roamed(public(), Sign::Use, scene.now);
+    scene.ping(public(), Some(MILLI));
+
+    assert_eq!(scene.paths.better(scene.now), Some(public()));
 }
 
 #[test]
