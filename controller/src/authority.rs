@@ -38,7 +38,7 @@ pub enum AuthorityError {
     KeyMissing(String),
     /// The store is empty, and another one was served before.
     #[error(
-        "the store {0} is empty, but this state directory belongs to another one: name that one with --store, move it here with `controller store migrate-to`, restore a backup, or choose an empty --state-dir"
+        "the store {0} is empty, but this state directory belongs to another one: name that one with --store, move it here with `tombolo-controller store migrate-to`, restore a backup, or choose an empty --state-dir"
     )]
     StoreLost(StoreUrl),
     /// The key and the store belong to different authorities.
@@ -98,7 +98,7 @@ pub(crate) async fn establish(
     } else if !signer.is_admitted() {
         tracing::warn!(
             key = %signer.replica().public(),
-            "this replica is not in the keyring yet: run `controller keyring add --all-pending` where the root key is"
+            "this replica is not in the keyring yet: run `tombolo-controller keyring add --all-pending` where the root key is"
         );
     }
     Ok(Established {

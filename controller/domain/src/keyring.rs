@@ -49,7 +49,9 @@ pub enum KeyringRefusal {
         "the key {0} was revoked and never comes back: delete replica.key on that machine and start it again"
     )]
     Revoked(IdentityKey),
-    #[error("the key {0} is not in the keyring: `controller keyring show` tells those that are")]
+    #[error(
+        "the key {0} is not in the keyring: `tombolo-controller keyring show` tells those that are"
+    )]
     NotAdmitted(IdentityKey),
     #[error(
         "{0} is the only replica that may sign: admit another one first, or nobody could sign the new epoch"

@@ -19,7 +19,7 @@ pub(super) async fn ready(State(state): State<ApiState>) -> Result<&'static str,
         return unavailable(
             "not-admitted",
             format!(
-                "this replica's key {} is not in the keyring: run `controller keyring add --all-pending` where the root key is",
+                "this replica's key {} is not in the keyring: run `tombolo-controller keyring add --all-pending` where the root key is",
                 state.signer.replica().public()
             ),
         );

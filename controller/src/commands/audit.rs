@@ -219,7 +219,9 @@ fn parse_noted(text: &str) -> Result<AuditHead, Failure> {
         })
     });
     head.ok_or_else(|| {
-        Failure::Usage("--noted takes what `controller audit verify` printed: LINE:HASH".to_owned())
+        Failure::Usage(
+            "--noted takes what `tombolo-controller audit verify` printed: LINE:HASH".to_owned(),
+        )
     })
 }
 

@@ -169,7 +169,7 @@ impl Client {
             .find(|network| network.name.eq_ignore_ascii_case(text))
             .ok_or_else(|| {
                 Failure::Other(format!(
-                    "there is no network {text:?}: `controller network ls` shows those there are"
+                    "there is no network {text:?}: `tombolo-controller network ls` shows those there are"
                 ))
             })
     }
@@ -187,7 +187,7 @@ impl Client {
         match (named.next(), named.next()) {
             (Some(member), None) => Ok(format!("{members}/{}", member.node)),
             (None, _) => Err(Failure::Other(format!(
-                "there is no member {text:?}: `controller member ls {network}` shows those there are"
+                "there is no member {text:?}: `tombolo-controller member ls {network}` shows those there are"
             ))),
             (Some(_), Some(_)) => Err(Failure::Other(format!(
                 "several nodes are named {text:?}: use the node address"
@@ -210,7 +210,7 @@ impl Client {
                     .map(|network| path(network.id, id))
                     .ok_or_else(|| {
                         Failure::Other(format!(
-                            "there is no route {id:?}: `controller route ls NETWORK` shows those there are"
+                            "there is no route {id:?}: `tombolo-controller route ls NETWORK` shows those there are"
                         ))
                     })
             }
@@ -275,7 +275,7 @@ impl Client {
             ));
         }
         Failure::Unreachable(format!(
-            "no controller answers at {} ({error}): start it with `controller serve`, or name another with --url",
+            "no controller answers at {} ({error}): start it with `tombolo-controller serve`, or name another with --url",
             self.url
         ))
     }

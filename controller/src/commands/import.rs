@@ -166,8 +166,9 @@ fn members(
                 (new, wanted, id)
             }
             (Moved::Wants(new, _), _) => {
-                let detail =
-                    format!("{new} has not asked to join: run `node join` there, then repeat this");
+                let detail = format!(
+                    "{new} has not asked to join: run `tombolo join` there, then repeat this"
+                );
                 items.push(Item::new(plan::title(*node, fields), "wait", detail));
                 continue;
             }

@@ -19,7 +19,7 @@ pub(super) fn run(verb: &JoinTokenVerb, client: &Client, out: &Output) -> Result
             let path = tokens_of(client, network)?;
             out.object(&client.post(&path, &body)?, |created: &CreatedToken| {
                 let link = created.join_link.as_deref().unwrap_or_default();
-                format!("token  {}\njoin   node join {link}", created.token)
+                format!("token  {}\njoin   tombolo join {link}", created.token)
             });
         }
         JoinTokenVerb::Ls { network } => {

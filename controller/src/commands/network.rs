@@ -145,7 +145,7 @@ fn describe(network: &Network) -> String {
         ("member routes", member_routes.to_owned()),
         ("routes", network.routes.len().to_string()),
         ("revision", network.revision.to_string()),
-        ("join", format!("node join {}", network.join_link)),
+        ("join", format!("tombolo join {}", network.join_link)),
     ];
     let mut text = String::new();
     for (name, value) in lines {

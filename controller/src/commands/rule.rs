@@ -72,7 +72,7 @@ fn change(
 
 fn no_such(rules: &AccessRules) -> Failure {
     Failure::Other(format!(
-        "there are {} rules: `controller rule ls NETWORK` shows their numbers",
+        "there are {} rules: `tombolo-controller rule ls NETWORK` shows their numbers",
         rules.rules.len()
     ))
 }

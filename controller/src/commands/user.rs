@@ -131,7 +131,7 @@ fn path(client: &Client, text: &str) -> Result<String, Failure> {
         .or_else(|| users.iter().find(|user| user.id == text));
     let found = found.ok_or_else(|| {
         Failure::Other(format!(
-            "there is no user {text:?}: `controller user ls` shows those there are"
+            "there is no user {text:?}: `tombolo-controller user ls` shows those there are"
         ))
     })?;
     Ok(format!("/users/{}", found.id))

@@ -30,7 +30,7 @@ pub enum ChangeError {
     Token,
     /// This replica may not sign.
     #[error(
-        "this replica is not in the keyring: admit it with `controller keyring add`, or ask another one"
+        "this replica is not in the keyring: admit it with `tombolo-controller keyring add`, or ask another one"
     )]
     NotAdmitted,
     /// Others kept changing the network.

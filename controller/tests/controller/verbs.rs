@@ -132,7 +132,11 @@ async fn tokens_of_both_kinds() {
     assert_eq!(link.network, network.id);
     assert_eq!(link.token.as_deref(), join["token"].as_str());
     let human = verbs.run("join-token create home").await;
-    assert!(human.out.contains("node join tombolo://"), "{}", human.out);
+    assert!(
+        human.out.contains("tombolo join tombolo://"),
+        "{}",
+        human.out
+    );
     let listed = verbs.json("join-token ls home").await;
     assert_eq!(listed.as_array().map(Vec::len), Some(2));
     let id = join["id"].as_str().expect("an id");

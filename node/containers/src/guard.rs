@@ -25,11 +25,11 @@ pub enum Refusal {
     )]
     Rootless,
     #[error(
-        "{name} is a network of the driver {driver}, and only bridge networks can be published; for macvlan and ipvlan publish the LAN they are on: `node route add PREFIX`"
+        "{name} is a network of the driver {driver}, and only bridge networks can be published; for macvlan and ipvlan publish the LAN they are on: `tombolo route add PREFIX`"
     )]
     NotABridge { name: String, driver: String },
     #[error(
-        "{0} is internal, so Docker gives its containers no route to the overlay: make one that reaches the overlay only with `node docker create NAME --internal`"
+        "{0} is internal, so Docker gives its containers no route to the overlay: make one that reaches the overlay only with `tombolo docker create NAME --internal`"
     )]
     Internal(String),
     #[error("{0} has no subnet: nothing can be routed to it")]
@@ -40,7 +40,7 @@ pub enum Refusal {
     )]
     Protected { name: String },
     #[error(
-        "{DOCKER_DEFAULT} cannot be routed: every Docker host starts with it{}; make a network of your own with `node docker create app`, or set \"bip\": \"{free}\" in /etc/docker/daemon.json and restart docker", among(.others)
+        "{DOCKER_DEFAULT} cannot be routed: every Docker host starts with it{}; make a network of your own with `tombolo docker create app`, or set \"bip\": \"{free}\" in /etc/docker/daemon.json and restart docker", among(.others)
     )]
     EveryHostHasIt { others: Vec<String>, free: String },
     #[error(
@@ -73,7 +73,7 @@ pub enum Refusal {
     },
     #[error("{prefix} is wanted by {other} too: choose another subnet for one of the two")]
     Twice { prefix: IpNet, other: String },
-    #[error("this node is not a member of network {0}: `node join` it, or correct the label")]
+    #[error("this node is not a member of network {0}: `tombolo join` it, or correct the label")]
     NotAMember(String),
 }
 

@@ -31,7 +31,7 @@ pub enum Refused {
     Unverified(#[from] VerifyError),
     /// Equal version, other body: somebody signed two documents as one. The first is kept.
     #[error(
-        "two different documents are version {version}, signed by {kept} and by {other}: the key of a replica may be in other hands, then `controller keyring revoke` it"
+        "two different documents are version {version}, signed by {kept} and by {other}: the key of a replica may be in other hands, then `tombolo-controller keyring revoke` it"
     )]
     Equivocation {
         /// Of both.

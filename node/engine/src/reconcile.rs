@@ -266,7 +266,7 @@ impl fmt::Display for Clash {
             }
             ClashReason::Global => write!(
                 f,
-                "it is a public prefix; allow it with `node set <network> allow-global=on`"
+                "it is a public prefix; allow it with `tombolo set <network> allow-global=on`"
             ),
             ClashReason::Default => write!(f, "default routes are not supported"),
         }

@@ -82,7 +82,7 @@ fn explain(error: &MeasureError, peer: &PeerReport, address: IpAddr) -> Failure 
     let (kind, message) = match error {
         MeasureError::NoAnswer(_) => (
             FailureKind::Unreachable,
-            format!("no answer from {name} at {address}: is it up? See `node peers`"),
+            format!("no answer from {name} at {address}: is it up? See `tombolo peers`"),
         ),
         MeasureError::NotOffered => (
             FailureKind::Unreachable,

@@ -128,9 +128,9 @@ fn ls(global: &Global) -> anyhow::Result<()> {
         };
         let by = match network.by.as_deref() {
             Some("label") => "label tombolo.network".to_owned(),
-            Some("command") => "node docker publish".to_owned(),
+            Some("command") => "tombolo docker publish".to_owned(),
             Some(by) => by.to_owned(),
-            None => format!("(node docker publish {})", network.name),
+            None => format!("(tombolo docker publish {})", network.name),
         };
         table.row([
             network.name.clone(),

@@ -46,7 +46,7 @@ impl Wanted<'_> {
         let usage = |message: String| Err(Failure::new(FailureKind::Usage, message));
         let (address, node) = (text.parse::<IpAddr>().ok(), text.parse::<NodeId>().ok());
         if node == Some(own) {
-            return usage("that is this node: name another member, see `node peers`".to_owned());
+            return usage("that is this node: name another member, see `tombolo peers`".to_owned());
         }
         let is_meant = |peer: &&PeerReport| match (address, node) {
             (Some(address), _) => peer.addresses.contains(&address),
@@ -61,7 +61,7 @@ impl Wanted<'_> {
         let peer = match meant.as_slice() {
             [peer] => *peer,
             [] => {
-                let message = format!("no member {text} is known here: see `node peers`");
+                let message = format!("no member {text} is known here: see `tombolo peers`");
                 return Err(Failure::new(FailureKind::Failed, message));
             }
             [first, ..] if meant.iter().all(|peer| peer.node == first.node) => {
@@ -71,7 +71,7 @@ impl Wanted<'_> {
             }
             [..] => {
                 return usage(format!(
-                    "several members are called {text}: use a node address, see `node peers`"
+                    "several members are called {text}: use a node address, see `tombolo peers`"
                 ));
             }
         };

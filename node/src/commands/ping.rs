@@ -55,7 +55,7 @@ pub(super) fn run(global: &Global, arguments: &cli::Ping) -> anyhow::Result<()> 
     }
     if summary.received == 0 {
         let message = format!(
-            "{} did not answer: `node why {}` says why",
+            "{} did not answer: `tombolo why {}` says why",
             named(&summary.name, &summary.node.to_string()),
             summary.node
         );

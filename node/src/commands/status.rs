@@ -72,7 +72,7 @@ fn text(status: &StatusReport) -> String {
         let _ = writeln!(text, "  warning: {warning}");
     }
     if status.networks.is_empty() {
-        text.push_str("No network joined: `node join <network-id | tombolo://…>`\n");
+        text.push_str("No network joined: `tombolo join <network-id | tombolo://…>`\n");
     }
     for network in &status.networks {
         write_network(&mut text, network);

@@ -177,7 +177,7 @@ impl Daemon {
             NetworkStatus::NotFound => failed(
                 FailureKind::Failed,
                 format!(
-                    "the controller knows no network {id}: check the id, then `node leave {id}`"
+                    "the controller knows no network {id}: check the id, then `tombolo leave {id}`"
                 ),
             ),
             NetworkStatus::Requesting
@@ -281,7 +281,7 @@ impl Daemon {
 pub(super) fn not_joined(id: NetworkId) -> Failure {
     Failure::new(
         FailureKind::Failed,
-        format!("this node has not joined network {id}: see `node networks`"),
+        format!("this node has not joined network {id}: see `tombolo networks`"),
     )
 }
 
@@ -292,7 +292,7 @@ fn rejoin(network: &mut Network, request: JoinRequest) -> Result<(), Failure> {
         && root.digest() != digest
     {
         return conflict(format!(
-            "network {} is pinned to another authority key than this link names: check the link; `node leave {}` forgets the pin",
+            "network {} is pinned to another authority key than this link names: check the link; `tombolo leave {}` forgets the pin",
             network.id, network.id
         ));
     }

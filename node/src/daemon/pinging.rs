@@ -53,7 +53,7 @@ impl Daemon {
             .into_iter()
             .find(|peer| (peer.network, peer.node) == (network, node));
         let Some(peer) = peer.filter(|_| self.pings.len() < MAX_WAITING) else {
-            let message = format!("no member {node} can be asked now: see `node peers`");
+            let message = format!("no member {node} can be asked now: see `tombolo peers`");
             let _ = answer.send(Failure::new(FailureKind::Failed, message).into());
             return;
         };

@@ -131,7 +131,7 @@ impl Daemon {
             Some(known) if known.connected.is_some() => Ok((id, known)),
             _ => Err(Failure::new(
                 FailureKind::Unreachable,
-                "no controller is connected, so nothing was asked: try again later, see `node status`",
+                "no controller is connected, so nothing was asked: try again later, see `tombolo status`",
             )),
         });
         let (network, known) = match asked {
@@ -164,7 +164,7 @@ impl Daemon {
             (None, Some(only), 1) => Ok(*only),
             (None, None, _) => Err(Failure::new(
                 FailureKind::Failed,
-                "this node has joined no network: `node join` first",
+                "this node has joined no network: `tombolo join` first",
             )),
             (None, Some(_), _) => Err(Failure::new(
                 FailureKind::Usage,
@@ -253,6 +253,6 @@ impl RouteWaiter {
 fn no_answer() -> Failure {
     Failure::new(
         FailureKind::Unreachable,
-        "the controller has not answered: look at `node routes`, then try again",
+        "the controller has not answered: look at `tombolo routes`, then try again",
     )
 }

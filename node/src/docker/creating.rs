@@ -49,7 +49,7 @@ impl Task {
         if let Some(existing) = situation.container_network(&request.name) {
             if !create::is_as_wished(existing, &membership, &wish, v4) {
                 let message = format!(
-                    "a Docker network called {0} exists already: choose another name, publish it as it is with `node docker publish {0}`, or remove it first",
+                    "a Docker network called {0} exists already: choose another name, publish it as it is with `tombolo docker publish {0}`, or remove it first",
                     request.name
                 );
                 return Err(Failure::new(FailureKind::Conflict, message));
@@ -172,7 +172,7 @@ impl Task {
                     return Err(Failure::new(FailureKind::Conflict, reason));
                 }
                 Standing::Unanswered => {
-                    let message = "no controller answers, so nothing was made: try again later, see `node status`";
+                    let message = "no controller answers, so nothing was made: try again later, see `tombolo status`";
                     return Err(Failure::new(FailureKind::Unreachable, message));
                 }
             }

@@ -133,7 +133,7 @@ impl Task {
                 Some(Standing::Pending) => (
                     PublicationState::Pending,
                     Some(format!(
-                        "{prefix} waits to be approved at the controller: `controller route approve ID`"
+                        "{prefix} waits to be approved at the controller: `tombolo-controller route approve ID`"
                     )),
                 ),
                 Some(Standing::Refused(reason)) => {
@@ -142,7 +142,7 @@ impl Task {
                 Some(Standing::Unanswered) | None => (
                     PublicationState::Asking,
                     Some(format!(
-                        "no controller has answered for {prefix} yet: see `node status`"
+                        "no controller has answered for {prefix} yet: see `tombolo status`"
                     )),
                 ),
             };

@@ -90,7 +90,9 @@ impl Task {
                 .contains_key(tombolo_containers::labels::NETWORK)
         {
             let message = if docker.is_managed() {
-                format!("{name} was made for the overlay: remove it with `node docker rm {name}`")
+                format!(
+                    "{name} was made for the overlay: remove it with `tombolo docker rm {name}`"
+                )
             } else {
                 format!("{name} is published by its label: make it again without the label")
             };
@@ -112,7 +114,7 @@ impl Task {
         let network = known(&situation, name)?;
         if !network.is_managed() {
             let message = format!(
-                "{name} was not made by `node docker create`: `node docker unpublish {name}` takes it out of the overlay, `docker network rm {name}` removes it"
+                "{name} was not made by `tombolo docker create`: `tombolo docker unpublish {name}` takes it out of the overlay, `docker network rm {name}` removes it"
             );
             return Err(Failure::new(FailureKind::Conflict, message));
         }
@@ -154,13 +156,14 @@ pub(super) fn which(
     let failed = |kind, message: String| Err(Failure::new(kind, message));
     match (named, situation.memberships.as_slice()) {
         (Some(id), _) => situation.membership(id).ok_or_else(|| {
-            let message = format!("this node is not a member of network {id}: see `node networks`");
+            let message =
+                format!("this node is not a member of network {id}: see `tombolo networks`");
             Failure::new(FailureKind::Failed, message)
         }),
         (None, [only]) => Ok(only),
         (None, []) => failed(
             FailureKind::Failed,
-            "this node is not a member of any network yet: see `node status`".to_owned(),
+            "this node is not a member of any network yet: see `tombolo status`".to_owned(),
         ),
         (None, _) => failed(
             FailureKind::Usage,
@@ -176,7 +179,7 @@ fn known<'s>(situation: &'s Situation, name: &str) -> Result<&'s ContainerNetwor
 }
 
 pub(super) fn unknown(name: &str) -> Failure {
-    let message = format!("Docker has no network called {name}: see `node docker ls`");
+    let message = format!("Docker has no network called {name}: see `tombolo docker ls`");
     Failure::new(FailureKind::Failed, message)
 }
 

@@ -42,7 +42,7 @@ fn unreachable(socket: &Path, error: &io::Error) -> Failure {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
     ) {
         format!(
-            "the daemon is not running (no answer at {socket}): start it with `systemctl start tombolo` or `node up`"
+            "the daemon is not running (no answer at {socket}): start it with `systemctl start tombolo` or `tombolo up`"
         )
     } else if error.kind() == io::ErrorKind::PermissionDenied {
         format!("no permission to use {socket}: run as root or join the group tombolo")

@@ -29,7 +29,7 @@ pub struct Trust {
 pub enum Distrust {
     /// Its root key is right, but the keyring does not name it.
     #[error(
-        "its key is not in the authority's keyring yet: admit it with `controller keyring add`"
+        "its key is not in the authority's keyring yet: admit it with `tombolo-controller keyring add`"
     )]
     NotAdmitted,
     /// The keyring that it shows names it, a newer one does not.

@@ -135,7 +135,7 @@ fn stranger(id: NetworkId, node: NodeId, fields: &Fields) -> Result<Response, Pr
             .is_some_and(|sent| !sent.is_empty());
     if asks {
         return Err(Problem::not_found(format!(
-            "{node} has not asked to join: run `node join {id}` there first, or hand out a join token, which authorises by itself"
+            "{node} has not asked to join: run `tombolo join {id}` there first, or hand out a join token, which authorises by itself"
         )));
     }
     let body = shape::unknown(id, node);

@@ -275,7 +275,7 @@ fn check_rules(network: &Network, fields: &Fields) -> Result<(), ChangeError> {
         return Ok(());
     }
     Err(ChangeError::Unfit(
-        "rules of ZeroTier cannot be carried over: leave `rules` out, and write access rules in the panel, with `controller rule`, or to /api/v1/networks/{id}/rules".to_owned(),
+        "rules of ZeroTier cannot be carried over: leave `rules` out, and write access rules in the panel, with `tombolo-controller rule`, or to /api/v1/networks/{id}/rules".to_owned(),
     ))
 }
 

@@ -114,7 +114,7 @@ pub(super) fn member(
             }));
         }
         return Err(Failure::Conflict(format!(
-            "the node {} has not asked to join yet: run `node join` there, then repeat",
+            "the node {} has not asked to join yet: run `tombolo join` there, then repeat",
             wanted.node
         )));
     };

@@ -115,13 +115,13 @@ fn leave_the_rest(fields: &Fields, leave: &mut impl FnMut(&str, &str)) {
     if fields.list("rules").is_some_and(|rules| !accepts_ip(rules)) {
         leave(
             "rules",
-            "rules of ZeroTier have no counterpart: until you write access rules (`controller rule`), every member reaches every other",
+            "rules of ZeroTier have no counterpart: until you write access rules (`tombolo-controller rule`), every member reaches every other",
         );
     }
     if has_some("capabilities") || has_some("tags") {
         leave(
             "capabilities and tags",
-            "write access rules by tag: `controller rule`",
+            "write access rules by tag: `tombolo-controller rule`",
         );
     }
     if fields.flag("ssoEnabled") == Some(true) {
@@ -174,7 +174,7 @@ pub(super) fn member(old: &Old, node: NodeId, fields: &Fields, new: Option<NodeI
     }
     let Some(new) = new else {
         let detail = format!(
-            "keys differ, so it joins anew: run `node join` there, then repeat this with --member {node}=ITS-NEW-ADDRESS"
+            "keys differ, so it joins anew: run `tombolo join` there, then repeat this with --member {node}=ITS-NEW-ADDRESS"
         );
         return Moved::Is(Item::new(what, "wait", detail));
     };

@@ -107,7 +107,7 @@ fn every_refusal_says_what_to_do() {
         network.driver = "macvlan".to_owned();
         situation.networks.push(network);
     };
-    assert!(refused(&macvlan, "lan").contains("node route add"));
+    assert!(refused(&macvlan, "lan").contains("tombolo route add"));
     let rootless = |situation: &mut tombolo_containers::Situation| situation.engine.rootless = true;
     assert!(refused(&rootless, "bridge").contains("run Docker as root"));
     let internal = |situation: &mut tombolo_containers::Situation| {

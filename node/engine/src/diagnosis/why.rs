@@ -216,7 +216,7 @@ fn membership(facts: &Facts) -> Finding {
             format!(
                 "no member has the name, node address or address {name}, and no route leads there"
             ),
-            "tombolo peers; node routes",
+            "tombolo peers; tombolo routes",
         ),
     }
 }
