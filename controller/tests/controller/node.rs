@@ -6,18 +6,7 @@ use quinn::{
     ClientConfig, Connection, ConnectionError, Endpoint, RecvStream, SendStream,
     crypto::rustls::QuicClientConfig,
 };
-use rustls::{
-    DigitallySignedStruct, Error, SignatureScheme,
-    client::{
-        AlwaysResolvesClientRawPublicKeys,
-        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    },
-    crypto::{WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls13_signature_with_raw_key},
-    pki_types::{
-        CertificateDer, PrivatePkcs8KeyDer, ServerName, SubjectPublicKeyInfoDer, UnixTime,
-    },
-    sign::CertifiedKey,
-};
+use rustls::pki_types::CertificateDer;
 use tombolo_proto::{
     address::{self, Cost},
     config::{DirectoryEntry, EndpointAnnouncement, Keyring, MemberCert, NetworkDoc, Revocation},
@@ -376,84 +365,25 @@ pub(crate) async fn dial(
 ) -> (Endpoint, Connection) {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     let mut endpoint = Endpoint::client(any).expect("a UDP socket");
-    endpoint.set_default_client_config(client_config(seed, replica));
+    endpoint.set_default_client_config(client_config(seed));
     let connection = endpoint
         .connect(to, "tombolo")
         .expect("a valid address")
         .await
         .expect("the controller accepts");
+    let shown = connection
+        .peer_identity()
+        .and_then(|shown| shown.downcast::<Vec<CertificateDer<'_>>>().ok());
+    let proved = tombolo_stream::key_of(shown.as_deref().map(Vec::as_slice));
+    assert_eq!(proved, Some(replica), "the key that the other side holds");
     (endpoint, connection)
 }
 
-fn client_config(seed: &Seed, replica: IdentityKey) -> ClientConfig {
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let identity = seed.identity();
-    let key = aws_lc_rs::sign::any_eddsa_type(&PrivatePkcs8KeyDer::from(identity.to_pkcs8()))
-        .expect("an Ed25519 key");
-    let certified = CertifiedKey::new(vec![CertificateDer::from(identity.public().to_spki())], key);
-    let pinned = Pinned {
-        replica,
-        algorithms: provider.signature_verification_algorithms,
-    };
-    let mut config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .expect("TLS 1.3 is there")
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(pinned))
-        .with_client_cert_resolver(Arc::new(AlwaysResolvesClientRawPublicKeys::new(Arc::new(
-            certified,
-        ))));
-    config.alpn_protocols = vec![ALPN.to_vec()];
+fn client_config(seed: &Seed) -> ClientConfig {
+    let tls = tombolo_stream::client(&seed.identity(), ALPN).expect("TLS 1.3 is there");
     ClientConfig::new(Arc::new(
-        QuicClientConfig::try_from(config).expect("a cipher for QUIC"),
+        QuicClientConfig::try_from(tls).expect("a cipher for QUIC"),
     ))
-}
-
-#[derive(Debug)]
-struct Pinned {
-    replica: IdentityKey,
-    algorithms: WebPkiSupportedAlgorithms,
-}
-
-impl ServerCertVerifier for Pinned {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        assert_eq!(IdentityKey::from_spki(end_entity), Some(self.replica));
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _cert: &CertificateDer<'_>,
-        _dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        unreachable!("QUIC has TLS 1.3 only")
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let spki = SubjectPublicKeyInfoDer::from(cert.as_ref());
-        verify_tls13_signature_with_raw_key(message, &spki, dss, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![SignatureScheme::ED25519]
-    }
-
-    fn requires_raw_public_keys(&self) -> bool {
-        true
-    }
 }
 
 /// A message that no version knows.
