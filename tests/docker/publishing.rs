@@ -140,7 +140,7 @@ fn what_cannot_be_published_is_refused_with_the_way_out_and_nothing_is_left_of_i
             4,
             &[
                 "every Docker host starts with it",
-                "node docker create app",
+                "tombolo docker create app",
                 "\"bip\": \"10.240.",
             ],
         );

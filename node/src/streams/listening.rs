@@ -241,10 +241,9 @@ mod tests {
 
     #[tokio::test]
     async fn members_get_a_stream_on_which_frames_pass_and_strangers_none() {
-        let data = UdpSocket::bind("127.0.0.1:0").await.expect("a port");
-        let port = data.local_addr().expect("bound").port();
         let (guests, mut asked) = mpsc::channel(1);
-        let _listening = listen(&a_key(1), port, guests).expect("the port is free for TCP");
+        let (data, _listening) = listen_beside_data(&a_key(1), &guests).await;
+        let port = data.local_addr().expect("bound").port();
         tokio::spawn(async move {
             while let Some(guest) = asked.recv().await {
                 let _ = guest.is_member.send(guest.key == a_key(2).public());
@@ -285,6 +284,23 @@ mod tests {
         assert!(counts.take(8).is_some());
         drop(held);
         assert!(counts.take(7).is_some());
+    }
+
+    /// A data socket, and streams accepted on its port, which others may hold for TCP.
+    async fn listen_beside_data(
+        key: &IdentitySecret,
+        guests: &mpsc::Sender<Guest>,
+    ) -> (UdpSocket, Listening) {
+        let mut tries = 0;
+        loop {
+            let data = UdpSocket::bind("127.0.0.1:0").await.expect("a port");
+            let port = data.local_addr().expect("bound").port();
+            tries += 1;
+            match listen(key, port, guests.clone()) {
+                Ok(listening) => return (data, listening),
+                Err(error) => assert!(tries < 100, "{error:#}"),
+            }
+        }
     }
 
     fn to(number: u8) -> Target {
