@@ -1,6 +1,7 @@
 //! Controllers in virtual time: replicas that decide, compile and sign as real ones do, over one store that may refuse,
 //! conflict, or be out of reach. Messages go in and come out as values.
 
+mod epochs;
 mod replica;
 mod signing;
 mod store;
@@ -212,24 +213,16 @@ impl Controllers {
 
     // Nodes.
 
-    /// A node connects; the keyring if the replica takes it.
-    pub fn connect(
-        &mut self,
-        replica: usize,
-        node: Name,
-        identity: IdentityKey,
-    ) -> Option<Signed<Keyring>> {
-        let replica = &mut self.replicas[replica];
-        let is_admitted = replica
-            .keyring
-            .0
-            .replicas
-            .contains(&replica.secret.public());
-        if !replica.is_up || !is_admitted {
-            return None;
-        }
-        replica.enter(node, identity);
-        Some(replica.keyring.1.clone())
+    /// The keyring that a replica shows to whoever dials it, if it takes nodes.
+    #[must_use]
+    pub fn greet(&self, replica: usize) -> Option<&(Keyring, Signed<Keyring>)> {
+        let replica = &self.replicas[replica];
+        (replica.is_up && replica.is_admitted()).then_some(&replica.keyring)
+    }
+
+    /// A node connects.
+    pub fn connect(&mut self, replica: usize, node: Name, identity: IdentityKey) {
+        self.replicas[replica].enter(node, identity);
     }
 
     /// A node's connection is gone.
@@ -327,7 +320,7 @@ impl Controllers {
     /// Takes up the next wishes, until one needs a commit.
     fn work(&mut self, replica: usize, clock: &Clock) {
         while let Some(wish) = self.replicas[replica].wishes.pop_front() {
-            if !self.reaches_store(replica) {
+            if !self.reaches_store(replica) || !self.replicas[replica].is_admitted() {
                 self.answer(replica, wish, Answer::Unavailable, clock);
                 continue;
             }
@@ -388,7 +381,7 @@ impl Controllers {
         let (expected, documents) = (commit.expected, commit.documents.clone());
         match self.store.commit(commit) {
             Err(store::Refused::Conflict) => {
-                self.replicas[replica].keyring = self.store.keyring().clone();
+                self.replicas[replica].take_keyring(&self.store);
                 self.replicas[replica].wishes.push_front(wish);
             }
             Ok(()) => {
@@ -481,7 +474,6 @@ impl Controllers {
 
     fn look(&mut self, replica: usize) {
         if self.reaches_store(replica) {
-            self.replicas[replica].keyring = self.store.keyring().clone();
             self.replicas[replica].look(&self.store);
         }
     }

@@ -1,7 +1,9 @@
-//! Networks with three controllers live through deaths, partitions, lost writes, wrong clocks and old disks, and are
+//! Networks with three controllers live through deaths, partitions, lost writes, wrong clocks, old disks and keys that are
+//! revoked, and are
 //! judged after every step by what their nodes have heard. In the end, when nothing is in the way any more, everybody
 //! agrees.
 
+mod heard;
 mod life;
 mod oracle;
 mod registry;
@@ -29,17 +31,19 @@ fn small_networks_survive_every_life() {
         replicas: 3,
         steps: 25,
         packets: 4,
+        revokes: seed % 3 == 0,
     });
 }
 
 #[test]
 fn networks_of_a_hundred_survive() {
     let seeds = repetitions(1, 100) as u64;
-    live(0..seeds, |_| Size {
+    live(0..seeds, |seed| Size {
         nodes: 100,
         replicas: 3,
         steps: 40,
         packets: 20,
+        revokes: seed % 3 == 0,
     });
 }
 

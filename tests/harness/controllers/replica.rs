@@ -89,6 +89,35 @@ impl Replica {
         };
     }
 
+    /// Whether the keyring that it holds names it.
+    pub(super) fn is_admitted(&self) -> bool {
+        self.keyring.0.replicas.contains(&self.secret.public())
+    }
+
+    /// Takes the store's keyring and passes it on. A new epoch has documents of its own; a replica that it does not name
+    /// serves nobody any more.
+    pub(super) fn take_keyring(&mut self, store: &Store) {
+        if store.keyring().0.version <= self.keyring.0.version {
+            return;
+        }
+        self.keyring = store.keyring().clone();
+        let followers: Vec<Name> = self.followers.keys().copied().collect();
+        for node in &followers {
+            self.say(*node, ToNode::Keyring(self.keyring.1.clone()));
+        }
+        self.blobs.clear();
+        if !self.is_admitted() {
+            self.followers.clear();
+            return;
+        }
+        self.keep(&store.above(Version::default()));
+        for node in followers {
+            if let Some(held) = self.followers[&node].holds {
+                self.synchronize(node, held, Some(store));
+            }
+        }
+    }
+
     pub(super) fn enter(&mut self, node: Name, identity: IdentityKey) {
         let holds = None;
         self.followers.insert(node, Follower { identity, holds });
@@ -113,6 +142,9 @@ impl Replica {
 
     /// Sends everything above `have`, from the store or, while it is away, as it was last seen there.
     pub(super) fn synchronize(&mut self, node: Name, have: Version, store: Option<&Store>) {
+        if let Some(store) = store {
+            self.take_keyring(store);
+        }
         let Some(identity) = self.followers.get(&node).map(|node| node.identity) else {
             return;
         };
@@ -244,6 +276,7 @@ impl Replica {
 
     /// Looks into the store for what other replicas did.
     pub(super) fn look(&mut self, store: &Store) {
+        self.take_keyring(store);
         let now = Known {
             network: Arc::clone(store.network()),
             sequence: store.sequence(),

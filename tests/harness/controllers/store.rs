@@ -35,6 +35,18 @@ pub enum Said {
     Revocation(Revocation),
 }
 
+impl Said {
+    /// Of which version it is.
+    #[must_use]
+    pub const fn version(&self) -> Version {
+        match self {
+            Self::Network(doc) => doc.version,
+            Self::Member(cert) => cert.version,
+            Self::Revocation(revocation) => revocation.version,
+        }
+    }
+}
+
 /// A change that was committed, with who asked for it.
 #[derive(Debug, Clone)]
 pub struct Audited {
@@ -150,6 +162,20 @@ impl Store {
             command: commit.command,
         });
         Ok(())
+    }
+
+    /// A new epoch: what the ones before have signed is gone.
+    pub(super) fn begin_epoch(
+        &mut self,
+        keyring: (Keyring, Signed<Keyring>),
+        documents: Vec<SignedDocument>,
+    ) {
+        self.keyring = keyring;
+        self.sequence += 1;
+        self.documents.clear();
+        for document in documents {
+            self.put(document);
+        }
     }
 
     /// A revocation takes the place of the certificate and of what its member announced.

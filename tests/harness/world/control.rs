@@ -129,6 +129,14 @@ impl World {
         self.settle(name);
     }
 
+    /// A node leaves a replica whose key was revoked, whoever told it.
+    pub(super) fn leave_the_revoked(&mut self, name: Name) {
+        let node = &self.nodes[&name];
+        if node.home.is_some_and(|home| !node.trusts(&home, None)) {
+            self.hang_up(name);
+        }
+    }
+
     /// Ends a node's connection, if there is one, and dials again if the node lives.
     pub(super) fn hang_up(&mut self, name: Name) {
         let link = self.control.link(name);
@@ -158,7 +166,9 @@ impl World {
             if self.net.is_cut(address, controllers.address(replica)) {
                 return None;
             }
-            Some((replica, controllers.connect(replica, name, identity)?))
+            let (shown, signed) = controllers.greet(replica)?;
+            node.trusts(&controllers.key(replica), Some(shown))
+                .then(|| (replica, signed.clone()))
         });
         let now = self.clock.now();
         let Some((replica, keyring)) = connected else {
@@ -169,11 +179,12 @@ impl World {
             self.control.schedule(name, now + jittered, Due::Dial);
             return;
         };
+        controllers.connect(replica, name, identity);
         let (home, root) = (controllers.key(replica), controllers.root());
         self.control.link(name).replica = Some(replica);
         let node = self.nodes.get_mut(&name).expect("a node of that name");
-        let wall = node.wall(&self.clock);
-        node.greeted(network, home, root, &keyring, wall);
+        let (wall, now) = (node.wall(&self.clock), node.now(&self.clock));
+        node.greeted(network, home, root, &keyring, wall, now);
     }
 
     /// Does what is due first between nodes and controllers.
@@ -203,6 +214,7 @@ impl World {
         let node = self.nodes.get_mut(&name).expect("a node of that name");
         if node.is_up {
             let (wall, now) = (node.wall(&self.clock), node.now(&self.clock));
+            node.end_rollover(network, wall, now);
             node.refresh(network, wall, now);
         }
         let next = self.clock.now() + REFRESH;

@@ -4,7 +4,7 @@ use tombolo_engine::control::Event;
 use tombolo_proto::{
     config::{DirectoryEntry, Keyring},
     gossip::Gossiped,
-    id::UnixSeconds,
+    id::{UnixSeconds, Version},
     key::IdentityKey,
     signed::Signed,
 };
@@ -14,12 +14,14 @@ use crate::packets::Message;
 /// Something that happened to one node.
 #[derive(Debug, Clone)]
 pub enum Entry {
-    /// A controller sent a whole answer: all of this is about to be looked at.
-    Told(Vec<DirectoryEntry>),
-    /// So did a peer.
-    Brought(Vec<DirectoryEntry>),
+    /// A controller sent a whole answer, up to this version: all of it is about to be looked at.
+    Told(Vec<DirectoryEntry>, Version),
+    /// A peer brought something.
+    Brought(Vec<Gossiped>),
     /// A controller showed a keyring.
     Keyring(Signed<Keyring>),
+    /// It has waited long enough for the directory of a new epoch.
+    GaveUpRollover,
     /// Everything heard so far is on disk, as this generation.
     Kept(u64),
     /// It acts on everything it has heard, at this time by its wall clock.
@@ -53,13 +55,5 @@ impl Entry {
             | Event::Relays { .. }
             | Event::RelaySay { .. } => None,
         }
-    }
-
-    pub(super) fn brought(documents: &[Gossiped]) -> Self {
-        let entries = documents.iter().filter_map(|document| match document {
-            Gossiped::Entry(entry) => Some(entry.clone()),
-            Gossiped::Keyring(_) | Gossiped::Endpoints { .. } => None,
-        });
-        Self::Brought(entries.collect())
     }
 }

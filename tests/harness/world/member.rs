@@ -23,24 +23,65 @@ impl Node {
         root: IdentityKey,
         keyring: &Signed<Keyring>,
         wall: UnixSeconds,
+        now: Instant,
     ) {
         self.home = Some(home);
         self.incoming = None;
-        self.diary.push(Entry::Keyring(keyring.clone()));
-        let is_new = match self.directories.first_mut() {
-            Some(directory) => directory
-                .accept_keyring(keyring.clone(), wall)
-                .unwrap_or(false),
-            None => {
-                self.directories
-                    .extend(Directory::new(network, root, keyring.clone()).ok());
-                true
+        if self.directories.is_empty() {
+            self.diary.push(Entry::Keyring(keyring.clone()));
+            self.directories
+                .extend(Directory::new(network, root, keyring.clone()).ok());
+            if !self.keep() {
+                return;
             }
-        };
-        if is_new && !self.keep() {
-            return;
+        } else {
+            self.take_keyring(network, keyring, wall, now);
         }
         self.ask_to_join(network);
+    }
+
+    fn take_keyring(
+        &mut self,
+        network: NetworkId,
+        keyring: &Signed<Keyring>,
+        wall: UnixSeconds,
+        now: Instant,
+    ) {
+        self.diary.push(Entry::Keyring(keyring.clone()));
+        if let Some(incoming) = &mut self.incoming {
+            let _ = incoming.accept_keyring(keyring.clone(), wall);
+        }
+        let Some(directory) = self.directories.first_mut() else {
+            return;
+        };
+        let is_new = directory.accept_keyring(keyring.clone(), wall);
+        if is_new == Ok(true) && self.keep() {
+            self.refresh(network, wall, now);
+        }
+    }
+
+    /// Whether a replica may speak to it, by the newer of the keyrings that it holds and that the replica shows.
+    pub(super) fn trusts(&self, replica: &IdentityKey, shown: Option<&Keyring>) -> bool {
+        let held = self.directory().map(Directory::keyring);
+        let newest = held.into_iter().chain(shown).max_by_key(|it| it.version);
+        newest.is_some_and(|keyring| keyring.replicas.contains(replica))
+    }
+
+    /// Ends what of an old epoch has had its time.
+    pub(super) fn end_rollover(&mut self, network: NetworkId, wall: UnixSeconds, now: Instant) {
+        let left = self.directory().and_then(|it| it.rollover_left(wall));
+        self.rollover_ends = left.map(|left| self.rollover_ends.unwrap_or(now + left));
+        if self.rollover_ends.is_none_or(|ends| ends > now) {
+            return;
+        }
+        self.rollover_ends = None;
+        self.diary.push(Entry::GaveUpRollover);
+        if let Some(directory) = self.directories.first_mut() {
+            directory.end_rollover();
+        }
+        if self.keep() {
+            self.refresh(network, wall, now);
+        }
     }
 
     /// Asks to be a member, or says again that it is one.
@@ -69,6 +110,12 @@ impl Node {
         match message {
             ToNode::Status { network, standing } => {
                 return self.take_standing(network, &standing, clock);
+            }
+            ToNode::Keyring(keyring) => {
+                if let Some(network) = self.directory().map(Directory::network) {
+                    let (wall, now) = (self.wall(clock), self.now(clock));
+                    self.take_keyring(network, &keyring, wall, now);
+                }
             }
             ToNode::Directory {
                 network,
@@ -129,7 +176,7 @@ impl Node {
         let Some(mut directory) = self.incoming.take().or_else(|| self.directory().cloned()) else {
             return;
         };
-        self.diary.push(Entry::Told(entries.clone()));
+        self.diary.push(Entry::Told(entries.clone(), upto));
         let _ = directory.accept(entries);
         if more {
             self.incoming = Some(directory);

@@ -81,6 +81,8 @@ pub struct Node {
     pub(super) home: Option<IdentityKey>,
     /// Through which members it can be reached, as their addresses in the overlay.
     pub(super) relays: BTreeMap<NetworkId, Vec<IpAddr>>,
+    /// When what older epochs have signed counts no more, however much of the newest one has come.
+    pub(super) rollover_ends: Option<Instant>,
     /// What it says to that replica.
     pub(super) outgoing: VecDeque<ToController>,
     pub(super) diary: Vec<Entry>,
@@ -119,6 +121,7 @@ impl Node {
             is_denied: false,
             incoming: None,
             home: None,
+            rollover_ends: None,
             relays: BTreeMap::new(),
             outgoing: VecDeque::new(),
             diary: Vec::new(),
@@ -244,6 +247,7 @@ impl Node {
             engine,
             incoming: None,
             home: None,
+            rollover_ends: None,
             outgoing: VecDeque::new(),
             ..self
         };
@@ -285,7 +289,7 @@ impl Node {
     ) {
         let (wall, now) = (self.wall(clock), self.now(clock));
         let me = self.identity();
-        self.diary.push(Entry::brought(&documents));
+        self.diary.push(Entry::Brought(documents.clone()));
         // A directory that is coming in from a controller takes the place of ours when it is whole.
         if let Some(incoming) = &mut self.incoming {
             let _ = incoming.accept_brought(documents.clone(), &me, wall);

@@ -216,6 +216,7 @@ impl World {
         if self.nodes[&name].is_up {
             self.drain(name);
         }
+        self.leave_the_revoked(name);
         self.want_streams();
         self.carry(name);
         self.reschedule(name);

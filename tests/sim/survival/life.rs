@@ -49,6 +49,8 @@ pub(super) struct Size {
     pub(super) steps: usize,
     /// Packets between random nodes after each step.
     pub(super) packets: usize,
+    /// Whether keys of replicas are revoked.
+    pub(super) revokes: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -109,6 +111,8 @@ pub(super) struct Life {
     seed: u64,
     size: Size,
     rng: StdRng,
+    /// Decides about keys, so that all else happens as it would without.
+    keys: StdRng,
     world: World,
     oracle: Oracle,
     registry: Registry,
@@ -134,6 +138,7 @@ impl Life {
             seed,
             size,
             rng: StdRng::seed_from_u64(seed),
+            keys: StdRng::seed_from_u64(!seed),
             oracle: Oracle::new(&world, is_clean),
             world,
             registry: Registry::default(),
@@ -154,6 +159,9 @@ impl Life {
         self.run_for(SECOND * 3);
         for _ in 0..self.size.steps {
             self.step();
+            if self.size.revokes && self.keys.random_ratio(1, 8) {
+                self.revoke_a_key();
+            }
             let pauses = [MILLISECOND * 30, SECOND / 2, SECOND * 3, SECOND * 12];
             let pause = *pauses.choose(&mut self.rng).expect("there are pauses");
             self.run_for(pause);
@@ -251,7 +259,8 @@ impl Life {
 
     fn ask(&mut self, command: Command) {
         self.wishes += 1;
-        let replica = self.rng.random_range(0..usize::from(self.size.replicas));
+        let chosen = self.rng.random_range(0..usize::from(self.size.replicas));
+        let replica = self.admitted(chosen);
         let (controllers, clock) = self.world.controllers_mut();
         controllers.ask(replica, self.wishes, command, clock);
     }
@@ -300,6 +309,24 @@ impl Life {
         let ids: Vec<RouteId> = network.routes().map(|route| route.id).collect();
         if let Some(id) = ids.choose(&mut self.rng) {
             self.ask(Command::RemoveRoute(*id));
+        }
+    }
+
+    /// `preferred`, or another replica if its key was revoked.
+    fn admitted(&self, preferred: usize) -> usize {
+        let controllers = self.world.controllers();
+        let mut all = [preferred].into_iter().chain(0..controllers.count());
+        all.find(|replica| controllers.is_admitted(*replica))
+            .expect("one is left")
+    }
+
+    fn revoke_a_key(&mut self) {
+        let count = usize::from(self.size.replicas);
+        let whom = self.keys.random_range(0..count);
+        let by = (whom + self.keys.random_range(1..count)) % count;
+        let (controllers, clock) = self.world.controllers_mut();
+        if controllers.revoke(by, whom, clock.now()) {
+            self.note(format!("replica {by} revokes the key of replica {whom}"));
         }
     }
 
@@ -370,7 +397,11 @@ impl Life {
         let held: Vec<MemberCert> = node
             .directory()
             .into_iter()
-            .flat_map(|directory| directory.members(wall).cloned())
+            .flat_map(|directory| {
+                let epoch = directory.keyring().version.epoch;
+                let members = directory.members(wall).cloned();
+                members.filter(move |cert| cert.version.epoch == epoch)
+            })
             .collect();
         let Some(honest) = held.choose(&mut self.rng) else {
             return;
@@ -437,7 +468,8 @@ impl Life {
                 self.world.start(name);
             }
         }
-        self.upkeep(0);
+        let replica = self.admitted(0);
+        self.upkeep(replica);
     }
 
     // Packets.

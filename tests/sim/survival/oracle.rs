@@ -8,81 +8,25 @@ use std::{
 
 use tombolo_engine::ownership::prefixes_of;
 use tombolo_proto::{
-    config::{CLOCK_TOLERANCE_SECONDS, DirectoryEntry, MemberCert},
-    id::UnixSeconds,
+    config::{DirectoryEntry, Keyring},
+    gossip::Gossiped,
+    id::{Epoch, UnixSeconds},
     key::IdentityKey,
+    signed::Signed,
 };
 use tombolo_tests::{
-    controllers::{Said, Store},
+    controllers::Controllers,
     model::{self, Member, View},
     packets::Message,
     world::{Name, World, diary::Entry},
 };
 
+use super::heard::Heard;
+
 /// Longest time that a packet is under way.
 const FLIGHT: Duration = Duration::from_millis(100);
 /// From the beginning of a session to each side knowing what the other knew, where nothing gets lost.
 const CATCHES_UP: Duration = Duration::from_secs(5);
-
-/// Everything that a node has heard: of each member the newest certificate and the highest floor.
-#[derive(Debug, Clone, Default)]
-struct Heard {
-    certs: BTreeMap<IdentityKey, MemberCert>,
-    floors: BTreeMap<IdentityKey, u64>,
-}
-
-impl Heard {
-    fn hear(&mut self, said: &Said) {
-        match said {
-            Said::Network(_) => {}
-            Said::Member(cert) => {
-                let held = self
-                    .certs
-                    .entry(cert.identity)
-                    .or_insert_with(|| cert.clone());
-                if cert.version > held.version {
-                    *held = cert.clone();
-                }
-            }
-            Said::Revocation(revocation) => {
-                let floor = self.floors.entry(revocation.identity).or_default();
-                *floor = revocation.serial_floor.0.max(*floor);
-            }
-        }
-    }
-
-    fn floor(&self, identity: &IdentityKey) -> u64 {
-        self.floors.get(identity).copied().unwrap_or_default()
-    }
-
-    /// Certificates above their floors.
-    fn in_force(&self) -> impl Iterator<Item = &MemberCert> {
-        self.certs
-            .values()
-            .filter(|cert| cert.version.revision.0 > self.floor(&cert.identity))
-    }
-
-    fn ends(&self, me: &IdentityKey, said: &Said) -> bool {
-        let mut after = self.clone();
-        after.hear(said);
-        let holds = |heard: &Self| heard.in_force().any(|cert| cert.identity == *me);
-        holds(self) && !holds(&after)
-    }
-
-    /// Who counts at a time, if `me` does.
-    fn members(&self, me: &IdentityKey, wall: UnixSeconds) -> BTreeMap<IdentityKey, &MemberCert> {
-        let counts: BTreeMap<_, _> = self
-            .in_force()
-            .filter(|cert| wall.0 <= cert.not_after.0 + CLOCK_TOLERANCE_SECONDS)
-            .map(|cert| (cert.identity, cert))
-            .collect();
-        if counts.contains_key(me) {
-            counts
-        } else {
-            BTreeMap::new()
-        }
-    }
-}
 
 /// One node, as the judge sees it.
 #[derive(Debug, Default)]
@@ -96,9 +40,12 @@ struct Suspect {
     is_fresh: bool,
     /// When it put each peer out.
     put_out: BTreeMap<Name, Instant>,
-    /// Sessions: since when, and which floors the other knew then.
-    met: BTreeMap<Name, (Instant, BTreeMap<IdentityKey, u64>)>,
+    /// Sessions: since when, and what the other knew then.
+    met: BTreeMap<Name, (Instant, Known)>,
 }
+
+/// What must not be lost: an epoch, and its removals.
+type Known = (Epoch, BTreeMap<IdentityKey, u64>);
 
 /// All of them.
 #[derive(Debug)]
@@ -144,7 +91,7 @@ impl Oracle {
     /// Reads what has happened, and compares everybody's belief with what it should be.
     pub(super) fn judge(&mut self, world: &mut World) -> Result<(), String> {
         for (name, at, entry) in world.read_diary() {
-            self.follow(name, at, entry, &world.controllers().store)?;
+            self.follow(name, at, entry, world.controllers())?;
         }
         for name in world.names() {
             self.compare(name, world)?;
@@ -158,12 +105,23 @@ impl Oracle {
         name: Name,
         at: Instant,
         entry: Entry,
-        store: &Store,
+        controllers: &Controllers,
     ) -> Result<(), String> {
         match entry {
-            Entry::Told(entries) => self.hear(name, &entries, store, false),
-            Entry::Brought(entries) => self.hear(name, &entries, store, true),
-            Entry::Keyring(_) => {}
+            Entry::Told(entries, upto) => {
+                let heard = &mut self.suspect(name).heard;
+                for entry in &entries {
+                    heard.hear(entry, &controllers.store);
+                }
+                heard.is_complete(upto);
+            }
+            Entry::Brought(documents) => self.bring(name, &documents, controllers),
+            Entry::Keyring(signed) => {
+                if let Some(keyring) = rightful(&signed, controllers) {
+                    self.suspect(name).heard.hear_keyring(keyring);
+                }
+            }
+            Entry::GaveUpRollover => self.suspect(name).heard.end_rollover(),
             Entry::Kept(generation) => {
                 let suspect = self.suspect(name);
                 suspect.kept.insert(generation, suspect.heard.clone());
@@ -171,14 +129,15 @@ impl Oracle {
             Entry::Acted(wall) => self.act(name, wall, at),
             Entry::Denied => {
                 let suspect = self.suspect(name);
-                suspect.heard = Heard::default();
-                suspect.acted = Heard::default();
+                suspect.heard.forget();
+                suspect.acted.forget();
             }
             Entry::Started(generation) => self.start(name, generation, at)?,
             Entry::Delivered(message) => self.deliver(name, &message, at)?,
             Entry::Met(peer) => {
                 let peer = self.names[&peer];
-                let known = self.suspects[&peer].acted.floors.clone();
+                let acted = &self.suspects[&peer].acted;
+                let known = (acted.epoch(), acted.floors());
                 self.suspect(name).met.insert(peer, (at, known));
             }
             Entry::Parted(peer) => {
@@ -193,31 +152,38 @@ impl Oracle {
         self.suspects.entry(name).or_default()
     }
 
-    /// What nobody who may sign has ever signed counts for nothing; nor does what peers say of this node's own end.
-    fn hear(&mut self, name: Name, entries: &[DirectoryEntry], store: &Store, from_peer: bool) {
-        let me = *self
-            .names
-            .iter()
-            .find(|(_, other)| **other == name)
-            .expect("a node of that name")
-            .0;
-        let suspect = self.suspect(name);
-        for said in entries.iter().filter_map(|entry| store.said(entry)) {
-            let is_own_end = matches!(said, Said::Revocation(it) if it.identity == me)
-                && suspect.heard.ends(&me, said);
-            if !(from_peer && is_own_end) {
-                suspect.heard.hear(said);
-            }
+    fn identity(&self, name: Name) -> IdentityKey {
+        let found = self.names.iter().find(|(_, other)| **other == name);
+        *found.expect("a node of that name").0
+    }
+
+    /// What peers say of this node's own end counts for nothing.
+    fn bring(&mut self, name: Name, documents: &[Gossiped], controllers: &Controllers) {
+        let me = self.identity(name);
+        let store = &controllers.store;
+        let heard = &mut self.suspect(name).heard;
+        let mut is_news = false;
+        for document in documents {
+            is_news |= match document {
+                Gossiped::Keyring(signed) => {
+                    rightful(signed, controllers).is_some_and(|keyring| heard.hear_keyring(keyring))
+                }
+                Gossiped::Entry(entry @ DirectoryEntry::Revocation(_))
+                    if heard.ends(&me, entry, store) =>
+                {
+                    false
+                }
+                Gossiped::Entry(entry) => heard.hear(entry, store),
+                Gossiped::Endpoints { .. } => false,
+            };
+        }
+        if is_news {
+            heard.end_rollover_if_whole(&me);
         }
     }
 
     fn act(&mut self, name: Name, wall: UnixSeconds, at: Instant) {
-        let me = *self
-            .names
-            .iter()
-            .find(|(_, other)| **other == name)
-            .expect("a node of that name")
-            .0;
+        let me = self.identity(name);
         let names = self.names.clone();
         let suspect = self.suspect(name);
         suspect.acted = suspect.heard.clone();
@@ -250,8 +216,15 @@ impl Oracle {
             .is_none_or(|newest| *newest == generation);
         let kept = suspect.kept.get(&generation).cloned().unwrap_or_default();
         if is_newest {
-            for (identity, floor) in &suspect.acted.floors {
-                if kept.floor(identity) < *floor {
+            let acted = &suspect.acted;
+            if kept.epoch() < acted.epoch() {
+                return Err(format!(
+                    "{name:?} acted on a keyring that was not on disk when it died"
+                ));
+            }
+            let floors = (kept.epoch() == acted.epoch()).then(|| acted.floors());
+            for (identity, floor) in floors.unwrap_or_default() {
+                if kept.floor(&identity) < floor {
                     return Err(format!(
                         "{name:?} acted on a removal that was not on disk when it died"
                     ));
@@ -353,7 +326,7 @@ impl Oracle {
             }
         }
         let revoked: BTreeSet<IdentityKey> = directory.revocations().map(|(key, _)| *key).collect();
-        let should: BTreeSet<IdentityKey> = suspect.heard.floors.keys().copied().collect();
+        let should: BTreeSet<IdentityKey> = suspect.heard.floors().into_keys().collect();
         if held != expected || revoked != should {
             let name_all = |of: &BTreeMap<IdentityKey, u64>| -> Vec<(Name, u64)> {
                 of.iter()
@@ -379,7 +352,15 @@ impl Oracle {
             if !is_due || !world.node(*peer).is_up() {
                 continue;
             }
-            for (identity, floor) in known {
+            let (epoch, floors) = known;
+            if suspect.acted.epoch() < *epoch {
+                return Err(format!(
+                    "{name:?} has talked to {peer:?} for {:?}, and not heard of its keyring",
+                    world.clock.now() - *since
+                ));
+            }
+            let is_over = suspect.acted.epoch() > *epoch;
+            for (identity, floor) in floors.iter().filter(|_| !is_over) {
                 let is_own = self.names[identity] == name;
                 if !is_own && suspect.acted.floor(identity) < *floor {
                     return Err(format!(
@@ -392,4 +373,10 @@ impl Oracle {
         }
         Ok(())
     }
+}
+
+fn rightful(signed: &Signed<Keyring>, controllers: &Controllers) -> Option<Keyring> {
+    let scope = Keyring::scope(controllers.store.network().id().authority());
+    let root = controllers.root();
+    signed.verify(scope, |signer| *signer == root).ok()
 }
