@@ -1,20 +1,18 @@
 //! One random life of a network with its controllers.
 
+mod administrators;
+mod ending;
+
 use std::{
-    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv4Addr},
     time::Duration,
 };
 
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _};
-use tombolo_domain::{
-    command::{Author, Command, MemberPatch, RouteWish},
-    managed_route::RouteId,
-    member::Member,
-};
+use tombolo_domain::command::Command;
 use tombolo_proto::{
-    config::{DirectoryEntry, MemberCert, RouteMode},
-    key::{IdentityKey, Seed},
+    config::{DirectoryEntry, MemberCert},
+    key::Seed,
     signed::Signed,
 };
 use tombolo_tests::{
@@ -23,6 +21,7 @@ use tombolo_tests::{
 };
 
 use super::{oracle::Oracle, registry::Registry};
+use administrators::deauthorised;
 
 /// What clocks jump by, at most.
 const TEN_YEARS: i64 = 10 * 365 * 86_400;
@@ -251,91 +250,6 @@ impl Life {
         }
     }
 
-    // What administrators do.
-
-    fn identity(&self, who: Name) -> IdentityKey {
-        self.world.node(who).identity()
-    }
-
-    fn ask(&mut self, command: Command) {
-        self.wishes += 1;
-        let chosen = self.rng.random_range(0..usize::from(self.size.replicas));
-        let replica = self.admitted(chosen);
-        let (controllers, clock) = self.world.controllers_mut();
-        controllers.ask(replica, self.wishes, command, clock);
-    }
-
-    fn patch(&mut self, who: Name, patch: MemberPatch) {
-        let identity = self.identity(who);
-        self.ask(Command::UpdateMember { identity, patch });
-    }
-
-    fn authorise(&mut self, who: Name) {
-        let patch = MemberPatch {
-            authorized: Some(true),
-            ..MemberPatch::default()
-        };
-        self.patch(who, patch);
-    }
-
-    fn change_address(&mut self, who: Name) {
-        // Few, so that some are taken.
-        let last = self.rng.random_range(1..=self.size.nodes.max(20));
-        let address = IpAddr::V4(Ipv4Addr::new(172, 27, 0, last));
-        let patch = MemberPatch {
-            addresses: Some(BTreeSet::from([address])),
-            ..MemberPatch::default()
-        };
-        self.patch(who, patch);
-    }
-
-    fn add_route(&mut self, who: Name) {
-        self.routes += 1;
-        let target = PREFIXES.choose(&mut self.rng).expect("there are prefixes");
-        let modes = [RouteMode::Single, RouteMode::Failover];
-        let wish = RouteWish {
-            id: RouteId(self.routes),
-            target: target.parse().expect("a prefix"),
-            via: self.identity(who),
-            mode: *modes.choose(&mut self.rng).expect("there are modes"),
-            metric: self.rng.random_range(0..3),
-            author: Author::Admin,
-        };
-        self.ask(Command::AddRoute(wish));
-    }
-
-    fn remove_route(&mut self) {
-        let network = self.world.controllers().store.network();
-        let ids: Vec<RouteId> = network.routes().map(|route| route.id).collect();
-        if let Some(id) = ids.choose(&mut self.rng) {
-            self.ask(Command::RemoveRoute(*id));
-        }
-    }
-
-    /// `preferred`, or another replica if its key was revoked.
-    fn admitted(&self, preferred: usize) -> usize {
-        let controllers = self.world.controllers();
-        let mut all = [preferred].into_iter().chain(0..controllers.count());
-        all.find(|replica| controllers.is_admitted(*replica))
-            .expect("one is left")
-    }
-
-    fn revoke_a_key(&mut self) {
-        let count = usize::from(self.size.replicas);
-        let whom = self.keys.random_range(0..count);
-        let by = (whom + self.keys.random_range(1..count)) % count;
-        let (controllers, clock) = self.world.controllers_mut();
-        if controllers.revoke(by, whom, clock.now()) {
-            self.note(format!("replica {by} revokes the key of replica {whom}"));
-        }
-    }
-
-    fn upkeep(&mut self, replica: usize) {
-        self.wishes += 1;
-        let (controllers, clock) = self.world.controllers_mut();
-        controllers.upkeep(replica, self.wishes, clock);
-    }
-
     // What happens to nodes.
 
     fn a_crash(&mut self) -> Crash {
@@ -451,27 +365,6 @@ impl Life {
         self.oracle.forget_meetings();
     }
 
-    fn heal_everything(&mut self) {
-        self.note("everything heals".to_owned());
-        self.heal();
-        self.mend_store();
-        self.world.controllers_mut().0.store.clock_error = 0;
-        for replica in 0..usize::from(self.size.replicas) {
-            let (controllers, clock) = self.world.controllers_mut();
-            controllers.start(replica, clock);
-        }
-        for name in self.world.names() {
-            let node = self.world.node_mut(name);
-            node.clock_error = 0;
-            node.crash = None;
-            if !node.is_up() {
-                self.world.start(name);
-            }
-        }
-        let replica = self.admitted(0);
-        self.upkeep(replica);
-    }
-
     // Packets.
 
     fn send_something(&mut self) {
@@ -508,80 +401,5 @@ impl Life {
             return Some(prefix.addr());
         }
         self.address(who)
-    }
-
-    // The end.
-
-    fn judge_the_end(&mut self) {
-        let network = std::sync::Arc::clone(self.world.controllers().store.network());
-        let authorized: BTreeMap<IdentityKey, u64> = network
-            .members()
-            .filter(|member| member.is_authorized())
-            .map(|member| (member.identity, member.serial.0))
-            .collect();
-        for name in self.world.names() {
-            let node = self.world.node(name);
-            let held: BTreeMap<IdentityKey, u64> = node
-                .directory()
-                .into_iter()
-                .flat_map(|directory| directory.certs_in_force())
-                .map(|(identity, serial)| (*identity, serial.0))
-                .collect();
-            let is_member = authorized.contains_key(&node.identity());
-            if is_member && held != authorized {
-                let differing = self.world.names().into_iter().filter_map(|other| {
-                    let key = self.identity(other);
-                    let (held, serial) = (held.get(&key), authorized.get(&key));
-                    (held != serial).then_some((other, held, serial))
-                });
-                let differing: Vec<_> = differing.collect();
-                self.fail(&format!(
-                    "{name:?} does not hold the directory in the end: held, should be {differing:?}"
-                ));
-            }
-            if is_member != node.is_active() {
-                self.fail(&format!("{name:?} in the end: member {is_member}"));
-            }
-        }
-        let members: Vec<Name> = self
-            .world
-            .names()
-            .into_iter()
-            .filter(|name| {
-                network
-                    .member(&self.identity(*name))
-                    .is_some_and(Member::is_authorized)
-            })
-            .collect();
-        for _ in 0..self.size.packets * 2 {
-            let pair: Vec<Name> = members.choose_multiple(&mut self.rng, 2).copied().collect();
-            if let [from, to] = pair[..] {
-                self.must_reach(from, to);
-            }
-        }
-    }
-
-    fn must_reach(&mut self, from: Name, to: Name) {
-        let (Some(source), Some(destination)) = (self.address(from), self.address(to)) else {
-            self.fail(&format!("{from:?} or {to:?} has no address"));
-        };
-        for _ in 0..50 {
-            let number = self.send(from, source, destination);
-            let arrived = self
-                .world
-                .run_until(MILLISECOND * 300, |world| world.has_received(to, number));
-            self.judge();
-            if arrived {
-                return;
-            }
-        }
-        self.fail(&format!("{from:?} does not reach {to:?} in the end"));
-    }
-}
-
-fn deauthorised() -> MemberPatch {
-    MemberPatch {
-        authorized: Some(false),
-        ..MemberPatch::default()
     }
 }
