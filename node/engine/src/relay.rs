@@ -186,11 +186,10 @@ impl Relays {
         if before != wanted {
             self.outputs.push_back(Output::Warm(network));
         }
-        let is_enough = self.up(network).count() >= WARM;
-        let pause = if is_enough {
-            CHOOSE_EVERY
-        } else {
+        let pause = if self.are_missing(network) {
             CHOOSE_AGAIN
+        } else {
+            CHOOSE_EVERY
         };
         self.choose_at.insert(network, now + pause);
     }
@@ -401,6 +400,11 @@ impl Relays {
         self.of(network)
             .filter(|session| session.is_up())
             .map(|session| session.name)
+    }
+
+    /// Whether fewer work than are kept warm.
+    pub(crate) fn are_missing(&self, network: NetworkSlot) -> bool {
+        self.up(network).count() < WARM
     }
 
     fn wanted(&self, network: NetworkSlot) -> BTreeSet<RelayName> {

@@ -19,8 +19,12 @@ use crate::{
     fib::{NetworkSlot, PeerSlot},
     lane_control::LaneMessage,
     path::{is_stream, way::Way},
+    peer::Peer,
     relay::{Candidate, Output, RelayName},
 };
+
+/// Streams that are wanted at once to members that may become relays.
+const STREAMS_SOUGHT: usize = 8;
 
 impl Engine {
     /// Turns relays on, for networks that are added from now on. `offers` says whether this node relays for other members,
@@ -126,11 +130,36 @@ impl Engine {
             self.relay.handle_timeout(now);
         }
         for network in self.relays.to_choose(now) {
+            self.seek_streams(network, now);
             let candidates = self.relay_candidates(network);
             self.relays.choose(network, &candidates, now);
         }
         self.relays.handle_timeout(now);
         self.settle_relays(now);
+    }
+
+    /// Where no UDP passes and relays are missing: members that may relay, and are reached by a relay now, may take a stream.
+    fn seek_streams(&mut self, network: NetworkSlot, now: Instant) {
+        let way_of = |peer: &Peer| peer.path().map(|path| path.to);
+        let with_lanes = self.with_lanes.iter().filter_map(|slot| self.peer(*slot));
+        let peers = with_lanes.filter(|peer| peer.id.network == network);
+        let is_without_udp = self.relays.is_any_on_stream(network)
+            || peers
+                .clone()
+                .filter_map(way_of)
+                .any(|way| self.is_on_stream(way));
+        if !is_without_udp || !self.relays.are_missing(network) {
+            return;
+        }
+        let is_direct = |peer: &Peer| way_of(peer).is_some_and(|way| way.endpoint().is_some());
+        let slots: Vec<PeerSlot> = peers
+            .filter(|peer| peer.portrait.relays && !is_direct(peer))
+            .take(STREAMS_SOUGHT)
+            .map(|peer| peer.id.slot)
+            .collect();
+        for slot in slots {
+            self.with_peer(slot, now, |peer, context| peer.seek_stream(context, now));
+        }
     }
 
     /// Members that may relay and that this node talks with directly, and the replica it is connected to.

@@ -51,6 +51,21 @@ impl Peer {
         }
     }
 
+    /// The peer is to be reached by a stream if that can be, although nothing flows that would put the stream on trial.
+    pub(crate) fn seek_stream(&mut self, context: &mut Context<'_>, now: Instant) {
+        match self.stream {
+            Some(stream) => self.take_if_it_answers(stream, context, now),
+            None => self.want_stream(context, now),
+        }
+    }
+
+    fn take_if_it_answers(&mut self, stream: SocketAddr, context: &mut Context<'_>, now: Instant) {
+        if self.is_relayed() {
+            self.paths.settle(now);
+        }
+        self.ping_each([Way::from(stream)], context, now);
+    }
+
     /// There is a stream to the peer, or none any more.
     pub(crate) fn set_stream(
         &mut self,
@@ -74,7 +89,7 @@ impl Peer {
             is_old && Some(way) != current
         });
         if self.has_lanes() {
-            self.ping_each([Way::from(stream)], context, now);
+            self.take_if_it_answers(stream, context, now);
         }
         if let Some(dialing) = &mut self.dialing {
             dialing.hurry(now);

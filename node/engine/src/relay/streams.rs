@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Instant};
 
 use super::{
-    RelayName, Relays, WARM,
+    RelayName, Relays,
     session::{Session, Step},
 };
 use crate::{fib::NetworkSlot, path::way::RelaySlot};
@@ -43,7 +43,7 @@ impl Relays {
         self.change(network, relay, now, |session| {
             session.handle_session_up(now)
         });
-        if self.up(network).count() < WARM {
+        if self.are_missing(network) {
             self.choose_at
                 .entry(network)
                 .and_modify(|at| *at = (*at).min(now));
