@@ -127,8 +127,10 @@ pub struct PeerCounters {
     pub tx_packets: AtomicU64,
     /// Bytes of those.
     pub tx_bytes: AtomicU64,
-    /// Lane frames of any kind that authenticated: the sign that the peer lives.
+    /// Lane frames of any kind that authenticated and came by the way that the peer is reached by: the sign that both live.
     pub heard: AtomicU64,
+    /// Those that came by another way, which say nothing of the one in use.
+    pub heard_elsewhere: AtomicU64,
     /// Packets that went no further.
     pub dropped: Counters,
 }
@@ -136,6 +138,10 @@ pub struct PeerCounters {
 impl PeerCounters {
     pub(crate) fn hear(&self) {
         self.heard.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn hear_elsewhere(&self) {
+        self.heard_elsewhere.fetch_add(1, Relaxed);
     }
 
     pub(crate) fn received(&self, bytes: usize) {

@@ -279,7 +279,10 @@ impl Fib {
             Ok(opened) => opened,
             Err(reason) => return entry.refuse(reason),
         };
-        entry.counters.hear();
+        match self.path(entry.peer) {
+            Some(path) if path.to != from => entry.counters.hear_elsewhere(),
+            Some(_) | None => entry.counters.hear(),
+        }
         let Some(payload) = datagram.get_mut(opened.payload.clone()) else {
             return entry.refuse(DropReason::UnknownFrame);
         };

@@ -56,9 +56,6 @@ impl Peer {
         now: Instant,
     ) {
         self.handle_confirmed(lane, from, context, now);
-        if self.path.as_ref().is_some_and(|path| path.to != from) {
-            self.watch.note_elsewhere();
-        }
         match LaneMessage::decode(message) {
             Some(LaneMessage::Ping { id }) => {
                 if context.comes_by_stream(from) {

@@ -50,7 +50,6 @@ pub(crate) enum Verdict {
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
     heard: u64,
-    /// Of what was heard since the last look, how much came by other ways.
     elsewhere: u64,
     sent: u64,
     received: u64,
@@ -89,11 +88,14 @@ impl Watch {
         let heard = counters.heard.load(Relaxed);
         let sent = counters.tx_packets.load(Relaxed);
         let received = counters.rx_packets.load(Relaxed);
-        let elsewhere = std::mem::take(&mut self.elsewhere);
-        let was_heard = heard.wrapping_sub(self.heard) > elsewhere;
+        let elsewhere = counters.heard_elsewhere.load(Relaxed);
+        // Once the peer is lost, any sign of life will do. Before, what comes by other ways tells nothing: the peer may use
+        // one of those for good, or be asking everywhere because it misses this node.
+        let was_heard = heard != self.heard || self.lost && elsewhere != self.elsewhere;
         let has_sent = sent != self.sent;
         let data_flows = has_sent || received != self.received;
-        (self.heard, self.sent, self.received) = (heard, sent, received);
+        (self.heard, self.elsewhere) = (heard, elsewhere);
+        (self.sent, self.received) = (sent, received);
         if data_flows {
             self.flowed_at = Some(now);
         }
@@ -162,17 +164,10 @@ impl Watch {
         }
     }
 
-    /// The peer was heard by another way than the one in use, which says nothing of that one: the peer may be asking
-    /// everywhere because it misses this node.
-    pub(crate) const fn note_elsewhere(&mut self) {
-        if !self.lost {
-            self.elsewhere += 1;
-        }
-    }
-
     /// Whether nothing was heard or sent since the last look.
     pub(crate) fn is_still(&self, counters: &PeerCounters) -> bool {
         counters.heard.load(Relaxed) == self.heard
+            && counters.heard_elsewhere.load(Relaxed) == self.elsewhere
             && counters.tx_packets.load(Relaxed) == self.sent
             && counters.rx_packets.load(Relaxed) == self.received
     }
@@ -304,8 +299,7 @@ mod tests {
         let sent_at = scene.now;
         while !scene.watch.is_lost() {
             scene.counters.sent(100);
-            scene.counters.hear();
-            scene.watch.note_elsewhere();
+            scene.counters.hear_elsewhere();
             scene.tick();
             assert!(scene.now - sent_at <= Duration::from_millis(1250));
         }
