@@ -10,7 +10,7 @@ use tombolo_tests::{
     process::{figure, figures, wait_for},
 };
 
-use crate::relays::{now, wait_for_path, wait_for_relay};
+use crate::relays::{now, part, wait_for_path, wait_for_relay};
 
 /// From the start of a join to the controller's answer.
 const PROMISE: Duration = Duration::from_secs(5);
@@ -22,6 +22,9 @@ const SILENCE: Duration = Duration::from_millis(3500);
 const BACK: Duration = Duration::from_secs(125);
 /// While data flows, better ways are tried every ten seconds, and have to prove themselves for five.
 const DIRECT: Duration = Duration::from_secs(20);
+/// From a silent cut of the stream in use to the next packet by another relay.
+const CUT: Duration = Duration::from_secs(3);
+const CUT_MEDIAN: Duration = Duration::from_millis(1500);
 
 #[test]
 fn where_udp_is_blocked_the_controller_is_reached_over_tcp_and_over_udp_when_it_passes_again() {
@@ -165,6 +168,51 @@ fn without_controllers_a_member_relays_over_tcp_for_one_without_udp() {
     }
 
     starts_without_udp_and_goes_back(&mut overlay, " by a member, no controller");
+}
+
+#[test]
+fn a_stream_to_the_relay_in_use_is_cut_silently_and_another_relay_takes_over_by_tcp() {
+    let Some(lab) = Lab::new(Claim::Alone) else {
+        return;
+    };
+    let hosts = ["a", "b", "c1", "c2"].map(|name| lab.host(name));
+    for host in &hosts {
+        host.namespace.drop_relayed_by_controllers();
+    }
+    part(&hosts[1], &hosts[0]);
+    let overlay = Overlay::on_hosts(lab, hosts.into(), "");
+    let [a, b, c1, c2] = &overlay.nodes[..] else {
+        panic!("four nodes");
+    };
+    wait_for_ping(&a.host.namespace, b.v4());
+    a.host.namespace.drop_udp();
+    let pings = Pings::start(
+        &a.host.namespace,
+        b.v4(),
+        &overlay.lab.dir().join("pings.log"),
+    );
+    let mut gaps = Vec::new();
+    for _ in 0..repetitions(3, 20) {
+        for carrier in [c1, c2] {
+            for node in [a, b] {
+                wait_for_relay(node, &carrier.id());
+            }
+            wait_for_ping(&a.host.namespace, carrier.v4());
+            wait_for("both relays by TCP", SOON * 2, || {
+                (text(&wait_for_path(a, carrier, "direct"), "/carrier") == "tcp").then_some(())
+            });
+        }
+        let via = text(&wait_for_path(a, b, "relay"), "/via");
+        let carrier = if via == c1.id() { c1 } else { c2 };
+        gaps.push(answered_after(&pings, || part(&carrier.host, &a.host)));
+        carrier.host.let_through();
+    }
+    let [median, worst] = figures(
+        "stream to the relay in use cut to the next answer by another relay over TCP",
+        gaps,
+    );
+    figure("median of those", median, CUT_MEDIAN);
+    figure("worst of those", worst, CUT);
 }
 
 /// The first node starts where UDP is blocked, and is let out in the end.

@@ -21,4 +21,5 @@ mod rendezvous;
 mod restart;
 mod revocation;
 mod roaming;
+mod streams;
 mod survival;

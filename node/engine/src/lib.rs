@@ -22,6 +22,7 @@
 //! | `mtu` | the largest frame that a way takes; [`parts`]: what becomes of larger packets |
 //! | [`control`] | the engine: networks, peers, punts, deadlines |
 //! | [`path`] | ways to a peer, and which to take |
+//! | `round_trip` | how long an answer takes, and is waited for |
 //! | `peer` | one peer: when to dial, which lane to use, where it is, whether it lives |
 //! | [`handshake`] | how a lane is agreed |
 //! | [`session`] | the Noise handshake underneath, behind traits |
@@ -68,5 +69,6 @@ pub mod punch;
 pub mod reconcile;
 pub mod relay;
 pub mod replay;
+mod round_trip;
 pub mod rules;
 pub mod session;

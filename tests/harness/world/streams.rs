@@ -1,5 +1,6 @@
 //! Streams of TCP between nodes, for frames where no UDP passes. What is on a stream is repeated until it arrives, in order:
-//! loss delays. To a node the stream is an address of its own loopback, as it is to daemons.
+//! loss delays, and what a cut holds up arrives together after it. To a node the stream is an address of its own loopback,
+//! as it is to daemons.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -16,6 +17,8 @@ use crate::simnet::{Conditions, Delivery, SimNet};
 
 /// Least time before TCP repeats what got lost (Linux's minimum).
 const REPEAT_AFTER: Duration = Duration::from_millis(200);
+/// A stream that gets nothing through for so long is closed (the daemon's limit).
+const SILENCE: Duration = Duration::from_secs(10);
 /// Ways there and back until a stream is open: TCP shakes hands, then TLS 1.3.
 const ROUND_TRIPS_TO_OPEN: u32 = 2;
 
@@ -38,6 +41,8 @@ pub(super) struct Streams {
 #[derive(Debug)]
 struct Stream {
     wanted: Wanted,
+    /// Where its ends are on the network.
+    between: [SocketAddr; 2],
     ends: [End; 2],
 }
 
@@ -48,12 +53,23 @@ struct End {
     local: SocketAddr,
     /// When what was last sent to it arrives.
     last_arrival: Option<Instant>,
+    held_up: Option<HeldUp>,
+}
+
+/// What goes to one end of a stream that is cut.
+#[derive(Debug, Clone, Copy)]
+struct HeldUp {
+    since: Instant,
+    /// When it is sent once more.
+    repeated_at: Instant,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Wanted {
     by: Name,
     to: Name,
+    /// Where that one is.
+    at: SocketAddr,
     network: NetworkId,
     relay: RelayName,
 }
@@ -141,19 +157,63 @@ impl Streams {
         opening.into_iter().chain(arriving).min()
     }
 
-    fn open(&mut self, wanted: Wanted) -> SocketAddr {
+    fn open(&mut self, wanted: Wanted, from: SocketAddr) -> SocketAddr {
         let mut end = |name| {
             self.next_port += 1;
             End {
                 name,
                 local: SocketAddr::from((Ipv4Addr::LOCALHOST, self.next_port)),
                 last_arrival: None,
+                held_up: None,
             }
         };
         let ends = [end(wanted.by), end(wanted.to)];
         let local = ends[0].local;
-        self.open.push(Stream { wanted, ends });
+        self.open.push(Stream {
+            wanted,
+            between: [from, wanted.at],
+            ends,
+        });
         local
+    }
+
+    /// Takes the frame that is due from the network: it arrives, or is repeated later, or its stream has ended with that.
+    fn take(&mut self, net: &SimNet, now: Instant) -> Taken {
+        let Some((_, frame)) = self.in_flight.pop_first() else {
+            return Taken::Nothing;
+        };
+        let streams = self.open.iter_mut().enumerate();
+        let found = streams.into_iter().find_map(|(position, stream)| {
+            let end = stream
+                .ends
+                .iter_mut()
+                .find(|end| end.local == frame.local)?;
+            Some((position, stream.between, end))
+        });
+        let Some((position, [one, other], end)) = found else {
+            return Taken::Nothing;
+        };
+        // Behind what is repeated later everything waits.
+        let is_waiting = end.held_up.is_some_and(|held| now < held.repeated_at);
+        if !is_waiting && !net.is_cut(one, other) {
+            end.held_up = None;
+            return Taken::Arrives(frame);
+        }
+        let held = end.held_up.get_or_insert(HeldUp {
+            since: now,
+            repeated_at: now + REPEAT_AFTER,
+        });
+        if !is_waiting && now > held.since {
+            if now - held.since >= SILENCE {
+                return Taken::Ended(self.open.remove(position).wanted);
+            }
+            // Twice as long as the last time (RFC 6298).
+            held.repeated_at = now + (now - held.since) + REPEAT_AFTER;
+        }
+        self.in_flight
+            .insert((held.repeated_at, self.sequence), frame);
+        self.sequence += 1;
+        Taken::Nothing
     }
 
     /// A node has died: those who had opened streams to it.
@@ -167,6 +227,14 @@ impl Streams {
         let wanted = closed.into_iter().map(|stream| stream.wanted);
         wanted.filter(|wanted| wanted.by != name).collect()
     }
+}
+
+/// What becomes of a frame that is due.
+#[derive(Debug)]
+enum Taken {
+    Arrives(Frame),
+    Ended(Wanted),
+    Nothing,
 }
 
 impl World {
@@ -191,12 +259,13 @@ impl World {
                     |node: &Node| node.is_up && node.identity() == key && node.is_at(*place);
                 nodes
                     .find(|(_, node)| is_there(node))
-                    .map(|(name, _)| *name)
+                    .map(|(name, _)| (*name, *place))
             });
-            if let Some(to) = found.filter(|_| self.streams.are_there) {
+            if let Some((to, at)) = found.filter(|_| self.streams.are_there) {
                 let wanted = Wanted {
                     by,
                     to,
+                    at,
                     network,
                     relay,
                 };
@@ -213,15 +282,21 @@ impl World {
             && entry.key().0 <= now
         {
             let wanted = entry.remove();
-            let local = self.streams.open(wanted);
-            self.tell_of_stream(wanted, Some(local));
-        } else if let Some(entry) = self.streams.in_flight.first_entry()
-            && entry.key().0 <= now
-        {
-            let frame = entry.remove();
-            if self.node(frame.to).is_up {
-                self.receive_by(frame.to, Way::Direct(frame.local), frame.payload);
+            let from = self.node(wanted.by).address;
+            if !self.net.is_cut(from, wanted.at) {
+                let local = self.streams.open(wanted, from);
+                self.tell_of_stream(wanted, Some(local));
             }
+            return;
+        }
+        match self.streams.take(&self.net, now) {
+            Taken::Arrives(frame) => {
+                if self.node(frame.to).is_up {
+                    self.receive_by(frame.to, Way::Direct(frame.local), frame.payload);
+                }
+            }
+            Taken::Ended(wanted) => self.tell_of_stream(wanted, None),
+            Taken::Nothing => {}
         }
     }
 

@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use super::{Rank, way::Way};
+use crate::round_trip::{MAX_PATIENCE, RoundTrip};
 
 mod entry;
 
-use entry::{MAX_PATIENCE, MIN_PATIENCE, Path, TRIAL_EVERY};
+use entry::{Path, TRIAL_EVERY};
 
 /// Ways kept per peer: the eight that it may announce, two relays, and some places where it was seen.
 const MAX_PATHS: usize = 16;
@@ -152,13 +153,13 @@ impl Paths {
 
     /// The smoothed round-trip time of the way in use.
     pub(crate) fn round_trip(&self) -> Option<Duration> {
-        self.get(self.current?)?.round_trip
+        self.get(self.current?)?.round_trip.smoothed()
     }
 
     /// How long the way in use may be silent before it is suspected.
     pub(crate) fn patience(&self) -> Duration {
         let current = self.current.and_then(|way| self.get(way));
-        current.map_or(MIN_PATIENCE, Path::patience)
+        current.map_or(RoundTrip::UNKNOWN.patience(), Path::patience)
     }
 
     /// Every way there is, the one in use first, then best first.
@@ -181,7 +182,7 @@ impl Paths {
         paths.sort_by_key(|path| path.score());
         let standbys = paths.into_iter().take(STANDBYS).map(|path| Standby {
             way: path.way,
-            round_trip: path.round_trip,
+            round_trip: path.round_trip.smoothed(),
         });
         standbys.collect()
     }
@@ -213,7 +214,7 @@ impl Paths {
             way: path.way,
             tried_at: path.tried_at,
             answered_at: path.answered_at,
-            round_trip: path.round_trip,
+            round_trip: path.round_trip.smoothed(),
         });
         tried.collect()
     }
@@ -236,7 +237,7 @@ impl Paths {
     /// Takes a round-trip time that somebody else has measured.
     pub(crate) fn measured(&mut self, way: Way, sample: Duration) {
         if let Some(path) = self.paths.iter_mut().find(|path| path.way == way) {
-            path.measured(sample);
+            path.round_trip.measured(sample);
         }
     }
 

@@ -31,12 +31,10 @@ const REFUSED_FOR: Duration = Duration::from_secs(10);
 const NOT_HERE_FOR: Duration = Duration::from_secs(2);
 /// Between pings of a relay that answers: below the shortest common NAT timeout, 30 s.
 const PING_EVERY: Duration = Duration::from_secs(25);
-/// Before a ping is repeated if the round trip is not known yet, and how many unanswered ones are enough.
+/// Before a ping is repeated if the round trip is not known yet, and how many unanswered ones are enough: a relay that dies
+/// is missed after 1.2 seconds.
 pub(super) const PING_AGAIN: Duration = Duration::from_millis(500);
 const MISSES: usize = 4;
-/// Three round trips are patience enough, within these bounds: a relay that dies is missed after 1.2 seconds.
-pub(super) const MIN_PATIENCE: Duration = Duration::from_millis(300);
-pub(super) const MAX_PATIENCE: Duration = Duration::from_secs(3);
 /// A controller may be there for streams only, which take time to open.
 const MISSES_BEFORE_STREAM: usize = 2 * MISSES;
 /// Between two pings for peers that do not answer.
@@ -163,7 +161,7 @@ impl Session {
 
     pub(super) const fn round_trip(&self) -> Option<Duration> {
         match &self.stage {
-            Stage::Client(client) => client.round_trip,
+            Stage::Client(client) => client.round_trip.smoothed(),
             Stage::Asking(_) | Stage::Refused { .. } => None,
         }
     }
@@ -369,12 +367,9 @@ impl Session {
         let Some(&(_, sent)) = client.sent.iter().find(|(number, _)| *number == counter) else {
             return step;
         };
-        let sample = now.saturating_duration_since(sent);
-        // As TCP does (RFC 6298).
-        client.round_trip = Some(match client.round_trip {
-            Some(smoothed) => (smoothed * 7 + sample) / 8,
-            None => sample,
-        });
+        client
+            .round_trip
+            .measured(now.saturating_duration_since(sent));
         client.sent.clear();
         client.next_ping = now + PING_EVERY;
         if !std::mem::replace(&mut client.is_up, true) {

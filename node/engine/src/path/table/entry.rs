@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use crate::path::{Rank, way::Way};
+use crate::{
+    path::{Rank, way::Way},
+    round_trip::{MAX_PATIENCE, RoundTrip},
+};
 
 /// Between pings on a way that may take over.
 pub(super) const TRIAL_EVERY: Duration = Duration::from_secs(1);
@@ -13,10 +16,6 @@ pub(super) const SHORT_TRIAL_EVERY: Duration = Duration::from_millis(250);
 pub(super) const SHORT_TRIAL_ANSWERS: u32 = 2;
 /// Unless it broke this recently: then it may do so again.
 pub(super) const DISTRUST: Duration = Duration::from_secs(60);
-/// A ping that is not answered in this time or three round trips is missed.
-pub(super) const MIN_PATIENCE: Duration = Duration::from_millis(300);
-/// On slow paths too, a ping is missed after this.
-pub(super) const MAX_PATIENCE: Duration = Duration::from_secs(3);
 /// Of two ways of one rank the other must be faster by a fifth and by this much: less is noise.
 const CLEARLY_FASTER: Duration = Duration::from_millis(2);
 /// Pings under way on one path; older ones are forgotten.
@@ -27,8 +26,7 @@ const MAX_OUTSTANDING: usize = 4;
 pub(super) struct Path {
     pub(super) way: Way,
     pub(super) is_announced: bool,
-    /// Smoothed as TCP does it (RFC 6298).
-    pub(super) round_trip: Option<Duration>,
+    pub(super) round_trip: RoundTrip,
     pub(super) asked_at: Option<Instant>,
     /// When something was last sent there that is answered if somebody is there: for people.
     pub(super) tried_at: Option<Instant>,
@@ -54,7 +52,7 @@ impl Path {
         Self {
             way,
             is_announced,
-            round_trip: None,
+            round_trip: RoundTrip::UNKNOWN,
             asked_at: None,
             tried_at: None,
             answered_at: None,
@@ -70,11 +68,14 @@ impl Path {
 
     /// Best first.
     pub(super) fn score(&self) -> (Rank, Duration) {
-        (self.rank(), self.round_trip.unwrap_or(MAX_PATIENCE))
+        (
+            self.rank(),
+            self.round_trip.smoothed().unwrap_or(MAX_PATIENCE),
+        )
     }
 
     pub(super) fn patience(&self) -> Duration {
-        (self.round_trip.unwrap_or_default() * 3).clamp(MIN_PATIENCE, MAX_PATIENCE)
+        self.round_trip.patience()
     }
 
     pub(super) fn has_answered_since(&self, moment: Instant) -> bool {
@@ -93,7 +94,7 @@ impl Path {
 
     /// Whether this is clearly better than `other`.
     pub(super) fn beats(&self, other: &Self) -> bool {
-        match (self.round_trip, other.round_trip) {
+        match (self.round_trip.smoothed(), other.round_trip.smoothed()) {
             (Some(mine), Some(theirs)) if self.rank() == other.rank() => {
                 mine + CLEARLY_FASTER <= theirs && mine * 5 <= theirs * 4
             }
@@ -143,15 +144,12 @@ impl Path {
         let (_, sent) = self.outstanding.remove(position);
         // Those before it were lost, or come so late that they tell nothing new.
         self.outstanding.retain(|(_, earlier)| *earlier > sent);
-        self.measured(now.saturating_duration_since(sent));
+        let taken = now.saturating_duration_since(sent);
+        // What a cut held up on a stream arrives at once, and the last of it was held up least.
+        if taken < self.patience() || self.outstanding.is_empty() {
+            self.round_trip.measured(taken);
+        }
         self.answered_at = Some(now);
         self.answers += 1;
-    }
-
-    pub(super) fn measured(&mut self, sample: Duration) {
-        self.round_trip = Some(match self.round_trip {
-            Some(smoothed) => (smoothed * 7 + sample) / 8,
-            None => sample,
-        });
     }
 }

@@ -4,7 +4,10 @@ use super::{
     entry::{DISTRUST, SHORT_TRIAL_ANSWERS, SHORT_TRIAL_EVERY, TRIAL_ANSWERS},
     *,
 };
-use crate::path::way::{Circuit, RelaySlot};
+use crate::{
+    path::way::{Circuit, RelaySlot},
+    round_trip::MIN_PATIENCE,
+};
 
 const MILLI: Duration = Duration::from_millis(1);
 

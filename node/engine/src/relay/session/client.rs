@@ -7,7 +7,8 @@ use std::{
 
 use tombolo_proto::relay::{RelayHeader, RelayIndex, RelayKey, RelayOp};
 
-use super::{MAX_PATIENCE, MIN_PATIENCE, PING_AGAIN, Step};
+use super::{PING_AGAIN, Step};
+use crate::round_trip::RoundTrip;
 
 /// While frames go by a stream: before UDP is tried; doubles.
 const UDP_AFTER: Duration = Duration::from_secs(5);
@@ -31,7 +32,7 @@ pub(super) struct Client {
     pub(super) pinged_at: Option<Instant>,
     pub(super) next_ping: Instant,
     pub(super) is_up: bool,
-    pub(super) round_trip: Option<Duration>,
+    pub(super) round_trip: RoundTrip,
 }
 
 impl Client {
@@ -54,7 +55,7 @@ impl Client {
             pinged_at: None,
             next_ping: now,
             is_up: false,
-            round_trip: None,
+            round_trip: RoundTrip::UNKNOWN,
         }
     }
 
@@ -86,9 +87,10 @@ impl Client {
         self.sent.push((counter, now));
         self.pinged_at = Some(now);
         self.next_ping = now
-            + self.round_trip.map_or(PING_AGAIN, |round_trip| {
-                (round_trip * 3).clamp(MIN_PATIENCE, MAX_PATIENCE)
-            });
+            + match self.round_trip.smoothed() {
+                Some(_) => self.round_trip.patience(),
+                None => PING_AGAIN,
+            };
         let header = RelayHeader {
             op: RelayOp::Ping,
             index: self.index,
