@@ -7,6 +7,7 @@
 //! | is another member's, otherwise | refused | refused |
 //! | is a part or a superset of another member's | accepted, the longest wins | waits for approval |
 //! | is loopback, link-local, multicast | refused | refused |
+//! | is a default route | accepted | waits for approval |
 //!
 //! The default routes `0.0.0.0/0` and `::/0` overlap everything and nothing: everything else is longer. They, and
 //! prefixes of the public internet, are accepted here and used by a node only if its owner opted in.
@@ -117,7 +118,8 @@ pub(crate) fn admit(
     if !via.is_authorized() {
         return Err(Refusal::ViaNotAuthorized(via.name.clone()));
     }
-    let overlaps_another = check(network, route)?;
+    // A default route takes what anybody sends to anywhere: nobody gets that by asking.
+    let needs_approval = check(network, route)? || route.target.prefix_len() == 0;
     let of_member = network
         .routes()
         .filter(|other| other.via == via.identity && other.id != route.id);
@@ -127,7 +129,7 @@ pub(crate) fn admit(
     match (author, network.settings().member_routes) {
         (Author::Admin, _) => Ok(RouteState::Active),
         (Author::Member, MemberRoutes::Off) => Err(Refusal::MemberRoutesOff),
-        (Author::Member, MemberRoutes::Auto) if !overlaps_another => Ok(RouteState::Active),
+        (Author::Member, MemberRoutes::Auto) if !needs_approval => Ok(RouteState::Active),
         (Author::Member, MemberRoutes::Auto | MemberRoutes::Approve) => Ok(RouteState::Pending),
     }
 }

@@ -67,6 +67,7 @@ pub(super) fn route(network: &Network, route: &managed_route::Route) -> api::Rou
             RouteState::Pending => api::RouteState::Pending,
             RouteState::Suspended => api::RouteState::Suspended,
         },
+        default_route: route.target.prefix_len() == 0,
         normalized_from: None,
     }
 }

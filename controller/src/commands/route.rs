@@ -35,7 +35,12 @@ pub(super) fn run(verb: &RouteVerb, client: &Client, out: &Output) -> Result<(),
                         route.target
                     )
                 });
-                format!("{note}{}", one(route))
+                let default = if route.default_route {
+                    "note: a default route; nodes use it after `tombolo set NETWORK allow-default=on`\n"
+                } else {
+                    ""
+                };
+                format!("{note}{default}{}", one(route))
             });
         }
         RouteVerb::Ls { network } => {

@@ -44,7 +44,8 @@ pub(super) async fn load(by: &SignedIn, network: &Network) -> Result<Vec<Range>,
         let prefixes = other.on_link.iter().copied().map(IpNet::V4);
         used.extend(prefixes.map(|prefix| (prefix, (texts.range_of_network)(&other.name))));
     }
-    for route in &network.routes {
+    // In a default route is everything.
+    for route in network.routes.iter().filter(|route| !route.default_route) {
         used.push((route.target, (texts.range_of_route)(&route.via_name)));
     }
     for member in &members.items {

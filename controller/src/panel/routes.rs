@@ -74,7 +74,10 @@ fn row(by: &SignedIn, at: &str, route: &Route, may_decide: bool) -> Markup {
     };
     html! {
         tr id={ "route-" (route.id) } {
-            td data-label=(texts.target) { code { (target) } }
+            td data-label=(texts.target) {
+                code { (target) }
+                @if route.default_route { " " small.soft { (texts.default_route) } }
+            }
             td data-label=(texts.via) { (route.via_name) }
             td data-label=(texts.status) { span class=(class) { (state) } }
             @if may_decide {

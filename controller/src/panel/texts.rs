@@ -174,6 +174,7 @@ pub(super) struct Texts {
     pub(super) add_route: &'static str,
     pub(super) approve: &'static str,
     pub(super) route_active: &'static str,
+    pub(super) default_route: &'static str,
     pub(super) route_pending: &'static str,
     pub(super) route_suspended: &'static str,
     pub(super) actions: &'static str,

@@ -95,6 +95,16 @@ async fn a_network_is_made_joined_routed_and_deleted_by_forms_alone() {
         .await
         .expect(422, "has to be a number");
 
+    let fields = [("target", "0.0.0.0/0"), ("via", "nas")];
+    alice
+        .act(&at, &routes, &fields)
+        .await
+        .expect(200, "default route, for nodes with allow-default=on");
+    // Everything lies in it, and yet every range is free.
+    let page = alice.get(&at).await;
+    page.expect(200, "10.191.0.0/16");
+    assert!(!page.body.contains("routed to nas"), "{}", page.body);
+
     alice
         .act(&at, &format!("{at}/remove"), &[])
         .await

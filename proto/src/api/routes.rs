@@ -25,6 +25,9 @@ json! {
         pub metric: u32,
         /// Whether it is in force.
         pub state: RouteState,
+        /// Whether it is a default route, `0.0.0.0/0` or `::/0`: nodes use it where their owner says `allow-default=on`.
+        #[serde(default)]
+        pub default_route: bool,
         /// What was asked for, if it had host bits that were cut off.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]

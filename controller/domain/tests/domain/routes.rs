@@ -4,10 +4,11 @@ use crate::scene::{NOW, a_network, a_request, identity};
 use ipnet::IpNet;
 use proptest::prelude::*;
 use tombolo_domain::{
-    command::{Author, Command, RouteWish},
+    command::{Author, Command, RouteWish, SettingsPatch},
     decide::decide,
-    managed_route::RouteId,
+    managed_route::{RouteId, RouteState},
     network::Network,
+    settings::MemberRoutes,
 };
 use tombolo_proto::config::RouteMode;
 
@@ -77,6 +78,71 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn default_routes_stand_beside_everything_share_like_others_and_are_nobodys_by_asking() {
+    let mut network = a_scene_of_three();
+    let settings = SettingsPatch {
+        member_routes: Some(MemberRoutes::Auto),
+        subnet_pools: Some([crate::scene::net("10.8.0.0/16")].into()),
+        ..SettingsPatch::default()
+    };
+    let changes = decide(Command::Configure(settings), &network, NOW).expect("settings");
+    network = network.apply(&changes);
+    let wish = |number, who, target: &str, mode, author| {
+        Command::AddRoute(RouteWish {
+            id: RouteId(number),
+            target: crate::scene::net(target),
+            via: identity(who),
+            mode,
+            metric: 0,
+            author,
+        })
+    };
+    let put = |network: &mut Network, command| {
+        let decided = decide(command, network, NOW);
+        if let Ok(changes) = &decided {
+            *network = network.apply(changes);
+        }
+        decided.map(drop)
+    };
+    let (single, failover) = (RouteMode::Single, RouteMode::Failover);
+
+    // Pools and members lie in it, and are longer.
+    for (number, target) in [(1, "0.0.0.0/0"), (2, "::/0")] {
+        let first = wish(number, 0, target, failover, Author::Admin);
+        assert_eq!(put(&mut network, first), Ok(()));
+        let alone = wish(number + 10, 1, target, single, Author::Admin);
+        assert!(put(&mut network, alone).is_err(), "not shared");
+        let second = wish(number + 20, 1, target, failover, Author::Admin);
+        assert_eq!(put(&mut network, second), Ok(()));
+    }
+    let longer = wish(40, 2, "10.9.0.0/16", single, Author::Member);
+    assert_eq!(put(&mut network, longer), Ok(()));
+    let asked = wish(41, 2, "0.0.0.0/0", failover, Author::Member);
+    assert_eq!(put(&mut network, asked), Ok(()));
+
+    let state = |id| network.route(RouteId(id)).map(|route| route.state);
+    assert_eq!(state(21), Some(RouteState::Active));
+    assert_eq!(
+        state(40),
+        Some(RouteState::Active),
+        "by itself, beside a default route"
+    );
+    assert_eq!(
+        state(41),
+        Some(RouteState::Pending),
+        "an administrator decides"
+    );
+    let subnet = Command::AllocateSubnet {
+        id: RouteId(50),
+        via: identity(0),
+        length: 24,
+        metric: 0,
+        author: Author::Member,
+    };
+    assert_eq!(put(&mut network, subnet), Ok(()), "there is room beside it");
 }
 
 fn a_scene_of_three() -> Network {

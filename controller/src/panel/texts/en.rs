@@ -103,6 +103,7 @@ pub(super) const TEXTS: Texts = Texts {
     add_route: "Add route",
     approve: "Approve",
     route_active: "Active",
+    default_route: "default route, for nodes with allow-default=on",
     route_pending: "Waiting for approval",
     route_suspended: "Member not authorized",
     actions: "Actions",

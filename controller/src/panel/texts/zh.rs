@@ -103,6 +103,7 @@ pub(super) const TEXTS: Texts = Texts {
     add_route: "添加路由",
     approve: "批准",
     route_active: "生效",
+    default_route: "默认路由，仅用于设置了 allow-default=on 的节点",
     route_pending: "等待批准",
     route_suspended: "成员未授权",
     actions: "操作",
