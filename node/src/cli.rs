@@ -218,7 +218,7 @@ pub struct Setting {
 pub enum SettingName {
     /// Install routes to public prefixes.
     AllowGlobal,
-    /// Accept default routes. Recorded only: none is installed yet, because the underlay would be routed into the overlay.
+    /// Install default routes: what this host sends to anywhere leaves by the member that carries one.
     AllowDefault,
 }
 

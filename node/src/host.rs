@@ -12,7 +12,10 @@ pub mod weak_host;
 
 use std::collections::BTreeSet;
 
-use tombolo_engine::reconcile::{HostAction, HostState, LinkName, LocalNetwork};
+use tombolo_engine::{
+    diagnosis::doctor::Obstacle,
+    reconcile::{Family, HostAction, HostState, LinkName, LocalNetwork},
+};
 
 /// What the host looks like.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -28,6 +31,10 @@ pub struct Observed {
     /// Interfaces whose machines have another router than this host, as far as can be told: all but bridges, and bridges
     /// with a default route.
     pub lans: BTreeSet<String>,
+    /// Interfaces of default routes that are not ours.
+    pub uplinks: BTreeSet<(Family, String)>,
+    /// Rules and routes of others that use our mark or our table.
+    pub intruders: Vec<Obstacle>,
 }
 
 /// A step that did not work.

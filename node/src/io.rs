@@ -4,3 +4,4 @@ pub mod stop;
 pub mod tun;
 pub mod tun_offload;
 pub mod udp;
+pub(crate) mod underlay;

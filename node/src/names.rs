@@ -7,6 +7,7 @@
 mod containers;
 mod exchange;
 mod keeper;
+pub(crate) mod lookup;
 mod serving;
 
 use std::{net::IpAddr, path::PathBuf};
@@ -16,6 +17,8 @@ use tombolo_names::table::Zone;
 
 /// Where DNS is spoken.
 const PORT: u16 = 53;
+/// The host's own resolvers.
+const RESOLV_CONF: &str = "/etc/resolv.conf";
 
 /// How the resolver is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

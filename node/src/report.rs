@@ -274,6 +274,9 @@ pub struct RouteReport {
     pub state: RouteState,
     /// Where it is installed.
     pub interface: Option<String>,
+    /// Why it is not installed.
+    #[serde(default)]
+    pub reason: Option<String>,
 }
 
 /// What became of a route on this host.

@@ -11,6 +11,8 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use tombolo_proto::key::IdentityKey;
 use tombolo_stream::key_of;
 
+use crate::io::underlay;
+
 /// The system counts these in whole seconds.
 const SHORTEST_KEEP_ALIVE: Duration = Duration::from_secs(1);
 
@@ -21,7 +23,7 @@ pub(crate) async fn connect(
     address: SocketAddr,
     (sign_of_life, silence): (Duration, Duration),
 ) -> anyhow::Result<(TlsStream<TcpStream>, IdentityKey)> {
-    let stream = TcpStream::connect(address).await?;
+    let stream = underlay::connect_tcp(address).await?;
     bear_silence(&stream, sign_of_life, silence)?;
     // Nobody looks at names: keys are what is known of each other.
     let name = ServerName::try_from("controller").context("A name that is none")?;

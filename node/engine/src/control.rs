@@ -221,6 +221,15 @@ impl Engine {
         self.take_directory(directory, None, wall, now);
     }
 
+    /// Lets default routes of other members count, or not, as the owner of this host says. They do not until this is called;
+    /// what it says holds from the next [`Self::set_directory`].
+    pub fn allow_default(&mut self, network: NetworkId, is_allowed: bool) {
+        let slot = self.by_id.get(&network).copied();
+        if let Some(network) = slot.and_then(|slot| self.network_mut(slot)) {
+            network.allow_default = is_allowed;
+        }
+    }
+
     fn take_directory(
         &mut self,
         directory: &Directory,

@@ -4,6 +4,10 @@
 //! contains an address decides. Outbound, a packet goes to one of the owners of that prefix: the one with the lowest metric,
 //! then the lowest key, of those that are not away ([`crate::fib`]); inbound, the sender must be among them. This node's own prefixes are in the table as well, so that nobody else's shorter prefix covers them: a
 //! packet to them is not sent, and one that claims to be from them is not taken.
+//!
+//! A default route stands for everything else that can be anywhere, on hosts whose owner allowed it: on others its member
+//! owns no more than without it, so nobody becomes able to send them packets in the name of the whole Internet. It is no
+//! place inside the overlay: peers are reached at addresses that it covers.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,6 +23,8 @@ use crate::{fib::PeerSlot, prefix_table::PrefixTable};
 #[derive(Debug)]
 pub struct Ownership {
     prefixes: PrefixTable<Holding>,
+    /// Of IPv4, and of IPv6: who gets what nobody else owns.
+    defaults: [Option<Holding>; 2],
     /// Peers that own a prefix together with others.
     sharing: BTreeSet<PeerSlot>,
     mtu: Mtu,
@@ -79,6 +85,7 @@ impl Ownership {
             }
         }
         let mut sharing = BTreeSet::new();
+        let mut defaults = [None, None];
         let prefixes = claims
             .into_iter()
             .filter_map(|(prefix, claims)| Some((prefix, Holding::new(claims, &slot)?)))
@@ -87,12 +94,37 @@ impl Ownership {
                     sharing.extend(holding.next_hops());
                 }
             })
+            .filter_map(|(prefix, holding)| match prefix.prefix_len() {
+                0 => {
+                    defaults[usize::from(prefix.addr().is_ipv6())] = Some(holding);
+                    None
+                }
+                1.. => Some((prefix, holding)),
+            })
             .collect();
         Self {
             prefixes,
+            defaults,
             sharing,
             mtu,
         }
+    }
+
+    /// The same on a host whose owner allows no default routes.
+    #[must_use]
+    pub fn without_defaults(self) -> Self {
+        Self {
+            defaults: [None, None],
+            ..self
+        }
+    }
+
+    fn lookup(&self, address: IpAddr) -> Option<&Holding> {
+        let longer = self.prefixes.lookup(address);
+        longer.or_else(|| {
+            let default = self.defaults[usize::from(address.is_ipv6())].as_ref()?;
+            is_anywhere(address).then_some(default)
+        })
     }
 
     /// The peer that packets to `destination` go to, if it is there.
@@ -104,7 +136,7 @@ impl Ownership {
     /// The peers that packets to `destination` may go to, in the order that all members agree on.
     #[must_use]
     pub fn next_hops(&self, destination: IpAddr) -> &[PeerSlot] {
-        let holding = self.prefixes.lookup(destination);
+        let holding = self.lookup(destination);
         holding.map(Holding::next_hops).unwrap_or_default()
     }
 
@@ -125,16 +157,22 @@ impl Ownership {
         self.sharing.contains(&peer)
     }
 
-    /// Whether an address is inside the overlay: a member's, or behind one, this node included.
+    /// Whether an address is inside the overlay: a member's, or behind one, this node included. What only a default route
+    /// leads to is not.
     #[must_use]
     pub fn covers(&self, address: IpAddr) -> bool {
         self.prefixes.lookup(address).is_some()
     }
 
+    /// Who gets what is sent to an address inside the overlay; nobody gets what is outside.
+    pub(crate) fn next_hop_inside(&self, address: IpAddr) -> Option<PeerSlot> {
+        self.next_hop(address).filter(|_| self.covers(address))
+    }
+
     /// Whether `peer` may send from `source`.
     #[must_use]
     pub fn may_send_from(&self, peer: PeerSlot, source: IpAddr) -> bool {
-        match self.prefixes.lookup(source).map(|holding| &holding.owners) {
+        match self.lookup(source).map(|holding| &holding.owners) {
             Some(Owners::One(owner)) => *owner == peer,
             Some(Owners::Several(owners)) => owners.contains(&peer),
             None => false,
@@ -177,6 +215,23 @@ impl Holding {
             Owners::Several(owners) => owners,
         }
     }
+}
+
+/// Whether an address may be that of a machine anywhere, so that a default route leads there: not one that means a single
+/// link or host, or many (RFC 6890).
+fn is_anywhere(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => {
+            !(v4.is_multicast() || v4.is_broadcast() || v4.is_link_local() || is_own_host(address))
+        }
+        IpAddr::V6(v6) => {
+            !(v6.is_multicast() || v6.is_unicast_link_local() || is_own_host(address))
+        }
+    }
+}
+
+fn is_own_host(address: IpAddr) -> bool {
+    address.is_loopback() || address.is_unspecified()
 }
 
 /// Everything a certificate lets its member send from, with the metric among owners of the same prefix. What belongs to

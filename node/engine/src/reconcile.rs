@@ -5,6 +5,7 @@
 //! else is ever removed, so a daemon killed at any moment is put right by the next reconciliation.
 
 mod carried;
+mod policy;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,7 +22,8 @@ use tombolo_proto::{
 
 use crate::membership::Directory;
 
-pub use carried::{Carried, carried};
+pub use carried::{Carried, Exit, carried, exits};
+pub use policy::{DEFAULT_TABLE, Family, MARK, Rule, default_families, is_default, rules};
 
 /// Routing protocol number of our routes (`ip route show proto 93`): unassigned in rtnetlink(7) and in iproute2's list.
 pub const ROUTE_PROTOCOL: u8 = 93;
@@ -77,6 +79,8 @@ pub struct HostState {
     pub links: BTreeMap<LinkName, LinkState>,
     /// Routes with [`ROUTE_PROTOCOL`].
     pub routes: BTreeSet<Route>,
+    /// Policy rules with [`ROUTE_PROTOCOL`].
+    pub rules: BTreeSet<Rule>,
 }
 
 /// A TUN device's configuration.
@@ -125,17 +129,26 @@ pub enum HostAction {
     AddRoute(Route),
     /// Removes a route.
     RemoveRoute(Route),
+    /// Adds a policy rule.
+    AddRule(Rule),
+    /// Removes a policy rule.
+    RemoveRule(Rule),
 }
 
 /// The steps from `observed` to `desired`, in an order that works: what goes first makes room for what comes.
 #[must_use]
 pub fn actions(desired: &HostState, observed: &HostState) -> Vec<HostAction> {
-    let mut steps: Vec<HostAction> = observed
-        .routes
-        .difference(&desired.routes)
-        .cloned()
-        .map(HostAction::RemoveRoute)
-        .collect();
+    // The rule that leads to a route goes before it, and comes after it.
+    let stale = observed.rules.difference(&desired.rules);
+    let mut steps: Vec<HostAction> = stale.copied().map(HostAction::RemoveRule).collect();
+    steps.reverse();
+    steps.extend(
+        observed
+            .routes
+            .difference(&desired.routes)
+            .cloned()
+            .map(HostAction::RemoveRoute),
+    );
     for (name, link) in &observed.links {
         let wanted = desired.links.get(name).map(|wanted| &wanted.addresses);
         let surplus = link
@@ -165,6 +178,8 @@ pub fn actions(desired: &HostState, observed: &HostState) -> Vec<HostAction> {
             .cloned()
             .map(HostAction::AddRoute),
     );
+    let missing = desired.rules.difference(&observed.rules);
+    steps.extend(missing.copied().map(HostAction::AddRule));
     steps
 }
 
@@ -188,6 +203,8 @@ pub struct NetworkPlan<'a> {
     pub link: LinkName,
     /// Routes to public prefixes may be installed.
     pub allow_global: bool,
+    /// Default routes may be installed.
+    pub allow_default: bool,
 }
 
 /// The result of [`desired`].
@@ -220,15 +237,22 @@ pub enum ClashReason {
     OtherNetwork(LinkName),
     /// A public prefix, and `allow-global` is off.
     Global,
-    /// A default route. None is ever installed: the underlay would be routed into the overlay that runs on it.
+    /// A default route, and `allow-default` is off.
     Default,
 }
 
 impl Clash {
+    /// Whether it is the owner of this host who keeps it out, and nothing else is in its way: most hosts of a network with a
+    /// default route are to leave by their own.
+    #[must_use]
+    pub fn is_choice(&self) -> bool {
+        self.reason == ClashReason::Default
+    }
+
     /// The command that mends it, for somebody on this host who may also be the administrator.
     #[must_use]
     pub fn mend(&self, network: NetworkId) -> String {
-        let (link, prefix) = (&self.link, self.prefix);
+        let prefix = self.prefix;
         match &self.reason {
             ClashReason::Local(local) => format!(
                 "ip address flush dev {} (if {} is not needed there; else give the overlay another range)",
@@ -238,9 +262,7 @@ impl Clash {
                 format!("tombolo leave {network} (or the network on {other}: both have {prefix})")
             }
             ClashReason::Global => format!("tombolo set {network} allow-global=on"),
-            ClashReason::Default => format!(
-                "tombolo-controller route ls {network} (and remove {prefix}: it is never installed on {link})"
-            ),
+            ClashReason::Default => format!("tombolo set {network} allow-default=on"),
         }
     }
 }
@@ -252,28 +274,40 @@ impl fmt::Display for Clash {
             prefix,
             reason,
         } = self;
-        write!(f, "{prefix} of the network on {link} is not installed: ")?;
-        match reason {
-            ClashReason::Local(local) => {
+        write!(
+            f,
+            "{prefix} of the network on {link} is not installed: {reason}"
+        )
+    }
+}
+
+impl fmt::Display for ClashReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Local(local) => {
                 write!(
                     f,
                     "it overlaps {} on {}; choose another range for one of them",
                     local.prefix, local.link
                 )
             }
-            ClashReason::OtherNetwork(other) => {
+            Self::OtherNetwork(other) => {
                 write!(f, "the network on {other} has the same prefix")
             }
-            ClashReason::Global => write!(
+            Self::Global => write!(
                 f,
                 "it is a public prefix; allow it with `tombolo set <network> allow-global=on`"
             ),
-            ClashReason::Default => write!(f, "default routes are not supported"),
+            Self::Default => write!(
+                f,
+                "it is a default route; allow it with `tombolo set <network> allow-default=on`"
+            ),
         }
     }
 }
 
-/// What the host should look like for all joined networks. On the same prefix the network listed first wins.
+/// What the host should look like for all joined networks, the [`rules`] apart. On the same prefix the network listed first
+/// wins.
 pub fn desired(plans: &[NetworkPlan<'_>], local: &[LocalNetwork], wall: UnixSeconds) -> Desired {
     let mut desired = Desired::default();
     for plan in plans {
@@ -336,7 +370,9 @@ fn add_network(
             let mut nets = local.iter().map(|net| net.prefix);
             nets.any(|net| net != *prefix && net.contains(prefix))
         };
-        let guarded = own.into_iter().filter(|prefix| !is_slice(prefix));
+        let guarded = own
+            .into_iter()
+            .filter(|prefix| !is_slice(prefix) && !is_default(prefix));
         desired.state.routes.extend(guarded.map(guard));
     }
     desired.state.links.insert(plan.link.clone(), link);
@@ -384,17 +420,20 @@ fn clash(
     own: &BTreeSet<IpNet>,
     prefix: IpNet,
 ) -> Option<ClashReason> {
-    if prefix.prefix_len() == 0 {
+    if is_default(&prefix) && !plan.allow_default {
         return Some(ClashReason::Default);
     }
-    if is_global(prefix) && !plan.allow_global {
+    if is_global(prefix) && !is_default(&prefix) && !plan.allow_global {
         return Some(ClashReason::Global);
     }
-    let elsewhere = |net: &LocalNetwork| !own.iter().any(|own| own.contains(&net.prefix));
-    if let Some(net) = local
-        .iter()
-        .find(|net| overlap(net.prefix, prefix) && elsewhere(net))
-    {
+    let is_own = |net: &LocalNetwork| {
+        let mut own = own.iter().filter(|own| !is_default(own));
+        own.any(|own| own.contains(&net.prefix))
+    };
+    // Everything else is longer than a default route, and wins.
+    let clashing =
+        |net: &&LocalNetwork| !is_default(&prefix) && overlap(net.prefix, prefix) && !is_own(net);
+    if let Some(net) = local.iter().find(clashing) {
         return Some(ClashReason::Local(net.clone()));
     }
     let routed = desired

@@ -155,13 +155,40 @@ pub fn errand(id: u16, errand: &Errand, family: Family) -> Option<Vec<u8>> {
     let container = errand.container.split('.');
     let labels = container.chain([node.as_str(), network.as_str()]);
     let name = Name::from_labels(labels.map(str::as_bytes)).ok()?;
-    let kind = match family {
+    let mut message = Message::new(id, MessageType::Query, OpCode::Query);
+    message.add_query(Query::query(name, kind_of(family)));
+    message.to_vec().ok()
+}
+
+/// The question for the addresses of a host, for a resolver that finds out; `None` if the name cannot be one.
+#[must_use]
+pub fn host_question(id: u16, host: &str, family: Family) -> Option<Vec<u8>> {
+    let mut name = Name::from_ascii(host).ok()?;
+    name.set_fqdn(true);
+    let mut message = Message::new(id, MessageType::Query, OpCode::Query);
+    message.metadata.recursion_desired = true;
+    message.add_query(Query::query(name, kind_of(family)));
+    message.to_vec().ok()
+}
+
+/// The addresses that a resolver answered to such a question. Which of them belongs to which alias is its business.
+#[must_use]
+pub fn host_addresses(question: &[u8], reply: &[u8]) -> Vec<IpAddr> {
+    if !is_reply(question, reply) {
+        return Vec::new();
+    }
+    let Ok(message) = Message::from_vec(reply) else {
+        return Vec::new();
+    };
+    let records = message.answers.iter();
+    records.filter_map(|record| record.data.ip_addr()).collect()
+}
+
+const fn kind_of(family: Family) -> RecordType {
+    match family {
         Family::V4 => RecordType::A,
         Family::V6 => RecordType::AAAA,
-    };
-    let mut message = Message::new(id, MessageType::Query, OpCode::Query);
-    message.add_query(Query::query(name, kind));
-    message.to_vec().ok()
+    }
 }
 
 /// What a member answered to a question of ours; none if it cannot be used. Of the addresses, those count that `is_its`

@@ -72,6 +72,9 @@ fn add_daemon(facts: &mut Facts, global: &Global, status: StatusReport) {
         facts.carries = known.carries;
         facts.takes_streams = known.takes_streams;
         facts.is_translated = known.is_translated;
+        facts.ways.exits = known.exits;
+        facts.ways.overlay = known.defaults.map(|id| Some(id?.to_string()));
+        facts.ways.intruders = known.intruders;
         clashes = known.clashes;
     }
     let networks = status.networks.into_iter();

@@ -217,6 +217,7 @@ pub(super) mod tests {
             metric: 0,
             state: RouteState::Installed,
             interface: None,
+            reason: None,
         };
         let routes = [
             route("172.28.0.0/16", "89e92ceee5"),

@@ -14,10 +14,11 @@ pub(super) fn run(global: &Global) -> anyhow::Result<()> {
     }
     let mut table = Table::new(["PREFIX", "VIA", "NAME", "NETWORK", "INTERFACE", "STATE"]);
     for route in routes {
-        let state = match route.state {
-            RouteState::Installed => "installed",
-            RouteState::Own => "own",
-            RouteState::NotInstalled => "not installed",
+        let state = match (route.state, route.reason) {
+            (RouteState::Installed, _) => "installed".to_owned(),
+            (RouteState::Own, _) => "own".to_owned(),
+            (RouteState::NotInstalled, Some(reason)) => format!("not installed: {reason}"),
+            (RouteState::NotInstalled, None) => "not installed".to_owned(),
         };
         table.row([
             route.prefix.to_string(),
@@ -25,7 +26,7 @@ pub(super) fn run(global: &Global) -> anyhow::Result<()> {
             route.via_name.unwrap_or_default(),
             route.network.to_string(),
             route.interface.unwrap_or_default(),
-            state.to_owned(),
+            state,
         ]);
     }
     table.print()

@@ -22,13 +22,8 @@ pub(super) fn run(global: &Global, arguments: &Set) -> anyhow::Result<()> {
         return output::json(&network);
     }
     let word = |on| if on { "on" } else { "off" };
-    let note = if network.allow_default {
-        " (recorded; default routes are not installed yet)"
-    } else {
-        ""
-    };
     output::text_block(&format!(
-        "Network {}: allow-global={} allow-default={}{note}\n",
+        "Network {}: allow-global={} allow-default={}\n",
         network.id,
         word(network.allow_global),
         word(network.allow_default)

@@ -1,22 +1,26 @@
 //! `node why`, and the daemon's part of `node doctor`: gathers what [`tombolo_engine::diagnosis`] judges.
 
-use std::{net::IpAddr, time::Instant};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    time::Instant,
+};
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use tombolo_engine::{
     control::{PeerStatus, TriedStatus},
     diagnosis::{
         Finding,
-        doctor::Obstacle,
+        doctor::{Exit, Obstacle},
         why::{self, Because, Candidate, Ends, Facts, Route, Standing, Target},
     },
     membership::Directory,
-    reconcile::Clash,
+    reconcile::{Clash, is_default},
     relay::RelayName,
 };
 use tombolo_proto::{
     config::MemberCert,
     id::{Mtu, NetworkId, NodeId, UnixSeconds},
+    sixplane,
 };
 
 use super::{Daemon, network::Network, wall};
@@ -240,7 +244,7 @@ impl Daemon {
                 said: clash.to_string(),
                 mend: clash.mend(network.id),
             };
-            let clashes = network.clashes.iter().map(obstacle);
+            let clashes = network.obstacles().map(obstacle);
             clashes.map(|obstacle| (network.id, obstacle))
         });
         let is_to_relay = self.config.file.relay.unwrap_or(true);
@@ -250,7 +254,48 @@ impl Daemon {
             is_translated: self.engine.is_translated(),
             takes_streams: is_to_relay.then_some(self.listening.is_some()),
             clashes: clashes.collect(),
+            exits: self.exits(),
+            defaults: DEFAULTS.map(|prefix| self.default_network(prefix)),
+            intruders: self.host.intruders().to_vec(),
         }
+    }
+}
+
+/// IPv4's and IPv6's.
+const DEFAULTS: [IpNet; 2] = [
+    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0)),
+    IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::UNSPECIFIED, 0)),
+];
+
+impl Daemon {
+    /// The networks that leave the overlay here.
+    fn exits(&self) -> Vec<Exit> {
+        let mut exits = Vec::new();
+        for network in self.networks.values() {
+            let Some(me) = network.membership(&self.me, wall()) else {
+                continue;
+            };
+            let directory = network.directory.as_ref();
+            let doc = directory.and_then(|directory| directory.doc());
+            let on_link = doc.into_iter().flat_map(|doc| doc.on_link.iter().copied());
+            let automatic = IpNet::V6(sixplane::network(network.id));
+            let ranges: Vec<IpNet> = on_link.chain([automatic]).collect();
+            let carried = me.routes.iter().map(|route| route.prefix);
+            exits.extend(carried.filter(is_default).map(|prefix| Exit {
+                network: network.id.to_string(),
+                interface: network.link.to_string(),
+                prefix,
+                ranges: ranges.clone(),
+            }));
+        }
+        exits
+    }
+
+    fn default_network(&self, prefix: IpNet) -> Option<NetworkId> {
+        let mut networks = self.networks.values();
+        networks
+            .find(|network| self.host.is_installed(prefix, &network.link))
+            .map(|network| network.id)
     }
 }
 

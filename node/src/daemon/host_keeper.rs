@@ -4,8 +4,12 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use ipnet::IpNet;
 use tokio::sync::watch;
-use tombolo_engine::reconcile::{
-    self, Carried, Clash, HostState, LinkName, LocalNetwork, NetworkPlan, Route, RouteTarget,
+use tombolo_engine::{
+    diagnosis::doctor::Obstacle,
+    reconcile::{
+        self, Carried, Clash, Exit, Family, HostState, LinkName, LocalNetwork, NetworkPlan, Route,
+        RouteTarget,
+    },
 };
 use tombolo_proto::{id::UnixSeconds, sixplane};
 
@@ -14,8 +18,8 @@ use crate::{
     docker::Opened,
     host::{
         Host,
-        forwarding::{Family, Forwarding},
-        passage::Passage,
+        forwarding::Forwarding,
+        passage::{Passage, Passing},
         weak_host::WeakHostRule,
     },
 };
@@ -41,6 +45,7 @@ pub(super) struct HostKeeper<H> {
     installed: BTreeSet<Route>,
     elsewhere: Vec<LocalNetwork>,
     failures: Vec<String>,
+    intruders: Vec<Obstacle>,
 }
 
 impl<H: Host> HostKeeper<H> {
@@ -55,12 +60,18 @@ impl<H: Host> HostKeeper<H> {
             installed: BTreeSet::new(),
             elsewhere: Vec::new(),
             failures: Vec::new(),
+            intruders: Vec::new(),
         }
     }
 
     /// Steps that did not work last time, one line each.
     pub(super) fn failures(&self) -> &[String] {
         &self.failures
+    }
+
+    /// Who else uses our mark or our table, as of the last reconciliation.
+    pub(super) fn intruders(&self) -> &[Obstacle] {
+        &self.intruders
     }
 
     /// What the host reaches by other means than ours, as of the last reconciliation; default routes apart.
@@ -91,17 +102,29 @@ impl<H: Host> HostKeeper<H> {
         };
         let addresses_changed = observed.addresses != self.addresses;
         self.addresses = observed.addresses;
-        let desired = reconcile::desired(plans, &observed.local, wall);
+        self.intruders = observed.intruders;
+        let mut desired = reconcile::desired(plans, &observed.local, wall);
+        desired.state.rules = reconcile::rules(&desired.state.routes, &self.addresses);
+        let defaults = reconcile::default_families(&desired.state.routes);
         self.bring(&desired.state, &observed.state).await;
         if let Some(rule) = &mut self.weak_host {
             rule.set(overlay_prefixes(plans, wall)).await;
         }
         let carried = reconcile::carried(plans, &observed.local, &observed.lans, wall);
+        let exits = reconcile::exits(plans, &observed.uplinks, wall);
         if let Some(forwarding) = &mut self.forwarding {
-            forwarding.ensure(&families(&carried));
+            forwarding.ensure(&families(&carried, &exits));
         }
         if let Some(passage) = &self.passage {
-            passage.ensure(carried);
+            let own = self.addresses.iter();
+            passage.ensure(Passing {
+                carried,
+                exits,
+                answering: own
+                    .filter(|address| defaults.contains(&Family::of(address)))
+                    .copied()
+                    .collect(),
+            });
         }
         self.elsewhere = [observed.local, observed.routed].concat();
         Reconciled {
@@ -172,18 +195,15 @@ fn overlay_prefixes(plans: &[NetworkPlan<'_>], wall: UnixSeconds) -> BTreeSet<Ip
             prefixes.extend(member.routes.iter().map(|route| route.prefix));
         }
     }
-    prefixes.retain(|prefix| prefix.prefix_len() > 0);
+    prefixes.retain(|prefix| !reconcile::is_default(prefix));
     prefixes
 }
 
 /// The families of what this member carries.
-fn families(carried: &BTreeSet<Carried>) -> BTreeSet<Family> {
+fn families(carried: &BTreeSet<Carried>, exits: &BTreeSet<Exit>) -> BTreeSet<Family> {
+    let carried = carried.iter().map(|one| Family::of_prefix(&one.prefix));
     carried
-        .iter()
-        .map(|carried| match carried.prefix {
-            IpNet::V4(_) => Family::V4,
-            IpNet::V6(_) => Family::V6,
-        })
+        .chain(exits.iter().map(|exit| exit.family))
         .collect()
 }
 

@@ -86,6 +86,8 @@ impl Daemon {
         let slot = self
             .engine
             .add_network(id, self.me, self.seed.transport(id, 0), now);
+        self.engine
+            .allow_default(id, network.settings.allow_default);
         if let Err(error) = self.dataplane.attach(slot, tun) {
             self.engine.remove_network(id, now);
             network.link_problem = Some(format!("failed to start a forwarding thread: {error}"));
@@ -131,8 +133,7 @@ impl Daemon {
                 .filter(|clash| clash.link == network.link);
             network.clashes = ours.cloned().collect();
             for clash in network
-                .clashes
-                .iter()
+                .obstacles()
                 .filter(|clash| !network.clashes_told.contains(clash))
             {
                 tracing::warn!(network = %network.id, "{clash}");

@@ -1,7 +1,7 @@
 //! What kind of NAT this node is behind: which observers there are, the test of what the NAT lets in, and the outcome.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket as StdSocket},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     time::{Duration, Instant},
 };
 
@@ -11,7 +11,10 @@ use tombolo_engine::nat::{Filtering, Mapping};
 use tombolo_proto::stun;
 
 use super::{Daemon, gossip::is_here};
-use crate::report::{NatReport, NatsReport};
+use crate::{
+    io::underlay,
+    report::{NatReport, NatsReport},
+};
 
 /// Between two tests of what is let in.
 const TEST_EVERY: Duration = Duration::from_secs(600);
@@ -175,7 +178,7 @@ async fn test(server: SocketAddr, other: SocketAddr) -> Option<Filtering> {
     } else {
         Ipv6Addr::UNSPECIFIED.into()
     };
-    let socket = StdSocket::bind((any, 0)).ok()?;
+    let socket = underlay::bind_udp((any, 0).into()).ok()?;
     socket.set_nonblocking(true).ok()?;
     let socket = UdpSocket::from_std(socket).ok()?;
     // Opens the way for the server itself, and shows that it is there.

@@ -137,9 +137,14 @@ impl Network {
         }
     }
 
-    /// What is not installed here, for people.
+    /// What is not installed here and whoever looks after the network should know, for people.
     pub(super) fn clashes_in_words(&self) -> Vec<String> {
-        self.clashes.iter().map(ToString::to_string).collect()
+        self.obstacles().map(ToString::to_string).collect()
+    }
+
+    /// What keeps anything from being installed here, the owner's choice apart.
+    pub(super) fn obstacles(&self) -> impl Iterator<Item = &Clash> {
+        self.clashes.iter().filter(|clash| !clash.is_choice())
     }
 
     /// This node's certificate, while it counts.
@@ -186,6 +191,7 @@ impl Network {
             me,
             link: self.link.clone(),
             allow_global: self.settings.allow_global,
+            allow_default: self.settings.allow_default,
         })
     }
 

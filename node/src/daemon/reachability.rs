@@ -6,7 +6,6 @@ use std::{
 };
 
 use rand::Rng as _;
-use tokio::{net::lookup_host, time::timeout};
 use tombolo_engine::{endpoint::is_callable, path::way::Way};
 use tombolo_proto::{
     config::{EndpointAnnouncement, MAX_ENDPOINTS},
@@ -22,6 +21,7 @@ use super::{
     Daemon, Resolved,
     uplink::{MAX_LOCAL, local_addresses},
 };
+use crate::names::lookup;
 
 /// Controllers answer STUN here, unless they say otherwise.
 const STUN_PORT: u16 = 9793;
@@ -246,9 +246,7 @@ impl Daemon {
 async fn resolve(hosts: &[HostPort]) -> Vec<SocketAddr> {
     let mut addresses = Vec::new();
     for host in hosts {
-        if let Ok(Ok(found)) = timeout(RESOLVE, lookup_host((host.host(), host.port()))).await {
-            addresses.extend(found);
-        }
+        addresses.extend(lookup::places(host.host(), host.port(), RESOLVE).await);
     }
     addresses
 }

@@ -234,6 +234,9 @@ impl Daemon {
                     (false, false) => RouteState::NotInstalled,
                 };
                 let interface = (state == RouteState::Installed).then(|| network.link.to_string());
+                let mut clashes = network.clashes.iter();
+                let clash = clashes.find(|clash| clash.prefix == prefix);
+                let clash = clash.filter(|_| state == RouteState::NotInstalled);
                 RouteReport {
                     prefix,
                     network: network.id,
@@ -242,6 +245,7 @@ impl Daemon {
                     metric,
                     state,
                     interface,
+                    reason: clash.map(|clash| clash.reason.to_string()),
                 }
             };
             let on_link = directory.doc().into_iter().flat_map(|doc| &doc.on_link);

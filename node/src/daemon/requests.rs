@@ -75,8 +75,10 @@ impl Daemon {
         if let Err(error) = network.files.store_settings(&changed) {
             return error.into();
         }
+        self.engine.allow_default(id, changed.allow_default);
         network.settings = changed;
-        self.host_is_stale = true;
+        // Who owns what depends on it.
+        self.refresh_membership(id);
         match self.network_report(id) {
             Some(report) => Answer::done(&report),
             None => not_joined(id).into(),

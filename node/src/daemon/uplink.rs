@@ -2,9 +2,11 @@
 
 use std::{
     fs,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     path::Path,
 };
+
+use crate::io::underlay;
 
 /// Of a node's endpoints, so many may be local ones.
 pub(super) const MAX_LOCAL: usize = 2;
@@ -15,7 +17,8 @@ const INTERFACES: &str = "/sys/class/net";
 
 /// The addresses by which this host sends to the outside, one per family at most: private IPv4 addresses, and IPv6
 /// addresses of any kind, because there may be no controller that sees those. No default route leads to a container bridge,
-/// so those have no address here, and none of an interface that is an overlay's counts: no tunnel in the tunnel.
+/// so those have no address here, and none of an interface that is an overlay's counts: no tunnel in the tunnel. A default route
+/// of our own into the overlay is left out of sight by the mark.
 pub(super) fn local_addresses() -> Vec<IpAddr> {
     // Addresses for documentation (RFC 5737, RFC 3849): the kernel looks up the way there, and nothing is sent.
     let ways: [(IpAddr, IpAddr); MAX_LOCAL] = [
@@ -29,7 +32,7 @@ pub(super) fn local_addresses() -> Vec<IpAddr> {
         ),
     ];
     let local = |(any, outside): (IpAddr, IpAddr)| {
-        let socket = UdpSocket::bind((any, 0)).ok()?;
+        let socket = underlay::bind_udp((any, 0).into()).ok()?;
         socket.connect((outside, 9)).ok()?;
         Some(socket.local_addr().ok()?.ip())
     };

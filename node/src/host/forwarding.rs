@@ -7,6 +7,7 @@
 use std::{collections::BTreeSet, fs, io};
 
 use anyhow::Context as _;
+use tombolo_engine::reconcile::Family;
 
 use super::sysctl;
 
@@ -14,15 +15,6 @@ const V4: &str = "net/ipv4/ip_forward";
 const V6: &str = "net/ipv6/conf/all/forwarding";
 /// One line per IPv6 route; proc(5).
 const V6_ROUTES: &str = "/proc/net/ipv6_route";
-
-/// A family of addresses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Family {
-    /// IPv4.
-    V4,
-    /// IPv6.
-    V6,
-}
 
 /// Remembers what failed, so that it is said once.
 #[derive(Debug, Default)]

@@ -1,5 +1,7 @@
 //! Linux by rtnetlink. Removes only what carries our protocol number or sits on our own devices.
 
+mod rules;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -21,8 +23,12 @@ use rtnetlink::{
     },
 };
 use tokio::sync::watch;
-use tombolo_engine::reconcile::{
-    HostAction, LinkName, LinkState, LocalNetwork, ROUTE_PROTOCOL, Route, RouteTarget,
+use tombolo_engine::{
+    diagnosis::doctor::Obstacle,
+    reconcile::{
+        DEFAULT_TABLE, Family, HostAction, LinkName, LinkState, LocalNetwork, ROUTE_PROTOCOL,
+        Route, RouteTarget,
+    },
 };
 use tombolo_proto::id::Mtu;
 
@@ -43,12 +49,14 @@ impl Netlink {
         Ok(Self { handle })
     }
 
-    /// Ticks whenever a link or an address of this host changes.
+    /// Ticks whenever a link, an address or a policy rule of this host changes.
     pub fn changes() -> anyhow::Result<watch::Receiver<u64>> {
         let groups = [
             MulticastGroup::Link,
             MulticastGroup::Ipv4Ifaddr,
             MulticastGroup::Ipv6Ifaddr,
+            MulticastGroup::Ipv4Rule,
+            MulticastGroup::Ipv6Rule,
         ];
         let (connection, _, mut messages) = rtnetlink::new_multicast_connection(&groups)
             .context("Failed to subscribe to rtnetlink")?;
@@ -147,6 +155,8 @@ impl Netlink {
                 let message = self.route_message(route).await?;
                 self.handle.route().del(message).execute().await?;
             }
+            HostAction::AddRule(rule) => rules::add(&self.handle, rule).await?,
+            HostAction::RemoveRule(rule) => rules::remove(&self.handle, rule).await?,
         }
         Ok(())
     }
@@ -155,6 +165,7 @@ impl Netlink {
         let builder = RouteMessageBuilder::<IpAddr>::new()
             .destination_prefix(route.prefix.network(), route.prefix.prefix_len())
             .map_err(|error| anyhow!("{error}"))?
+            .table_id(route.table().into())
             .protocol(RouteProtocol::Other(ROUTE_PROTOCOL))
             .priority(route.metric);
         Ok(match &route.target {
@@ -215,12 +226,17 @@ impl Host for Netlink {
             while let Some(message) = routes.try_next().await.context("Failed to list routes")? {
                 let routes = &mut observed.state.routes;
                 routes.extend(read_route(&message, &links, ours));
+                observed.intruders.extend(read_intruder(&message));
                 observed
                     .routed
                     .extend(read_foreign_route(&message, &links, ours));
-                observed.lans.extend(read_uplink(&message, &links, ours));
+                if let Some((family, link)) = read_uplink(&message, &links, ours) {
+                    observed.lans.insert(link.clone());
+                    observed.uplinks.insert((family, link));
+                }
             }
         }
+        rules::observe(&self.handle, &mut observed).await;
         Ok(observed)
     }
 
@@ -314,16 +330,14 @@ fn read_address(message: &AddressMessage) -> Option<IpNet> {
     IpNet::new(address?, message.header.prefix_len).ok()
 }
 
-/// A route of ours in the main table, if the message is one.
+/// A route of ours in the table where ours stand, if the message is one.
 fn read_route(
     message: &RouteMessage,
     links: &BTreeMap<u32, Link>,
     ours: &BTreeSet<LinkName>,
 ) -> Option<Route> {
     let header = &message.header;
-    if header.protocol != RouteProtocol::Other(ROUTE_PROTOCOL)
-        || header.table != RouteHeader::RT_TABLE_MAIN
-    {
+    if header.protocol != RouteProtocol::Other(ROUTE_PROTOCOL) {
         return None;
     }
     let (prefix, metric, index) = read_fields(message)?;
@@ -333,11 +347,12 @@ fn read_route(
         let link = links.get(&index?).and_then(|link| link.ours(ours));
         RouteTarget::Link(link?)
     };
-    Some(Route {
+    let route = Route {
         prefix,
         metric,
         target,
-    })
+    };
+    (header.table == route.table()).then_some(route)
 }
 
 /// A route of somebody else's in the main table, default routes apart.
@@ -360,6 +375,21 @@ fn read_foreign_route(
     is_foreign.then(|| LocalNetwork {
         link: link.name.clone(),
         prefix,
+    })
+}
+
+/// A route of somebody else's in our table, if the message is one.
+fn read_intruder(message: &RouteMessage) -> Option<Obstacle> {
+    let header = &message.header;
+    let is_ours = header.protocol == RouteProtocol::Other(ROUTE_PROTOCOL);
+    if header.table != DEFAULT_TABLE || is_ours {
+        return None;
+    }
+    let (prefix, _, _) = read_fields(message)?;
+    let family = if prefix.addr().is_ipv4() { "-4" } else { "-6" };
+    Some(Obstacle {
+        said: format!("somebody else has a route to {prefix} in table {DEFAULT_TABLE}"),
+        mend: format!("ip {family} route del {prefix} table {DEFAULT_TABLE}"),
     })
 }
 
@@ -386,19 +416,20 @@ fn read_fields(message: &RouteMessage) -> Option<(IpNet, u32, Option<u32>)> {
     Some((prefix, metric, link))
 }
 
-/// The interface of a default route in the main table that is not ours, if the message is one.
+/// The interface of a default route in the main table that is not ours, and its family, if the message is one.
 fn read_uplink(
     message: &RouteMessage,
     links: &BTreeMap<u32, Link>,
     ours: &BTreeSet<LinkName>,
-) -> Option<String> {
+) -> Option<(Family, String)> {
     let header = &message.header;
     if header.destination_prefix_length > 0 || header.table != RouteHeader::RT_TABLE_MAIN {
         return None;
     }
-    let (_, _, index) = read_fields(message)?;
+    let (prefix, _, index) = read_fields(message)?;
     let link = links.get(&index?)?;
-    link.ours(ours).is_none().then(|| link.name.clone())
+    let is_others = link.ours(ours).is_none() && !link.loopback;
+    is_others.then(|| (Family::of_prefix(&prefix), link.name.clone()))
 }
 
 fn is_link_local(address: IpAddr) -> bool {

@@ -4,30 +4,52 @@
 //! from another interface than the container's bridge. It also hides containers behind the host's address on the way to
 //! any other network. Here an exception is made for each carried prefix on the TUN it is reached by: two rules that accept,
 //! and one that leaves the container its address. Other firewalls with a DROP policy get the same two rules.
-//! What [`crate::docker`] lets through already is left to it.
+//! What [`crate::docker`] lets through already is left to it. Of an exit, two rules let members out by the host's own
+//! default route, and answers back in.
 
 mod iptables;
 mod nat;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use tokio::{sync::watch, task::JoinHandle};
 use tombolo_containers::{
     firewall,
     ruleset::{Backend, Saved},
 };
-use tombolo_engine::reconcile::Carried;
+use tombolo_engine::reconcile::{Carried, Exit};
 
 use super::{
     nftables,
     program::{is_missing, run},
+    sysctl,
 };
 use crate::docker::Opened;
+
+/// Has the check of the way back (`rp_filter`) take marks into account. Stays on: few packets carry one.
+const VALID_MARK: &str = "net/ipv4/conf/all/src_valid_mark";
+
+/// What is to pass.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Passing {
+    /// What is reached through this host.
+    pub carried: BTreeSet<Carried>,
+    /// Where members leave the overlay here.
+    pub exits: BTreeSet<Exit>,
+    /// Addresses of this host where connections from outside go on although the default route leads into the overlay.
+    pub answering: BTreeSet<IpAddr>,
+}
+
+impl Passing {
+    fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+}
 
 /// Keeps the exceptions. That takes programs, so it is done on a task of its own, and nobody waits for it.
 #[derive(Debug)]
 pub struct Passage {
-    wanted: watch::Sender<BTreeSet<Carried>>,
+    wanted: watch::Sender<Passing>,
     task: JoinHandle<()>,
 }
 
@@ -35,7 +57,7 @@ impl Passage {
     /// Starts without exceptions; none will be made for what is opened.
     #[must_use]
     pub fn start(mut opened: watch::Receiver<Opened>) -> Self {
-        let (wanted, mut news) = watch::channel(BTreeSet::new());
+        let (wanted, mut news) = watch::channel(Passing::default());
         let task = tokio::spawn(async move {
             let mut exceptions = Exceptions::default();
             loop {
@@ -43,21 +65,22 @@ impl Passage {
                     changed = news.changed() => if changed.is_err() { return },
                     Ok(()) = opened.changed() => {}
                 }
-                let carried = left_over(&news.borrow_and_update(), &opened.borrow_and_update());
-                exceptions.bring(&carried).await;
+                let mut passing = news.borrow_and_update().clone();
+                passing.carried = left_over(&passing.carried, &opened.borrow_and_update());
+                exceptions.bring(&passing).await;
             }
         });
         Self { wanted, task }
     }
 
-    /// Has the exceptions brought to exactly these prefixes, and looks again even if they are the same.
-    pub fn ensure(&self, carried: BTreeSet<Carried>) {
-        self.wanted.send_replace(carried);
+    /// Has the exceptions brought to exactly this, and looks again even if it is the same.
+    pub fn ensure(&self, passing: Passing) {
+        self.wanted.send_replace(passing);
     }
 
     /// Removes all exceptions, and returns when that is done.
     pub async fn withdraw(self) {
-        self.ensure(BTreeSet::new());
+        self.ensure(Passing::default());
         drop(self.wanted);
         // It ends once it has seen the last wish.
         let _ = self.task.await;
@@ -84,24 +107,29 @@ struct Exceptions {
 }
 
 impl Exceptions {
-    /// Brings them to exactly these prefixes; none removes them all. Says once what it cannot do.
-    async fn bring(&mut self, carried: &BTreeSet<Carried>) {
-        if carried.is_empty() && self.nat.as_deref() == Some(nat::NOTHING) {
+    /// Brings them to exactly this; nothing removes them all. Says once what it cannot do.
+    async fn bring(&mut self, passing: &Passing) {
+        if passing.is_nothing() && self.nat.as_deref() == Some(nat::NOTHING) {
             return;
         }
         let mut docker = false;
         for backend in Backend::ALL {
-            match accept(backend, carried).await {
+            match accept(backend, passing).await {
                 Ok(found) => docker |= found,
                 Err(error) => self.tell(&error),
             }
         }
-        let script = nat::script(carried, docker);
+        let script = nat::script(passing, docker);
         if self.nat.as_ref() != Some(&script) {
             match nftables::load(&script).await {
                 Err(error) if !is_missing(&error) || script != nat::NOTHING => self.tell(&error),
                 Ok(()) | Err(_) => self.nat = Some(script),
             }
+        }
+        if passing.answering.iter().any(IpAddr::is_ipv4)
+            && let Err(error) = mind_marks()
+        {
+            self.tell(&error);
         }
     }
 
@@ -115,15 +143,22 @@ impl Exceptions {
     }
 }
 
-/// Brings one family's accepting rules to these prefixes; whether Docker filters there.
-async fn accept(backend: Backend, carried: &BTreeSet<Carried>) -> anyhow::Result<bool> {
+fn mind_marks() -> anyhow::Result<()> {
+    if sysctl::get(VALID_MARK)? != "0" {
+        return Ok(());
+    }
+    sysctl::set(VALID_MARK, "1")
+}
+
+/// Brings one family's accepting rules to what is to pass; whether Docker filters there.
+async fn accept(backend: Backend, passing: &Passing) -> anyhow::Result<bool> {
     let save = format!("{}-save", backend.program());
     let saved = match run(&save, [""; 0], "").await {
         // A host without the program has no rules of its kind.
         Err(error) if is_missing(&error) => return Ok(false),
         saved => Saved::parse(backend, &saved?),
     };
-    let wanted = iptables::rules(backend, &saved, carried);
+    let wanted = iptables::rules(backend, &saved, passing);
     for step in firewall::actions_among(iptables::MARK, &wanted, &saved) {
         run(backend.program(), step.arguments(), "").await?;
     }

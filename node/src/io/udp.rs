@@ -18,7 +18,10 @@ use tombolo_engine::{
     punch::MAX_SOCKETS,
 };
 
-use super::stop::{Interest, Stop, Woken};
+use super::{
+    stop::{Interest, Stop, Woken},
+    underlay,
+};
 
 /// Room for about 50 ms at 600 Mbit/s, while a thread waits for its turn.
 const SOCKET_BUFFER: usize = 4 << 20;
@@ -59,6 +62,7 @@ impl UdpPort {
             Type::DGRAM,
             Some(Protocol::UDP),
         )?;
+        underlay::keep(&socket);
         if address.is_ipv6() {
             socket.set_only_v6(true)?;
         }

@@ -14,6 +14,7 @@ use tokio::{
 use tombolo_names::message;
 
 use super::PORT;
+use crate::io::underlay;
 
 /// Most that fits a UDP datagram or a message over TCP.
 const MAX_MESSAGE: usize = 65_535;
@@ -22,6 +23,8 @@ const MAX_MESSAGE: usize = 65_535;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Transport {
     Udp,
+    /// The same, past a default route into the overlay.
+    UdpByUnderlay,
     Tcp,
 }
 
@@ -39,7 +42,8 @@ pub(super) async fn ask(
     let to = SocketAddr::new(to, PORT);
     let exchange = async {
         match transport {
-            Transport::Udp => over_udp(to, &question).await,
+            Transport::Udp => over_udp(to, &question, false).await,
+            Transport::UdpByUnderlay => over_udp(to, &question, true).await,
             Transport::Tcp => over_tcp(to, &question).await,
         }
     };
@@ -56,13 +60,16 @@ pub(super) async fn ask(
     }
 }
 
-async fn over_udp(to: SocketAddr, question: &[u8]) -> io::Result<Vec<u8>> {
+async fn over_udp(to: SocketAddr, question: &[u8], by_underlay: bool) -> io::Result<Vec<u8>> {
     let any: IpAddr = if to.is_ipv4() {
         Ipv4Addr::UNSPECIFIED.into()
     } else {
         Ipv6Addr::UNSPECIFIED.into()
     };
     let socket = UdpSocket::bind((any, 0)).await?;
+    if by_underlay {
+        underlay::keep(&socket);
+    }
     socket.connect(to).await?;
     socket.send(question).await?;
     let mut buffer = vec![0; MAX_MESSAGE];

@@ -21,7 +21,10 @@ use tombolo_names::{
     table::{Asker, Errand, Table, Verdict},
 };
 
-use super::exchange::{self, Transport};
+use super::{
+    RESOLV_CONF,
+    exchange::{self, Transport},
+};
 
 /// Questions that are being answered at most; more are dropped, and asked again by who wants to know.
 const QUESTIONS: usize = 128;
@@ -37,7 +40,6 @@ const RESOLVER_PATIENCE: Duration = Duration::from_millis(1500);
 const IDLE: Duration = Duration::from_secs(5);
 /// Out of descriptors, or whoever called has gone away again.
 const BREATH: Duration = Duration::from_millis(100);
-const RESOLV_CONF: &str = "/etc/resolv.conf";
 
 /// What all listeners have in common.
 #[derive(Debug)]

@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tombolo_engine::diagnosis::{Finding, doctor::Obstacle, why::Candidate};
+use tombolo_engine::diagnosis::{
+    Finding,
+    doctor::{Exit, Obstacle},
+    why::Candidate,
+};
 use tombolo_proto::id::{NetworkId, NodeId, UnixSeconds};
 
 use super::PathReport;
@@ -132,4 +136,13 @@ pub struct DaemonFacts {
     pub takes_streams: Option<bool>,
     /// What is not installed of each network.
     pub clashes: Vec<(NetworkId, Obstacle)>,
+    /// The networks that leave the overlay here.
+    #[serde(default)]
+    pub exits: Vec<Exit>,
+    /// The network whose default route is installed here: IPv4, IPv6.
+    #[serde(default)]
+    pub defaults: [Option<NetworkId>; 2],
+    /// Who else uses our mark or our table.
+    #[serde(default)]
+    pub intruders: Vec<Obstacle>,
 }

@@ -23,7 +23,7 @@ use tombolo_proto::{
 };
 
 use super::{SIGN_OF_LIFE, SILENCE, bridge, socket_before};
-use crate::tls;
+use crate::{io::underlay, tls};
 
 /// Streams at a time, handshakes included.
 const MAX_STREAMS: usize = 512;
@@ -96,6 +96,7 @@ fn bind(port: u16) -> io::Result<TcpListener> {
         if address.is_ipv6() {
             socket.set_only_v6(false)?;
         }
+        underlay::keep(&socket);
         socket.set_reuse_address(true)?;
         socket.set_reuse_port(true)?;
         socket.set_nonblocking(true)?;

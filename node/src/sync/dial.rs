@@ -4,10 +4,7 @@
 use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
-use tokio::{
-    net::lookup_host,
-    time::{sleep, timeout},
-};
+use tokio::time::{sleep, timeout};
 use tombolo_proto::{
     control::{PROTOCOL, PROTOCOL_MIN, ToController, ToNode},
     key::IdentityKey,
@@ -21,6 +18,7 @@ use super::{
     transport::{Channel, Transport},
     trust::{Distrust, Trust},
 };
+use crate::names::lookup;
 
 /// Handshake and greeting may take this long each: three lost packets in a row.
 const ANSWER: Duration = Duration::from_secs(4);
@@ -96,10 +94,12 @@ pub(super) async fn any(
 async fn resolve(controllers: &[HostPort]) -> VecDeque<(HostPort, SocketAddr)> {
     let mut resolved = VecDeque::new();
     for controller in controllers {
-        let lookup = timeout(RESOLVE, lookup_host((controller.host(), controller.port()))).await;
-        if let Ok(Ok(addresses)) = lookup {
-            resolved.extend(addresses.map(|address| (controller.clone(), address)));
-        }
+        let places = lookup::places(controller.host(), controller.port(), RESOLVE).await;
+        resolved.extend(
+            places
+                .into_iter()
+                .map(|address| (controller.clone(), address)),
+        );
     }
     resolved
 }

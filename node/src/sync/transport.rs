@@ -29,7 +29,7 @@ use tombolo_proto::{
 };
 
 use super::{carriers::Carrier, patience::Patience};
-use crate::tls;
+use crate::{io::underlay, tls};
 
 /// Makes connections in the name of a node.
 #[derive(Debug)]
@@ -283,12 +283,13 @@ fn client_socket() -> std::io::Result<UdpSocket> {
     let dual_stack = || -> std::io::Result<Socket> {
         let socket = Socket::new(Domain::IPV6, Type::DGRAM, None)?;
         socket.set_only_v6(false)?;
+        underlay::keep(&socket);
         socket.bind(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)).into())?;
         Ok(socket)
     };
     match dual_stack() {
         Ok(socket) => Ok(socket.into()),
-        Err(_) => UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)),
+        Err(_) => underlay::bind_udp((Ipv4Addr::UNSPECIFIED, 0).into()),
     }
 }
 

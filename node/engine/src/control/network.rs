@@ -48,6 +48,8 @@ pub(crate) struct Network {
     pub(crate) may_relay: bool,
     /// While gossip is on.
     pub(crate) gossip: Option<Gossip>,
+    /// Whether the owner of this host lets default routes of other members count.
+    pub(crate) allow_default: bool,
 }
 
 /// What a newer directory means for the peers of a network.
@@ -88,6 +90,7 @@ impl Network {
             controller: None,
             may_relay: false,
             gossip: None,
+            allow_default: false,
         }
     }
 
@@ -134,12 +137,13 @@ impl Network {
     pub(crate) fn rebuild_ownership(&mut self, directory: &Directory, wall: UnixSeconds) {
         let mtu = directory.doc().map_or(Mtu::DEFAULT, |doc| doc.mtu);
         let members = self.members(directory, wall);
-        self.ownership = Arc::new(Ownership::new(
-            members.into_iter(),
-            self.identity,
-            mtu,
-            |identity| self.by_identity.get(identity).copied(),
-        ));
+        let slot = |identity: &IdentityKey| self.by_identity.get(identity).copied();
+        let ownership = Ownership::new(members.into_iter(), self.identity, mtu, slot);
+        self.ownership = Arc::new(if self.allow_default {
+            ownership
+        } else {
+            ownership.without_defaults()
+        });
     }
 
     /// Works out what the access rules of the network's document mean here. `seed` is random.

@@ -234,7 +234,7 @@ impl Engine {
         let announced = of.announced(&key);
         let members = announced
             .iter()
-            .filter_map(|endpoint| of.ownership.next_hop(endpoint.ip()))
+            .filter_map(|endpoint| of.ownership.next_hop_inside(endpoint.ip()))
             .filter_map(|relay| self.peer(relay))
             .filter(|relay| relay.portrait.relays)
             .map(|relay| RelayName::Member(relay.id.identity));

@@ -1,5 +1,6 @@
 //! What of a host is in order, and what is not. Facts that could not be had are `None`, and what needs them is not judged.
 
+mod default_routes;
 mod firewall;
 mod host;
 mod networks;
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use tombolo_proto::id::UnixSeconds;
 
 use super::Finding;
+pub use default_routes::{Exit, Ways};
 
 /// A controller's word may be this much ahead of the clock: transit, and clocks that are kept by NTP.
 const CLOCK_SLACK: u64 = 120;
@@ -61,6 +63,8 @@ pub struct Facts {
     pub state_problem: Option<Obstacle>,
     /// Whether the processor has AES instructions.
     pub aes: Option<bool>,
+    /// Default routes, of this host and of networks.
+    pub ways: Ways,
 }
 
 /// Something that is in the way.
@@ -108,6 +112,7 @@ pub fn examine(facts: &Facts) -> Vec<Finding> {
     findings.extend(host::rp_filter(facts));
     findings.push(host::underlay(facts));
     if facts.daemon {
+        findings.extend(default_routes::default_routes(facts));
         findings.extend(networks::reachability(facts));
         findings.extend(facts.networks.iter().flat_map(networks::network));
         let warnings = facts.warnings.iter();

@@ -71,6 +71,53 @@ fn a_prefix_this_node_shares_is_not_sent_but_taken_from_the_others() {
     assert!(ownership.may_send_from(PeerSlot(1), address("10.0.0.9")));
 }
 
+#[test]
+fn a_default_route_gets_what_nobody_owns_and_is_no_place_inside() {
+    let members: [(u8, &[(&str, u32)]); 3] = [
+        (1, &[("0.0.0.0/0", 0), ("::/0", 0)]),
+        (2, &[("10.1.0.0/16", 0)]),
+        (3, &[("0.0.0.0/0", 1)]),
+    ];
+    let allowed = an_ownership(&members);
+    let (exit, spare) = (PeerSlot(1), PeerSlot(3));
+
+    assert_eq!(allowed.next_hops(address("192.0.2.1")), [exit, spare]);
+    assert_eq!(allowed.next_hop(address("2001:db8::1")), Some(exit));
+    assert_eq!(allowed.next_hop(address("10.1.0.1")), Some(PeerSlot(2)));
+    assert!(allowed.may_send_from(spare, address("192.0.2.1")));
+    assert!(
+        !allowed.may_send_from(exit, address("10.1.0.1")),
+        "a member's own"
+    );
+    assert!(!allowed.may_send_from(PeerSlot(2), address("192.0.2.1")));
+    assert!(!allowed.covers(address("192.0.2.1")), "peers are out there");
+    for nowhere in [
+        "224.0.0.251",
+        "255.255.255.255",
+        "169.254.1.1",
+        "127.0.0.1",
+        "0.0.0.0",
+        "ff02::1",
+        "fe80::1",
+        "::1",
+    ] {
+        assert_eq!(allowed.next_hop(address(nowhere)), None, "{nowhere}");
+    }
+
+    let forbidden = an_ownership(&members).without_defaults();
+
+    assert_eq!(forbidden.next_hop(address("192.0.2.1")), None);
+    assert!(!forbidden.may_send_from(exit, address("192.0.2.1")));
+    assert_eq!(forbidden.next_hop(address("10.1.0.1")), Some(PeerSlot(2)));
+}
+
+#[test]
+fn an_exit_sends_nothing_to_another_one() {
+    let ownership = an_ownership(&[(ME, &[("0.0.0.0/0", 9)]), (1, &[("0.0.0.0/0", 0)])]);
+
+    assert_eq!(ownership.next_hop(address("192.0.2.1")), None);
+}
+
 proptest! {
     #[test]
     fn routing_and_source_check_agree_with_looking_through_everything(
@@ -89,6 +136,7 @@ proptest! {
             .enumerate()
             .flat_map(|(number, routes)| routes.iter().map(move |route| (number as u8, route)))
             .filter(|(_, (prefix, _))| prefix.contains(&address))
+            .filter(|(_, (prefix, _))| prefix.prefix_len() > 0 || is_anywhere(address))
             .map(|(number, (prefix, metric))| (number, *metric, prefix.prefix_len()))
             .collect();
         let longest = matching.iter().map(|(.., length)| *length).max();

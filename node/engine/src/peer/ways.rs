@@ -97,7 +97,7 @@ impl Peer {
         for way in ways {
             let is_underlay = way
                 .endpoint()
-                .is_none_or(|endpoint| context.ownership.next_hop(endpoint.ip()).is_none());
+                .is_none_or(|at| context.ownership.next_hop_inside(at.ip()).is_none());
             if is_underlay {
                 let id = context.rng.random();
                 self.paths.ask(way, id, now);

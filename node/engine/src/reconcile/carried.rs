@@ -3,13 +3,16 @@
 //! Those are the member's managed routes, and the local networks that lie in its /80. Where a prefix is behind this host
 //! alone (a container bridge), everybody keeps the address they have. Where it is on a LAN, the machines there answer by a
 //! router that knows nothing of the overlay, so packets must come to them from this host's own address.
+//!
+//! Who carries a default route is an exit: what leaves by the host's own default routes comes from the host's own address,
+//! too, and nothing gets in that way but answers.
 
 use std::collections::BTreeSet;
 
 use ipnet::IpNet;
 use tombolo_proto::id::UnixSeconds;
 
-use super::{LinkName, LocalNetwork, NetworkPlan, overlap};
+use super::{Family, LinkName, LocalNetwork, NetworkPlan, is_default, overlap};
 
 /// A prefix that is reached through this host.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,7 +44,7 @@ pub fn carried(
             .iter()
             .map(|net| net.prefix)
             .filter(|prefix| plane.is_some_and(|plane| plane.contains(prefix)));
-        for prefix in managed.chain(in_plane).filter(|net| net.prefix_len() > 0) {
+        for prefix in managed.chain(in_plane).filter(|net| !is_default(net)) {
             carried.insert(Carried {
                 link: plan.link.clone(),
                 prefix,
@@ -52,4 +55,42 @@ pub fn carried(
         }
     }
     carried
+}
+
+/// A way out of the overlay through this host.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Exit {
+    /// The TUN of the network whose default route this member carries.
+    pub link: LinkName,
+    /// The interface of this host's own default route.
+    pub uplink: String,
+    /// Of which family both are.
+    pub family: Family,
+}
+
+/// Where this host lets its networks out. `uplinks` are the interfaces of its own default routes.
+#[must_use]
+pub fn exits(
+    plans: &[NetworkPlan<'_>],
+    uplinks: &BTreeSet<(Family, String)>,
+    wall: UnixSeconds,
+) -> BTreeSet<Exit> {
+    let mut exits = BTreeSet::new();
+    for plan in plans {
+        let me = plan.directory.member(&plan.me, wall);
+        let routes = me.into_iter().flat_map(|me| &me.routes);
+        let families: BTreeSet<Family> = routes
+            .filter(|route| is_default(&route.prefix))
+            .map(|route| Family::of_prefix(&route.prefix))
+            .collect();
+        let ways = uplinks
+            .iter()
+            .filter(|(family, _)| families.contains(family));
+        exits.extend(ways.map(|(family, uplink)| Exit {
+            link: plan.link.clone(),
+            uplink: uplink.clone(),
+            family: *family,
+        }));
+    }
+    exits
 }

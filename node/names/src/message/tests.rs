@@ -1,3 +1,4 @@
+use hickory_proto::rr::rdata::CNAME;
 use proptest::prelude::*;
 
 use super::*;
@@ -139,11 +140,36 @@ fn a_member_answers_for_its_own_addresses_alone() {
     assert_eq!(answer(&asked, &other, |_| true), None);
 }
 
+#[test]
+fn a_resolver_is_asked_for_a_host_and_answers_with_the_addresses_of_its_alias() {
+    let asked = host_question(9, "ctl.example.org", Family::V6).expect("written");
+    let read = read_question(&asked);
+    assert_eq!(read.labels(), ["ctl", "example", "org"]);
+    assert_eq!(read.family(), Some(Family::V6));
+    let mut reply = Message::from_vec(&asked).expect("a message");
+    assert!(reply.metadata.recursion_desired);
+    reply.metadata.message_type = MessageType::Response;
+    let [host, alias] =
+        ["ctl.example.org.", "a.example.net."].map(|name| Name::from_ascii(name).expect("a name"));
+    let address = "2001:db8::1".parse().expect("an address");
+    reply.add_answers([
+        Record::from_rdata(host, TTL, RData::CNAME(CNAME(alias.clone()))),
+        Record::from_rdata(alias, TTL, RData::AAAA(AAAA(address))),
+    ]);
+    let reply = reply.to_vec().expect("written");
+
+    assert_eq!(host_addresses(&asked, &reply), [IpAddr::V6(address)]);
+
+    let another = host_question(10, "ctl.example.org", Family::V6).expect("written");
+    assert_eq!(host_addresses(&another, &reply), [] as [IpAddr; 0]);
+    assert_eq!(host_question(9, &"x".repeat(64), Family::V4), None);
+}
+
 proptest! {
     #[test]
     fn no_bytes_do_harm(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
         let asked = errand(9, &an_errand("web"), Family::V4).expect("written");
-        let _ = answer(&asked, &bytes, |_| true);
+        let _ = (answer(&asked, &bytes, |_| true), host_addresses(&asked, &bytes));
         if let Received::Question(question) = read(&bytes) {
             let _ = (question.labels(), question.reply(&both(), true));
         }
@@ -163,7 +189,7 @@ proptest! {
                 }
             }
             bytes.truncate(cut);
-            let _ = answer(&asked, &bytes, |_| true);
+            let _ = (answer(&asked, &bytes, |_| true), host_addresses(&asked, &bytes));
             if let Received::Question(question) = read(&bytes) {
                 prop_assert!(question.reply(&both(), true).is_none_or(|reply| reply.len() <= UDP_PAYLOAD.into()));
             }

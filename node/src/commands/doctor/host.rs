@@ -9,13 +9,13 @@ use std::{
     time::SystemTime,
 };
 
-use tombolo_engine::diagnosis::doctor::{Facts, Obstacle};
+use tombolo_engine::diagnosis::doctor::{Facts, Obstacle, Ways};
 use tombolo_proto::id::UnixSeconds;
 
 use crate::{
     cli::{DATA_PORT, Global},
     io::tun,
-    report::StatusReport,
+    report::{NetworkReport, StatusReport},
 };
 
 const DOCKER_SOCKET: &str = "/var/run/docker.sock";
@@ -53,7 +53,8 @@ pub(super) fn observe(global: &Global, status: Option<&StatusReport>, port: Opti
         port,
         // The daemon has it while it runs.
         port_problem: status.is_none().then(|| port_problem(port)).flatten(),
-        uplinks: uplinks(),
+        uplinks: uplinks(links),
+        ways: ways(links),
         state_dir: dir.display().to_string(),
         space: space(dir),
         state_problem: state_problem(dir),
@@ -103,11 +104,36 @@ fn ruleset() -> Option<String> {
     Some(String::from_utf8_lossy(&rules).into_owned())
 }
 
-/// Interfaces of default routes, and their MTUs.
-fn uplinks() -> Vec<(String, u32)> {
+/// Interfaces of default routes, ours apart: IPv4, IPv6.
+fn ways_out(links: &[NetworkReport]) -> [Vec<String>; 2] {
     let v4 = fs::read_to_string("/proc/net/route").unwrap_or_default();
     let v6 = fs::read_to_string("/proc/net/ipv6_route").unwrap_or_default();
-    let mut names = default_interfaces(&v4, &v6);
+    default_interfaces(&v4, &v6).map(|mut names| {
+        names.retain(|name| links.iter().all(|network| network.interface != *name));
+        names.sort_unstable();
+        names.dedup();
+        names
+    })
+}
+
+fn ways(links: &[NetworkReport]) -> Ways {
+    let own = ways_out(links);
+    let is_strict = |name: &&String| {
+        let of = |name: &str| number(&format!("net/ipv4/conf/{name}/rp_filter"));
+        of("all").max(of(name)) == Some(1)
+    };
+    let strict = own[0].iter().filter(is_strict).cloned().collect();
+    let valid_mark = number("net/ipv4/conf/all/src_valid_mark");
+    Ways {
+        own,
+        strict: (valid_mark.map(|value| value != 0), strict),
+        ..Ways::default()
+    }
+}
+
+/// Interfaces of default routes, and their MTUs.
+fn uplinks(links: &[NetworkReport]) -> Vec<(String, u32)> {
+    let mut names = ways_out(links).concat();
     names.sort_unstable();
     names.dedup();
     names
@@ -118,7 +144,7 @@ fn uplinks() -> Vec<(String, u32)> {
 
 /// Interfaces with a default route, by proc(5): IPv4 has destination and mask in columns 1 and 7, IPv6 destination and
 /// prefix length in 0 and 1 and the interface last. The kernel's own unreachable default is on `lo`.
-fn default_interfaces(v4: &str, v6: &str) -> Vec<String> {
+fn default_interfaces(v4: &str, v6: &str) -> [Vec<String>; 2] {
     let of_v4 = v4.lines().skip(1).filter_map(|line| {
         let fields: Vec<&str> = line.split_whitespace().collect();
         let is_default = fields.get(1)? == &"00000000" && fields.get(7)? == &"00000000";
@@ -130,11 +156,11 @@ fn default_interfaces(v4: &str, v6: &str) -> Vec<String> {
             fields.first()?.bytes().all(|digit| digit == b'0') && fields.get(1)? == &"00";
         is_default.then(|| fields.last().copied()).flatten()
     });
-    of_v4
-        .chain(of_v6)
-        .filter(|name| *name != "lo")
-        .map(str::to_owned)
-        .collect()
+    let owned = |names: Vec<&str>| {
+        let names = names.into_iter().filter(|name| *name != "lo");
+        names.map(str::to_owned).collect()
+    };
+    [owned(of_v4.collect()), owned(of_v6.collect())]
 }
 
 fn space(dir: &Path) -> Option<u64> {
@@ -183,6 +209,6 @@ mod tests {
              20010db8000000000000000000000000 40 {zero} 00 {zero} 00000100 00000001 00000000 00000001     eth2\n"
         );
 
-        assert_eq!(default_interfaces(v4, &v6), ["eth0", "ppp0"]);
+        assert_eq!(default_interfaces(v4, &v6), [["eth0"], ["ppp0"]]);
     }
 }

@@ -132,7 +132,7 @@ impl FakeHost {
         Self {
             state: HostState {
                 links: BTreeMap::from([(a_link(name), link)]),
-                routes: BTreeSet::new(),
+                ..HostState::default()
             },
             local: Vec::new(),
             refuses: None,
@@ -164,6 +164,12 @@ impl FakeHost {
             HostAction::RemoveRoute(route) => {
                 anyhow::ensure!(self.state.routes.remove(route), "no such route");
             }
+            HostAction::AddRule(rule) => {
+                anyhow::ensure!(self.state.rules.insert(*rule), "exists");
+            }
+            HostAction::RemoveRule(rule) => {
+                anyhow::ensure!(self.state.rules.remove(rule), "no such rule");
+            }
         }
         self.steps += 1;
         Ok(())
@@ -178,6 +184,8 @@ impl Host for FakeHost {
             routed: Vec::new(),
             addresses: BTreeSet::new(),
             lans: BTreeSet::new(),
+            uplinks: BTreeSet::new(),
+            intruders: Vec::new(),
         })
     }
 
@@ -214,6 +222,7 @@ fn a_plan(directory: &Directory) -> NetworkPlan<'_> {
         me: a_secret(1).public(),
         link: a_link("tmb0"),
         allow_global: false,
+        allow_default: false,
     }
 }
 

@@ -1,4 +1,4 @@
-//! The rules that accept packets for carried prefixes.
+//! The rules that accept packets for carried prefixes, and out of the overlay at an exit.
 
 use std::collections::BTreeSet;
 
@@ -7,23 +7,21 @@ use tombolo_containers::{
     firewall::{self, Rule},
     ruleset::{Backend, Saved, Table},
 };
-use tombolo_engine::reconcile::Carried;
+use tombolo_engine::reconcile::Family;
+
+use super::Passing;
 
 /// The comment on each of them.
 pub(super) const MARK: &str = "tombolo-carried";
 
 /// The rules that there should be in a firewall that looks like `saved`.
-pub(super) fn rules(
-    backend: Backend,
-    saved: &Saved,
-    carried: &BTreeSet<Carried>,
-) -> BTreeSet<Rule> {
+pub(super) fn rules(backend: Backend, saved: &Saved, passing: &Passing) -> BTreeSet<Rule> {
     let Some(chain) = firewall::forward_chain(saved) else {
         return BTreeSet::new();
     };
-    let rule = |table, chain: &str, matches: [&str; 4]| {
+    let rule = |table, chain: &str, matches: &[&str]| {
         let end = ["-m", "comment", "--comment", MARK, "-j", "ACCEPT"];
-        let words = matches.into_iter().chain(end).map(str::to_owned);
+        let words = matches.iter().chain(&end).map(|word| (*word).to_owned());
         Rule {
             backend,
             table,
@@ -33,21 +31,41 @@ pub(super) fn rules(
     };
     let of_family = |prefix: &IpNet| prefix.addr().is_ipv4() == (backend == Backend::V4);
     let mut rules = BTreeSet::new();
-    for one in carried.iter().filter(|one| of_family(&one.prefix)) {
+    let carried = passing.carried.iter();
+    for one in carried.filter(|one| of_family(&one.prefix)) {
         let (link, prefix) = (one.link.as_str(), one.prefix.to_string());
-        rules.insert(rule(Table::Filter, chain, ["-d", &prefix, "-i", link]));
-        rules.insert(rule(Table::Filter, chain, ["-s", &prefix, "-o", link]));
+        rules.insert(rule(Table::Filter, chain, &["-d", &prefix, "-i", link]));
+        rules.insert(rule(Table::Filter, chain, &["-s", &prefix, "-o", link]));
         if firewall::has_docker(saved) {
             // Docker from 28 on drops here what comes to a container from elsewhere.
             let matches = ["-d", &prefix, "-i", link];
-            rules.insert(rule(Table::Raw, "PREROUTING", matches));
+            rules.insert(rule(Table::Raw, "PREROUTING", &matches));
         }
+    }
+    let exits = passing.exits.iter();
+    for exit in exits.filter(|exit| (exit.family == Family::V4) == (backend == Backend::V4)) {
+        let (link, uplink) = (exit.link.as_str(), exit.uplink.as_str());
+        let out = ["-i", link, "-o", uplink];
+        let back = [
+            "-i",
+            uplink,
+            "-o",
+            link,
+            "-m",
+            "conntrack",
+            "--ctstate",
+            "RELATED,ESTABLISHED",
+        ];
+        rules.insert(rule(Table::Filter, chain, &out));
+        rules.insert(rule(Table::Filter, chain, &back));
     }
     rules
 }
 
 #[cfg(test)]
 mod tests {
+    use tombolo_engine::reconcile::{Carried, Exit};
+
     use super::*;
 
     #[test]
@@ -60,6 +78,34 @@ mod tests {
                 "iptables -w -t raw -I PREROUTING -d 172.28.1.0/24 -i tmb0 -m comment --comment tombolo-carried -j ACCEPT",
             ]
         );
+    }
+
+    #[test]
+    fn at_an_exit_members_get_out_and_answers_get_in() {
+        let exit = Exit {
+            link: "tmb0".parse().expect("a link name"),
+            uplink: "eth0".to_owned(),
+            family: Family::V4,
+        };
+        let passing = Passing {
+            exits: [exit].into(),
+            ..Passing::default()
+        };
+        let steps = |backend| -> Vec<String> {
+            let saved = Saved::parse(backend, DOCKER);
+            let wanted = rules(backend, &saved, &passing);
+            let steps = firewall::actions_among(MARK, &wanted, &saved);
+            steps.iter().map(ToString::to_string).collect()
+        };
+
+        assert_eq!(
+            steps(Backend::V4),
+            [
+                "iptables -w -t filter -I DOCKER-USER -i eth0 -o tmb0 -m conntrack --ctstate RELATED,ESTABLISHED -m comment --comment tombolo-carried -j ACCEPT",
+                "iptables -w -t filter -I DOCKER-USER -i tmb0 -o eth0 -m comment --comment tombolo-carried -j ACCEPT",
+            ]
+        );
+        assert!(steps(Backend::V6).is_empty());
     }
 
     #[test]
@@ -118,6 +164,10 @@ mod tests {
                 on_lan: false,
             })
             .into();
+        let carried = Passing {
+            carried,
+            ..Passing::default()
+        };
         let saved = Saved::parse(backend, saved);
         firewall::actions_among(MARK, &rules(backend, &saved, &carried), &saved)
             .iter()

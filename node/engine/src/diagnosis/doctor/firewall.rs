@@ -60,15 +60,28 @@ impl Closed {
     }
 }
 
+/// A chain and its rules.
 #[derive(Debug, Default)]
-struct Chain<'a> {
-    is_input: bool,
-    drops_by_default: bool,
-    rules: Vec<&'a str>,
+pub(super) struct Chain<'a> {
+    /// The line that says where it is hooked in, if it is.
+    base: &'a str,
+    pub(super) drops_by_default: bool,
+    pub(super) rules: Vec<&'a str>,
+}
+
+impl Chain<'_> {
+    /// Whether it is hooked in there.
+    pub(super) fn is_base(&self, kind: &str, hook: &str) -> bool {
+        let mut words = self.base.split_whitespace();
+        words.next() == Some("type")
+            && words.next() == Some(kind)
+            && words.next() == Some("hook")
+            && words.next() == Some(hook)
+    }
 }
 
 /// A table's family and name, and its chains by name.
-type Table<'a> = ([&'a str; 2], BTreeMap<&'a str, Chain<'a>>);
+pub(super) type Table<'a> = ([&'a str; 2], BTreeMap<&'a str, Chain<'a>>);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
@@ -80,7 +93,10 @@ enum Verdict {
 pub(super) fn closed(ruleset: &str, protocol: Protocol, port: u16) -> Vec<Closed> {
     let mut closed = Vec::new();
     for ([family, table], chains) in tables(ruleset) {
-        for (name, chain) in chains.iter().filter(|(_, chain)| chain.is_input) {
+        for (name, chain) in chains
+            .iter()
+            .filter(|(_, chain)| chain.is_base("filter", "input"))
+        {
             let verdict = judge(&chains, chain, protocol, port, 0);
             if verdict == Some(Verdict::Drop) || (verdict.is_none() && chain.drops_by_default) {
                 closed.push(Closed {
@@ -94,7 +110,8 @@ pub(super) fn closed(ruleset: &str, protocol: Protocol, port: u16) -> Vec<Closed
     closed
 }
 
-fn tables(ruleset: &str) -> Vec<Table<'_>> {
+/// What `nft list ruleset` printed, by tables and chains.
+pub(super) fn tables(ruleset: &str) -> Vec<Table<'_>> {
     let mut tables: Vec<Table<'_>> = Vec::new();
     let mut current: Option<&str> = None;
     for line in ruleset.lines().map(str::trim) {
@@ -109,7 +126,7 @@ fn tables(ruleset: &str) -> Vec<Table<'_>> {
             (_, Some((_, chains)), Some(name)) => {
                 let chain = chains.entry(name).or_default();
                 if line.starts_with("type ") {
-                    chain.is_input = line.contains("type filter hook input ");
+                    chain.base = line;
                     chain.drops_by_default = line.contains("policy drop");
                 } else {
                     chain.rules.push(line);
@@ -152,6 +169,13 @@ fn judge(
         }
     }
     None
+}
+
+/// What a rule does that looks at nothing.
+pub(super) fn verdict_alone(rule: &str) -> Option<&str> {
+    let rule = Rule::read(rule);
+    let is_bare = rule.is_bare();
+    rule.verdict.first().copied().filter(|_| is_bare)
 }
 
 /// A rule, as far as it is understood.
