@@ -39,6 +39,10 @@ impl Footprint {
                 "routes6",
                 lines(&inside.run("ip -6 route show table main proto static")),
             ),
+            (
+                "policy rules",
+                lines(&(inside.run("ip rule show") + &inside.run("ip -6 rule show"))),
+            ),
             ("docker networks", lines(&networks)),
         ]))
     }

@@ -6,6 +6,7 @@
 mod bad_input;
 mod bench;
 mod containers;
+mod default_route;
 mod diagnosis;
 mod disk;
 mod doctor;
