@@ -259,6 +259,18 @@ pub enum WebhookVerb {
         /// Webhook id
         id: String,
     },
+    /// List the last 20 attempts to send something, newest first
+    Deliveries {
+        /// Webhook id
+        id: String,
+    },
+    /// Send the message of a listed attempt again, with the id that it had, and tell whether it is taken
+    Resend {
+        /// Webhook id
+        id: String,
+        /// Id of the attempt
+        delivery: String,
+    },
 }
 
 /// `controller audit`

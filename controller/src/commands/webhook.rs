@@ -1,6 +1,8 @@
 //! `controller webhook`
 
-use tombolo_proto::api::{CreatedWebhook, NewWebhook, Webhook, WebhookPatch, WebhookTest};
+use tombolo_proto::api::{
+    CreatedWebhook, NewWebhook, Webhook, WebhookDelivery, WebhookPatch, WebhookTest,
+};
 
 use super::{
     Client, Failure, Output,
@@ -43,18 +45,51 @@ pub(super) fn run(verb: &WebhookVerb, client: &Client, out: &Output) -> Result<(
             client.delete(&format!("/webhooks/{id}"))?;
             out.done(&format!("webhook {id} deleted"));
         }
-        WebhookVerb::Test { id } => {
-            let nothing = serde_json::json!({});
-            let tested: WebhookTest = client.post(&format!("/webhooks/{id}/test"), &nothing)?;
-            if let Some(error) = tested.error.as_ref().filter(|_| !tested.delivered) {
-                return Err(Failure::Other(format!(
-                    "the message was not taken: {error}; check the URL, and that the receiver runs"
-                )));
-            }
-            out.object(&tested, |_| "the message was taken".to_owned());
+        WebhookVerb::Test { id } => send(&format!("/webhooks/{id}/test"), client, out)?,
+        WebhookVerb::Deliveries { id } => {
+            let attempts: Vec<WebhookDelivery> =
+                client.all(&format!("/webhooks/{id}/deliveries"))?;
+            out.list(&attempts, deliveries);
+        }
+        WebhookVerb::Resend { id, delivery } => {
+            let path = format!("/webhooks/{id}/deliveries/{delivery}/resend");
+            send(&path, client, out)?;
         }
     }
     Ok(())
+}
+
+/// Has a message sent once, and tells whether it was taken.
+fn send(path: &str, client: &Client, out: &Output) -> Result<(), Failure> {
+    let sent: WebhookTest = client.post(path, &serde_json::json!({}))?;
+    if let Some(error) = sent.error.as_ref().filter(|_| !sent.delivered) {
+        return Err(Failure::Other(format!(
+            "the message was not taken: {error}; check the URL, and that the receiver runs"
+        )));
+    }
+    out.object(&sent, |_| "the message was taken".to_owned());
+    Ok(())
+}
+
+fn deliveries(attempts: &[WebhookDelivery]) -> Table {
+    Table::new(
+        ["ID", "AT", "EVENT", "NETWORK", "ATTEMPT", "STATE", "MESSAGE"],
+        attempts.iter().map(|attempt| {
+            let event = attempt.event.as_ref();
+            [
+                attempt.id.clone(),
+                attempt.at.to_string(),
+                event.map_or_else(|| "test".to_owned(), |event| event.kind.clone()),
+                event.map_or_else(|| "-".to_owned(), |event| event.network.to_string()),
+                attempt.attempt.to_string(),
+                attempt
+                    .error
+                    .as_ref()
+                    .map_or_else(|| "taken".to_owned(), |error| format!("not taken: {error}")),
+                attempt.message.clone(),
+            ]
+        }),
+    )
 }
 
 fn table(webhooks: &[Webhook]) -> Table {

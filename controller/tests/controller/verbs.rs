@@ -340,6 +340,38 @@ async fn webhooks_and_tokens_for_one_network() {
     verbs
         .fails(&format!("webhook test {hook_id}"), 1, "500")
         .await;
+    // What failed is listed, and sent again by its id.
+    let attempts = verbs.json(&format!("webhook deliveries {hook_id}")).await;
+    let failed = &attempts[0];
+    assert_eq!(
+        (&failed["delivered"], &failed["status"]),
+        (&false.into(), &500.into())
+    );
+    let human = verbs.run(&format!("webhook deliveries {hook_id}")).await;
+    assert!(human.out.contains("it answered 500"), "{}", human.out);
+    let attempt = failed["id"].as_str().expect("an id").to_owned();
+    let first = receiver.next().await;
+    receiver.answer("503 Service Unavailable");
+    let resend = format!("webhook resend {hook_id} {attempt}");
+    verbs.fails(&resend, 1, "503").await;
+    assert_eq!(verbs.json(&resend).await["delivered"], true);
+    for _ in 0..2 {
+        let again = receiver.next().await;
+        assert_eq!(again.headers["webhook-id"], first.headers["webhook-id"]);
+    }
+    let attempts = verbs.json(&format!("webhook deliveries {hook_id}")).await;
+    println!("figure: attempts that the verb lists: {attempts}");
+    assert_eq!(
+        attempts.as_array().map(Vec::len),
+        Some(4),
+        "two tests, two times again"
+    );
+    verbs
+        .fails(&format!("webhook resend {hook_id} 0"), 1, "no such delivery")
+        .await;
+    verbs
+        .fails("webhook deliveries nope", 1, "no such webhook")
+        .await;
     let listed = verbs.run("webhook ls").await;
     assert!(
         listed.out.contains(&id) && !listed.out.contains(secret),
