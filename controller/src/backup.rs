@@ -13,12 +13,12 @@ use tombolo_proto::{
     address::{self, Cost},
     config::Keyring,
     id::{NodeId, UnixSeconds},
-    key::{IdentityKey, IdentitySecret},
+    key::{IdentityKey, IdentitySecret, Seed},
     signed::{Document, Signed},
     wire,
 };
 
-use crate::store::Contents;
+use crate::store::{Contents, MadeBackup};
 
 const MAGIC: &[u8] = b"tombolo backup 1\n";
 const SALT: usize = 16;
@@ -41,6 +41,19 @@ pub(crate) struct Backup {
     pub(crate) keyring: Signed<Keyring>,
     /// The store.
     pub(crate) contents: Contents,
+}
+
+impl Backup {
+    /// What the store says of it, once it is a file of so many bytes.
+    pub(crate) fn made(&self, encrypted: bool, bytes: usize) -> MadeBackup {
+        MadeBackup {
+            made_at: self.made_at,
+            made_by: Seed::from_bytes(self.replica).identity().public(),
+            encrypted,
+            root_key: self.root.is_some(),
+            bytes: bytes as u64,
+        }
+    }
 }
 
 /// What is signed of it.

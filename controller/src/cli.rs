@@ -281,7 +281,7 @@ pub enum AuditVerb {
         /// Only in this network: id, or name of one that is there
         #[arg(long)]
         network: Option<String>,
-        /// Only by this one, as the list writes it: "user anna", "token 1f…", "node 89…", controller
+        /// Only by this one, as the list writes it: "user anna", "token 1f…", "node 89…", "replica im…", controller
         #[arg(long)]
         actor: Option<String>,
         /// Only this, such as member.authorize

@@ -44,8 +44,17 @@ pub(super) async fn show(
             state.started.elapsed().as_secs(),
         ),
     ];
+    // While the store is away nobody knows.
+    let last_backup = match state.store.last_backup().await {
+        Err(error) if error.is_outage() => None,
+        last => Some((
+            "tombolo_last_backup_timestamp_seconds",
+            "When the last backup was made, in seconds since 1970; 0 while there is none",
+            last?.map_or(0, |backup| backup.made_at),
+        )),
+    };
     let mut text = String::new();
-    for (name, help, value) in gauges {
+    for (name, help, value) in gauges.into_iter().chain(last_backup) {
         writeln!(
             text,
             "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}"

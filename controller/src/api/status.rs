@@ -13,6 +13,10 @@ pub(super) async fn show(
     _reader: Reader,
 ) -> Result<axum::Json<Status>, Problem> {
     let signer = &state.signer;
+    let last_backup = match state.store.last_backup().await {
+        Err(error) if error.is_outage() => None,
+        last => last?,
+    };
     Ok(axum::Json(Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         authority: signer.authority(),
@@ -31,6 +35,7 @@ pub(super) async fn show(
         epoch: signer.epoch().0,
         store: state.store.url().kind().to_owned(),
         store_unreachable_seconds: super::outage::seconds(&state),
+        last_backup,
         uptime: state.started.elapsed().as_secs(),
     }))
 }

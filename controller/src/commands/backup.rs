@@ -78,6 +78,18 @@ pub(super) fn make(
         )
     })?;
     write_new(&flags.file, &bytes)?;
+    let made = backup.made(flags.passphrase_file.is_some(), bytes.len());
+    place::wait(async {
+        let store = place.open().await?;
+        let noted = store.note_backup(&made).await;
+        store.close().await;
+        noted.map_err(|error| {
+            Failure::Other(format!(
+                "{} is written, but the store could not note that: {error}",
+                flags.file.display()
+            ))
+        })
+    })?;
     done(flags, &place, &backup, out);
     Ok(())
 }
@@ -104,9 +116,12 @@ pub(super) fn restore(
             )));
         }
     }
+    let made = backup.made(flags.passphrase_file.is_some(), bytes.len());
     place::wait(async {
         let store = Store::open(&place.store).await?;
-        store.put_contents(&backup.contents, GAP).await?;
+        store
+            .put_contents(&backup.contents, GAP, Some(&made))
+            .await?;
         store.close().await;
         Ok(())
     })?;

@@ -40,7 +40,7 @@ pub(super) fn run(
         let from = place.open().await?;
         let contents = from.contents().await?;
         let to = Store::open(&target).await?;
-        to.put_contents(&contents, 0).await?;
+        to.put_contents(&contents, 0, None).await?;
         from.close().await;
         to.close().await;
         Ok(Moved {

@@ -1,11 +1,17 @@
 //! The controller itself: its replicas, its keyring, its store.
 
+use std::time::SystemTime;
+
 use axum::{http::StatusCode, response::Response};
 use maud::{Markup, html};
 use tombolo_proto::api::{Keyring, Replica, ReplicaState, Role, Status};
 
-use super::{layout, visit::SignedIn};
+use super::{figures, layout, visit::SignedIn};
 use crate::api::Problem;
+
+const DAY_SECONDS: u64 = 86_400;
+/// A backup that is older is marked: who makes one every week has missed one.
+const OLD_SECONDS: u64 = 7 * DAY_SECONDS;
 
 /// The page.
 pub(super) async fn show(by: SignedIn) -> Result<Response, Response> {
@@ -17,8 +23,9 @@ pub(super) async fn show(by: SignedIn) -> Result<Response, Response> {
         div.head { h1 { (texts.system) } }
         div.columns {
             (controller(&by, &status))
-            section.card aria-labelledby="backup" {
+            section.card aria-labelledby="backup" data-part="backup" {
                 h2 #backup { (texts.backup) }
+                (last_backup(&by, &status))
                 p.soft { (texts.backup_lead) }
                 (layout::copyable(&by.visitor, "backup-command", "tombolo-controller backup /root/tombolo.backup"))
                 (layout::copyable(&by.visitor, "restore-command", "tombolo-controller restore /root/tombolo.backup"))
@@ -69,6 +76,35 @@ fn controller(by: &SignedIn, status: &Status) -> Markup {
                 dt { (texts.endpoints) } dd { @for endpoint in &status.endpoints { code { (endpoint) } " " } }
                 dt { (texts.authority) } dd { code { (status.authority) } }
                 dt { (texts.authority_key) } dd { code { (status.authority_key) } }
+            }
+        }
+    }
+}
+
+/// When the last backup was made, and whether that is long ago.
+fn last_backup(by: &SignedIn, status: &Status) -> Markup {
+    let texts = &by.visitor.texts().system;
+    let Some(backup) = &status.last_backup else {
+        return html! {
+            p { (texts.last_backup) ": "
+                @if status.store_unreachable_seconds.is_some() { (texts.unknown) } @else { span.state.wait { (texts.no_backup) } }
+            }
+        };
+    };
+    let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+    let age = now.as_secs().saturating_sub(backup.made_at);
+    html! {
+        dl.facts {
+            dt { (texts.last_backup) } dd {
+                (layout::moment(backup.made_at)) " "
+                @if age > OLD_SECONDS { span.state.wait { ((texts.old_backup)(age / DAY_SECONDS)) } }
+                @else { span.state.on { (texts.fresh_backup) } }
+            }
+            dt { (texts.made_by) } dd { (backup.made_by) }
+            dt { (texts.kind) } dd {
+                @if backup.encrypted { (texts.encrypted) } @else { (texts.not_encrypted) }
+                ", " @if backup.root_key { (texts.with_root_key) } @else { (texts.without_root_key) }
+                ", " (figures::amount(backup.bytes))
             }
         }
     }

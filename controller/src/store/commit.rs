@@ -16,6 +16,9 @@ use super::{
     writing,
 };
 
+/// Letters of a replica's key that name it among a handful.
+const REPLICA_LETTERS: usize = 12;
+
 /// Who does something, for the audit log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Actor {
@@ -27,6 +30,8 @@ pub enum Actor {
     Node(NodeId),
     /// The controller's own upkeep.
     Controller,
+    /// Whoever runs the verbs of a replica's own host.
+    Replica(IdentityKey),
     /// Somebody who did not say, or prove, who they are.
     Nobody,
 }
@@ -38,6 +43,10 @@ impl fmt::Display for Actor {
             Self::User(name) => write!(f, "user {name}"),
             Self::Node(node) => write!(f, "node {node}"),
             Self::Controller => f.write_str("controller"),
+            Self::Replica(key) => {
+                let key = key.to_string();
+                write!(f, "replica {}", key.get(..REPLICA_LETTERS).unwrap_or(&key))
+            }
             Self::Nobody => f.write_str("nobody"),
         }
     }

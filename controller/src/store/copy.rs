@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 use sqlx::{AnyConnection, AssertSqlSafe, Row as _, any::AnyRow};
 
-use super::{Store, StoreError, StoreUrl};
+use super::{
+    MadeBackup, Store, StoreError, StoreUrl,
+    backups::{self, Done},
+};
 
 /// What a column holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +55,7 @@ const TABLES: &[Table] = &[
         ("failing_since", Number), ("last_error", Text), ("delivered_at", Number), ("disabled_at", Number)] },
     Table { name: "deliveries", columns: &[("id", Number), ("webhook", Text), ("message", Text), ("event", Text), ("created_at", Number),
         ("attempts", Number), ("due_at", Number), ("leased_until", Number)] },
+    Table { name: "last_backup", columns: &[("id", Number), ("made_at", Number), ("actor", Text), ("encrypted", Number), ("root_key", Number), ("bytes", Number)] },
     Table { name: "audit", columns: &[("id", Number), ("at", Number), ("actor", Text), ("action", Text), ("network", Text), ("subject", Text),
         ("state_before", Text), ("state_after", Text), ("place", Number), ("hash", Bytes)] },
     Table { name: "audit_head", columns: &[("id", Number), ("place", Number), ("hash", Bytes), ("forgotten_place", Number), ("forgotten_hash", Bytes)] },
@@ -148,8 +152,14 @@ impl Store {
     }
 
     /// Puts everything into this store, which must be empty: all of it or nothing. Revisions go on `gap` further, so that
-    /// nothing signed from now on can be taken for something signed before.
-    pub async fn put_contents(&self, contents: &Contents, gap: u32) -> Result<(), PutError> {
+    /// nothing signed from now on can be taken for something signed before. If they come from a backup, that is the last one
+    /// from now on: what it holds cannot tell of it.
+    pub async fn put_contents(
+        &self,
+        contents: &Contents,
+        gap: u32,
+        from: Option<&MadeBackup>,
+    ) -> Result<(), PutError> {
         let mut transaction = self.write().await?;
         let holds: i64 = sqlx::query_scalar(
             "SELECT (SELECT count(*) FROM authority) + (SELECT count(*) FROM networks) + (SELECT count(*) FROM api_tokens)",
@@ -181,6 +191,9 @@ impl Store {
             }
         }
         self.hint(&mut transaction).await?;
+        if let Some(backup) = from {
+            backups::note(&mut transaction, backup, Done::Restored).await?;
+        }
         transaction.commit().await?;
         Ok(())
     }

@@ -110,6 +110,17 @@ async fn a_backup_goes_on_on_an_empty_machine_and_nodes_believe_it() {
         node.expect_member(network.id).await;
         let nothing = node.sync(network.id, before.upto).await;
         assert_eq!(nothing.certs.len(), 0, "nodes notice nothing");
+        let status: api::Status = http.get("/status").await.expect_status(200);
+        let last = status.last_backup.expect("what it was restored from");
+        assert_eq!(
+            (last.bytes, last.encrypted),
+            (bytes.len() as u64, passphrase.is_some())
+        );
+        let told: api::Page<api::AuditEntry> = http
+            .get("/audit?action=backup.restore")
+            .await
+            .expect_status(200);
+        assert_eq!(told.items[0].actor, last.made_by);
         let rules_path = format!("{}/rules", path(&network));
         let rules: api::AccessRules = http.get(&rules_path).await.expect_status(200);
         assert_eq!(rules.rules[0].protocol, "47", "rules are in the backup");

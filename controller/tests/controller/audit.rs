@@ -349,7 +349,7 @@ fn side(side: &Option<Value>, pointer: &str) -> Value {
     found.cloned().unwrap_or_default()
 }
 
-async fn tamper(rig: &Rig, statement: &str) {
+pub(crate) async fn tamper(rig: &Rig, statement: &str) {
     sqlx::any::install_default_drivers();
     let mut connection = AnyConnection::connect(&rig.store_url())
         .await

@@ -8,6 +8,7 @@
 mod accounts;
 mod api;
 mod audit;
+mod backups;
 mod bad_input;
 mod control;
 mod etags;

@@ -36,8 +36,25 @@ json! {
         /// For how long the store has not answered; null while it does. Answers may be out of date by that much.
         #[serde(default)]
         pub store_unreachable_seconds: Option<u64>,
+        /// The last backup; null if there was none yet, and while the store does not answer.
+        #[serde(default)]
+        pub last_backup: Option<LastBackup>,
         /// Seconds since it started.
         pub uptime: u64,
+    }
+
+    /// A backup of everything, in a file that the controller does not know.
+    pub struct LastBackup {
+        /// When what it holds was read.
+        pub made_at: u64,
+        /// Who made it, as the audit log names them: a replica, by the first letters of its key.
+        pub made_by: String,
+        /// Whether a passphrase is needed to read it.
+        pub encrypted: bool,
+        /// Whether the root key is in it.
+        pub root_key: bool,
+        /// Size of the file.
+        pub bytes: u64,
     }
 
     /// The keyring, and every replica that registered.

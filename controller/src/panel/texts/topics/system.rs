@@ -30,6 +30,17 @@ topic! {
         admit: About = |name| format!("Command that admits {name}"), |name| format!("准入 {name} 的命令");
         revoke: About = |name| format!("Command that revokes {name}"), |name| format!("吊销 {name} 的命令");
         backup: Text = "Backup", "备份";
+        last_backup: Text = "Last backup", "上次备份";
+        no_backup: Text = "never", "从未备份";
+        old_backup: fn(u64) -> String = |days| format!("{days} days old: make one"), |days| format!("已是 {days} 天前，请备份");
+        fresh_backup: Text = "within a week", "一周之内";
+        unknown: Text = "unknown while the store does not answer", "存储无响应，暂不可知";
+        made_by: Text = "Made by", "备份者";
+        kind: Text = "Kind", "类型";
+        encrypted: Text = "encrypted", "已加密";
+        not_encrypted: Text = "not encrypted: whoever reads it can do what this controller can", "未加密：能读取它的人可以做此控制器能做的一切";
+        with_root_key: Text = "with the root key", "含根密钥";
+        without_root_key: Text = "without the root key", "不含根密钥";
         backup_lead: Text = "A backup holds the keys, so it is written on the controller's host and never sent to a browser.", "备份包含密钥，因此只写在控制器主机上，不会发送到浏览器。";
         seconds: fn(u64) -> String = |seconds| match seconds {
             0..120 => format!("{seconds} s"),
