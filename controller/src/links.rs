@@ -10,7 +10,7 @@ use std::{
 use tombolo_proto::{
     id::NetworkId,
     key::IdentityKey,
-    links::{LinkReport, MAX_LINKS},
+    links::{Carried, LinkReport, MAX_LINKS},
 };
 
 use crate::{publish::Registry, stop::Stop, store::Store};
@@ -20,18 +20,27 @@ const GATHER: Duration = Duration::from_secs(2);
 /// Bytes per second that are believed of one member: sums have to fit the columns of the store.
 const MAX_RATE: u64 = 1 << 40;
 
+/// What a member told.
+#[derive(Debug)]
+pub(crate) struct Told {
+    pub(crate) report: LinkReport,
+    /// None of members that do not tell.
+    pub(crate) carried: Option<Carried>,
+}
+
 /// Reports that wait to be written; the last one of each member.
 #[derive(Debug, Default)]
-pub(crate) struct Links(Mutex<BTreeMap<(NetworkId, IdentityKey), LinkReport>>);
+pub(crate) struct Links(Mutex<BTreeMap<(NetworkId, IdentityKey), Told>>);
 
 impl Links {
     /// Takes what a member of this network told.
-    pub(crate) fn take(&self, network: NetworkId, member: IdentityKey, mut report: LinkReport) {
+    pub(crate) fn take(&self, network: NetworkId, member: IdentityKey, mut told: Told) {
+        let report = &mut told.report;
         report.links.truncate(MAX_LINKS);
         report.sent = report.sent.min(MAX_RATE);
         report.received = report.received.min(MAX_RATE);
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.insert((network, member), report);
+        waiting.insert((network, member), told);
     }
 
     /// Writes what was told, until told to stop.

@@ -33,7 +33,7 @@ use crate::{
     config::{DirectoryEntry, EndpointAnnouncement, Keyring},
     id::{NetworkId, NodeId, UnixSeconds, Version},
     key::{IdentityKey, TransportKey},
-    links::LinkReport,
+    links::{Carried, LinkReport},
     relay::RelayMessage,
     signed::Signed,
     wire::{self, DecodeError},
@@ -168,6 +168,14 @@ pub enum ToController {
         network: NetworkId,
         /// The peers; at most [`crate::links::MAX_LINKS`].
         peers: Vec<NodeId>,
+    },
+    /// Said right before [`Self::Links`]: what the node relays for others of this network. A controller that does not know
+    /// it shows nothing of that.
+    Carries {
+        /// Which network.
+        network: NetworkId,
+        /// For whom, and how much.
+        carried: Carried,
     },
 }
 
@@ -395,7 +403,7 @@ pub trait Message: Serialize + DeserializeOwned {
 }
 
 impl Message for ToController {
-    const VARIANTS: u32 = 15;
+    const VARIANTS: u32 = 16;
 }
 
 impl Message for ToNode {

@@ -18,6 +18,15 @@ pub struct LinkReport {
     pub received: u64,
 }
 
+/// What a member carries for the others of one network. It says nothing of other networks, which may have other controllers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Carried {
+    /// Members that it relays for now.
+    pub clients: u64,
+    /// Bytes that it relayed since it started.
+    pub bytes: u64,
+}
+
 /// The way to one peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Link {

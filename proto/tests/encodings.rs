@@ -229,9 +229,9 @@ fn every_known_variant_is_counted() {
             Err(MessageError::Unknown(number))
         );
     }
-    let last = ToController::ByTcp {
+    let last = ToController::Carries {
         network: a_fixed_network(),
-        peers: Vec::new(),
+        carried: Carried::default(),
     };
     assert_eq!(
         wire::variant(&wire::encode(&last)),

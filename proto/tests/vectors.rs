@@ -9,7 +9,7 @@ use tombolo_proto::{
     frame::{self, FrameKind, LaneHeader, WireGuardKind},
     id::*,
     key::{IdentitySecret, Seed},
-    links::{Link, LinkReport, LinkWay},
+    links::{Carried, Link, LinkReport, LinkWay},
     relay::RelayMessage,
     rules::{AccessRules, Action, Party, Ports, Protocol, Rule},
     signed::Signed,
@@ -429,6 +429,20 @@ fn links_by_tcp_are_told_of_in_a_message_of_their_own() {
     };
     let [id, peer] = [wire::encode(&network()), wire::encode(&peer)].map(|bytes| hex(&bytes));
     assert_eq!(hex(&wire::encode(&said)), format!("0e{id}01{peer}"));
+}
+
+#[test]
+fn what_a_member_carries_is_told_of_in_a_message_of_its_own() {
+    let carried = Carried {
+        clients: 2,
+        bytes: 300,
+    };
+    let said = ToController::Carries {
+        network: network(),
+        carried,
+    };
+    let id = hex(&wire::encode(&network()));
+    assert_eq!(hex(&wire::encode(&said)), format!("0f{id}02ac02"));
 }
 
 #[test]

@@ -6,13 +6,15 @@ use serde_json::Value;
 use tombolo_tests::{
     netns::{Claim, Host, Lab},
     overlay::{Node, Overlay, Pings, SOON, repetitions, text, wait_for_mesh, wait_for_ping},
-    process::{figure, figures, wait_for},
+    process::{announce, figure, figures, wait_for},
 };
 
 /// From the cut to the next packet that arrives.
 const PROMISE: Duration = Duration::from_secs(3);
 /// How soon a member has found relays.
 const WARM: Duration = Duration::from_secs(60);
+/// How soon a member has told what it carries: it does so every half minute.
+const TOLD: Duration = Duration::from_secs(33);
 
 #[test]
 fn when_the_link_between_two_hosts_is_cut_a_third_carries_their_packets() {
@@ -56,6 +58,25 @@ fn when_the_link_between_two_hosts_is_cut_a_third_carries_their_packets() {
         "link cut to the next answer, carried by a third member",
         gaps,
     );
+    is_told_of_to_the_controller(&overlay, &carrier.id());
+}
+
+/// The API shows what a member carried for two others, as it tells.
+fn is_told_of_to_the_controller(overlay: &Overlay, carrier: &str) {
+    let path = format!("/api/v1/networks/{}/relays", overlay.network);
+    let start = Instant::now();
+    let [bytes, clients] = wait_for("the carrier to tell what it carried", TOLD * 5, || {
+        let shown = overlay.controller.ask("GET", &path, None, None).body;
+        let mut members = shown["members"].as_array()?.iter();
+        let member = members.find(|member| member["node"] == carrier)?;
+        let told = ["bytes", "clients"].map(|figure| member[figure].as_u64().unwrap_or(0));
+        (told[0] > 0).then_some(told)
+    });
+    announce(&format!(
+        "figure: the API shows {bytes} bytes carried by a member for {clients} others"
+    ));
+    figure("carried by a member to shown by the API", start.elapsed(), TOLD);
+    assert_eq!(clients, 2);
 }
 
 #[test]

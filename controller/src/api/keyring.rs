@@ -16,7 +16,7 @@ use tombolo_proto::{
     wire,
 };
 
-use super::{ApiState, Problem, extract::Json};
+use super::{ApiState, Problem, extract::Json, views};
 use crate::auth::{Admin, Reader};
 
 /// A replica says every few seconds that it runs.
@@ -161,12 +161,7 @@ async fn view(state: &ApiState) -> Result<Keyring, Problem> {
             } else {
                 ReplicaState::Pending
             },
-            endpoints: known
-                .replica
-                .endpoints
-                .iter()
-                .map(ToString::to_string)
-                .collect(),
+            endpoints: views::endpoints(&known.replica.endpoints),
             version: known.software,
             alive: known.silent_for < SILENT_SECONDS || known.replica.key == this,
             this: known.replica.key == this,
@@ -176,12 +171,7 @@ async fn view(state: &ApiState) -> Result<Keyring, Problem> {
         epoch: held.keyring.version.epoch.0,
         revision: held.keyring.version.revision.0,
         root_key: state.signer.root(),
-        endpoints: held
-            .keyring
-            .endpoints
-            .iter()
-            .map(ToString::to_string)
-            .collect(),
+        endpoints: views::endpoints(&held.keyring.endpoints),
         replicas,
         signed: HEXLOWER.encode(&wire::encode(&held.signed)),
     })

@@ -4,7 +4,10 @@ use std::{cmp::Reverse, collections::BTreeMap};
 
 use axum::extract::State;
 use tombolo_domain::member::Member;
-use tombolo_proto::api::{ControllerRelay, MemberRelay, NetworkRelays};
+use tombolo_proto::{
+    api::{ControllerRelay, MemberRelay, NetworkRelays},
+    key::IdentityKey,
+};
 
 use super::{ApiState, Problem, extract::Params, keyring::SILENT_SECONDS, members, views};
 use crate::auth::Reader;
@@ -28,14 +31,9 @@ pub(super) async fn list(
         used => used?,
     };
     let is_online = members::online(&state, network).await?;
-    let view = |member: &Member| MemberRelay {
-        node: member.node,
-        name: member.name.to_string(),
-        online: is_online(&member.identity),
-        links: used.get(&Some(member.node)).copied().unwrap_or_default(),
-    };
     let authorized = || network.members().filter(|member| member.is_authorized());
     let others = authorized().filter(|member| !member.relay);
+    let others: Vec<&Member> = others.take(MAX_MEMBERS).collect();
     let mut allowed: Vec<&Member> = authorized().filter(|member| member.relay).collect();
     let members_allowed = allowed.len() as u64;
     // Those that are needed most come first. Of ten thousand only these are sorted.
@@ -48,12 +46,29 @@ pub(super) async fn list(
         allowed.truncate(MAX_MEMBERS);
     }
     allowed.sort_unstable_by_key(rank);
+    let listed = allowed.iter().chain(&others).map(|member| member.identity);
+    let listed: Vec<IdentityKey> = listed.collect();
+    let carried = match state.store.carried(network.id(), &listed).await {
+        Err(error) if error.is_outage() => BTreeMap::new(),
+        carried => carried?,
+    };
+    let view = |member: &Member| {
+        let carried = carried.get(&member.identity);
+        MemberRelay {
+            node: member.node,
+            name: member.name.to_string(),
+            online: is_online(&member.identity),
+            links: used.get(&Some(member.node)).copied().unwrap_or_default(),
+            clients: carried.map(|carried| carried.clients),
+            bytes: carried.map(|carried| carried.bytes),
+        }
+    };
     Ok(axum::Json(NetworkRelays {
         controllers: controllers(&state).await?,
         controller_links: used.get(&None).copied().unwrap_or_default(),
         members_allowed,
         members: allowed.into_iter().map(view).collect(),
-        others: others.take(MAX_MEMBERS).map(view).collect(),
+        others: others.into_iter().map(view).collect(),
     }))
 }
 
@@ -84,12 +99,7 @@ async fn controllers(state: &ApiState) -> Result<Vec<ControllerRelay>, Problem> 
             let relayed = if is_this { own.into() } else { known.relayed };
             ControllerRelay {
                 key: known.replica.key,
-                endpoints: known
-                    .replica
-                    .endpoints
-                    .iter()
-                    .map(ToString::to_string)
-                    .collect(),
+                endpoints: views::endpoints(&known.replica.endpoints),
                 alive: is_this || known.silent_for < SILENT_SECONDS,
                 this: is_this,
                 clients: relayed.clients,

@@ -3,7 +3,7 @@
 use axum::extract::State;
 use tombolo_proto::api::Status;
 
-use super::{ApiState, Problem};
+use super::{ApiState, Problem, views};
 use crate::auth::Reader;
 
 /// Shows the controller itself.
@@ -22,13 +22,7 @@ pub(super) async fn show(
         authority: signer.authority(),
         authority_key: signer.root(),
         replica_key: signer.replica().public(),
-        endpoints: signer
-            .held()
-            .keyring
-            .endpoints
-            .iter()
-            .map(ToString::to_string)
-            .collect(),
+        endpoints: views::endpoints(&signer.held().keyring.endpoints),
         networks: state.networks.count().await?,
         connected_nodes: state.registry.connected() as u64,
         admitted: signer.is_admitted(),

@@ -15,6 +15,7 @@ use tombolo_proto::{
     api,
     id::{Mtu, NetworkId},
     key::IdentityKey,
+    link::HostPort,
     links::{Link, LinkReport},
 };
 
@@ -24,6 +25,11 @@ use crate::networks::Networks;
 pub(super) fn network_id(text: &str) -> Result<NetworkId, Problem> {
     text.parse()
         .map_err(|error| Problem::bad_request(format!("{text:?} is not a network id: {error}")))
+}
+
+/// Where controllers are found.
+pub(super) fn endpoints(endpoints: &[HostPort]) -> Vec<String> {
+    endpoints.iter().map(ToString::to_string).collect()
 }
 
 pub(super) fn network(network: &Network, networks: &Networks) -> api::Network {

@@ -12,6 +12,7 @@ use tombolo_proto::{
     control::{Capabilities, PROTOCOL, PROTOCOL_MIN, Standing, ToController, ToNode, negotiate},
     id::{NetworkId, NodeId, UnixSeconds, Version},
     key::IdentityKey,
+    links::Carried,
 };
 
 use super::{
@@ -92,8 +93,17 @@ pub(super) struct Session<'a> {
     following: HashMap<NetworkId, Version>,
     /// Up to when the node was told what others announced, as it says.
     pub(super) told_upto: HashMap<NetworkId, UnixSeconds>,
-    /// Of the links that the node will tell of next, those that go by TCP.
-    pub(super) by_tcp: HashMap<NetworkId, BTreeSet<NodeId>>,
+    /// What the node said before its next report of links.
+    pub(super) prefaces: HashMap<NetworkId, Preface>,
+}
+
+/// What a report of links does not hold, because controllers of earlier builds would not understand it.
+#[derive(Debug, Default)]
+pub(super) struct Preface {
+    /// The peers whose links go by TCP.
+    pub(super) by_tcp: BTreeSet<NodeId>,
+    /// What the node relays for others.
+    pub(super) carried: Option<Carried>,
 }
 
 async fn serve(carrier: &mut Carrier, shared: &Arc<Shared>) -> Result<(), End> {
@@ -142,7 +152,7 @@ async fn serve(carrier: &mut Carrier, shared: &Arc<Shared>) -> Result<(), End> {
         keyring: greeted.keyring.version,
         following: HashMap::new(),
         told_upto: HashMap::new(),
-        by_tcp: HashMap::new(),
+        prefaces: HashMap::new(),
     };
     tracing::debug!(%node, "node connected");
     let port = shared.relay_port;

@@ -20,10 +20,11 @@ use tombolo_proto::{
 
 use super::{
     Close,
-    connection::{End, Session, ignore_outage},
+    connection::{End, Preface, Session, ignore_outage},
     relaying, rendezvous,
 };
 use crate::{
+    links::Told,
     networks::{ChangeError, JoinWish, Wish, standing},
     store::Actor,
     token,
@@ -141,9 +142,14 @@ impl Session<'_> {
                 Ok(ignore_outage(put)?)
             }
             ToController::ByTcp { network, peers } => {
-                if self.by_tcp.len() < MAX_NETWORKS || self.by_tcp.contains_key(&network) {
-                    let peers = peers.into_iter().take(MAX_LINKS);
-                    self.by_tcp.insert(network, peers.collect());
+                if let Some(preface) = self.preface(network) {
+                    preface.by_tcp = peers.into_iter().take(MAX_LINKS).collect();
+                }
+                Ok(())
+            }
+            ToController::Carries { network, carried } => {
+                if let Some(preface) = self.preface(network) {
+                    preface.carried = Some(carried);
                 }
                 Ok(())
             }
@@ -151,9 +157,9 @@ impl Session<'_> {
                 network,
                 mut report,
             } => {
-                let by_tcp = self.by_tcp.remove(&network).unwrap_or_default();
+                let preface = self.prefaces.remove(&network).unwrap_or_default();
                 for link in &mut report.links {
-                    if by_tcp.contains(&link.peer) {
+                    if preface.by_tcp.contains(&link.peer) {
                         link.way = link.way.by_tcp();
                     }
                 }
@@ -162,11 +168,21 @@ impl Session<'_> {
                     standing(&known.network, &self.identity) == Standing::Member
                 });
                 if is_member {
-                    self.shared.links.take(network, self.identity, report);
+                    let told = Told {
+                        report,
+                        carried: preface.carried,
+                    };
+                    self.shared.links.take(network, self.identity, told);
                 }
                 Ok(())
             }
         }
+    }
+
+    /// What the node says before its next report; none if it speaks of too many networks.
+    fn preface(&mut self, network: NetworkId) -> Option<&mut Preface> {
+        let has_room = self.prefaces.len() < MAX_NETWORKS || self.prefaces.contains_key(&network);
+        has_room.then(|| self.prefaces.entry(network).or_default())
     }
 
     fn wish<'w>(&self, actor: &'w Actor, action: &'static str) -> Wish<'w> {

@@ -9,6 +9,7 @@ use tombolo_proto::{
 
 use super::{
     figures, layout, members, network,
+    texts::Relays,
     undo::{Done, Undo},
     visit::{Action, SignedIn},
 };
@@ -52,6 +53,7 @@ pub(super) fn section(by: &SignedIn, network: NetworkId, relays: &NetworkRelays)
                         }
                     }
                 }
+                p.soft { (texts.counted) }
                 @if unlisted > 0 { p.soft { ((texts.unlisted)(unlisted)) } }
                 @if relays.members_allowed == 0 { p { (texts.none) } }
             }
@@ -79,12 +81,14 @@ fn of_controller(by: &SignedIn, controller: &ControllerRelay, relays: &NetworkRe
                 @if controller.alive { span.state.on { (all.system.alive) } } @else { span.state.wait { (all.system.silent) } }
             }
             td data-label=(texts.used_by) { (links) }
-            td data-label=(texts.carried) {
-                (figures::amount(controller.bytes)) " " small { ((texts.clients)(controller.clients)) }
-            }
+            td data-label=(texts.carried) { (carried(texts, controller.bytes, controller.clients)) }
             td.soft data-label=(texts.allowed) { (texts.always) }
         }
     }
+}
+
+fn carried(texts: &Relays, bytes: u64, clients: u64) -> Markup {
+    html! { (figures::amount(bytes)) " " small { ((texts.clients)(clients)) } }
 }
 
 fn of_member(
@@ -105,8 +109,12 @@ fn of_member(
                 @if member.online { span.state.on { (all.online) } } @else { span.state { (all.offline) } }
             }
             td data-label=(texts.used_by) { @if is_allowed { (member.links) } }
-            // Members tell how much they send, not for whom.
-            td {}
+            td data-label=(texts.carried) {
+                @match (member.bytes, member.clients) {
+                    (Some(bytes), Some(clients)) => { (carried(texts, bytes, clients)) }
+                    _ => span.soft { (texts.untold) },
+                }
+            }
             td data-label=(texts.allowed) {
                 @if may_decide {
                     form method="post" action={ (at) "/relay" } {

@@ -2,15 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sqlx::Connection as _;
+use sqlx::{AssertSqlSafe, Connection as _};
 use tombolo_proto::{
     id::{NetworkId, NodeId},
     key::IdentityKey,
-    links::LinkReport,
+    links::{Carried, LinkReport},
     wire,
 };
 
 use super::{Store, StoreError, rows};
+use crate::links::Told;
 
 /// A member that has told nothing for so many seconds is gone or cannot tell: three reports.
 const FRESH_SECONDS: u64 = 90;
@@ -31,16 +32,17 @@ impl Store {
     /// Replaces what members told, all at once. Whoever is no member any more is passed over.
     pub(crate) async fn put_links(
         &self,
-        told: &BTreeMap<(NetworkId, IdentityKey), LinkReport>,
+        told: &BTreeMap<(NetworkId, IdentityKey), Told>,
     ) -> Result<(), StoreError> {
         let mut connection = self.report().await?;
         let mut transaction = connection.begin().await?;
-        for ((network, identity), report) in told {
+        for ((network, identity), Told { report, carried }) in told {
             sqlx::query(
-                "INSERT INTO links (network, identity, told_at, sent, received, links, relayed)
-                 SELECT network, identity, unixepoch(), $3, $4, $5, $6 FROM members WHERE network = $1 AND identity = $2
+                "INSERT INTO links (network, identity, told_at, sent, received, links, relayed, carried_clients, carried_bytes)
+                 SELECT network, identity, unixepoch(), $3, $4, $5, $6, $7, $8 FROM members WHERE network = $1 AND identity = $2
                  ON CONFLICT (network, identity) DO UPDATE SET told_at = excluded.told_at, sent = excluded.sent,
-                     received = excluded.received, links = excluded.links, relayed = excluded.relayed",
+                     received = excluded.received, links = excluded.links, relayed = excluded.relayed,
+                     carried_clients = excluded.carried_clients, carried_bytes = excluded.carried_bytes",
             )
             .bind(rows::key(network))
             .bind(&identity.0[..])
@@ -48,6 +50,8 @@ impl Store {
             .bind(rows::int(report.received))
             .bind(wire::encode(report))
             .bind(rows::int(relayed(report).count() as u64))
+            .bind(carried.map(|carried| rows::int(carried.clients)))
+            .bind(carried.map(|carried| rows::int(carried.bytes)))
             .execute(&mut *transaction)
             .await?;
         }
@@ -112,6 +116,41 @@ impl Store {
             *used.entry(via).or_insert(0) += 1;
         }
         Ok(used)
+    }
+
+    /// What some members told of late that they carry for others.
+    pub(crate) async fn carried(
+        &self,
+        network: NetworkId,
+        members: &[IdentityKey],
+    ) -> Result<BTreeMap<IdentityKey, Carried>, StoreError> {
+        if members.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let places: Vec<String> = (3..members.len() + 3)
+            .map(|place| format!("${place}"))
+            .collect();
+        let statement = format!(
+            "SELECT identity, carried_clients, carried_bytes FROM links
+             WHERE network = $1 AND told_at > unixepoch() - $2 AND carried_clients IS NOT NULL
+                 AND carried_bytes IS NOT NULL AND identity IN ({})",
+            places.join(", ")
+        );
+        let mut query = sqlx::query(AssertSqlSafe(statement))
+            .bind(rows::key(&network))
+            .bind(rows::int(FRESH_SECONDS));
+        for identity in members {
+            query = query.bind(&identity.0[..]);
+        }
+        let found = query.fetch_all(&mut *self.connection().await?).await?;
+        let read = |row| {
+            let carried = Carried {
+                clients: rows::number(row, "carried_clients")?,
+                bytes: rows::number(row, "carried_bytes")?,
+            };
+            Ok((IdentityKey(rows::bytes32(row, "identity")?), carried))
+        };
+        found.iter().map(read).collect()
     }
 
     /// Bytes per second that members told of late: sent and received.

@@ -5,7 +5,7 @@ use tombolo_proto::{
     api::{Page, Webhook},
     control::ToController,
     id::{NetworkId, NodeId},
-    links::{Link, LinkReport, LinkWay},
+    links::{Carried, Link, LinkReport, LinkWay},
 };
 use tombolo_tests::browser::{Browser, ENTER, SPACE};
 
@@ -238,6 +238,7 @@ fn relays_are_switched(browser: &Browser, page: &str) {
         "{row}/td[@data-label='Links that use it'][text()='1']"
     ));
     browser.find("//*[@data-part='relays']//tr[contains(., 'Controller')]//*[text()='alive']");
+    browser.find(&format!("{row}/td[contains(., '7.3 MB')]/small[text()='for 2 members']"));
     let switch = |is_on: bool| format!("{row}//button[@role='switch'][@aria-checked='{is_on}']");
     assert_eq!(browser.label(&browser.find(&switch(true))), "May relay");
     browser.click(&switch(true));
@@ -308,6 +309,13 @@ async fn tell_links(network: NetworkId, members: &mut [Node]) {
             sent: 1_250_000,
             received: 52_000,
         };
+        if index == 2 {
+            let carried = Carried {
+                clients: 2,
+                bytes: 7_340_000,
+            };
+            member.say(&ToController::Carries { network, carried }).await;
+        }
         member.say(&ToController::Links { network, report }).await;
     }
 }

@@ -7,7 +7,7 @@ use tombolo_proto::{
     api::{LinkCarrier, LinkPath, Member, MemberLinks, NetworkRelays, NetworkSummary, Page},
     control::ToController,
     id::NetworkId,
-    links::{Link, LinkReport, LinkWay, MAX_LINKS},
+    links::{Carried, Link, LinkReport, LinkWay, MAX_LINKS},
 };
 
 use crate::rig::{Rig, member_path};
@@ -163,7 +163,13 @@ async fn relays_are_shown_with_what_goes_by_them() {
     let reports = [
         vec![link(1, Some(2)), link(3, None)],
         vec![link(0, Some(2))],
+        vec![],
     ];
+    let carried = Carried {
+        clients: 2,
+        bytes: 54_321,
+    };
+    members[2].say(&ToController::Carries { network, carried }).await;
     let mut events = rig.controller.state().events();
     for (member, links) in members.iter_mut().zip(reports) {
         let report = LinkReport {
@@ -176,7 +182,8 @@ async fn relays_are_shown_with_what_goes_by_them() {
         loop {
             while events.recv().await.expect("an event").kind != "links" {}
             let shown: NetworkRelays = rig.http.get(&relays).await.expect_status(200);
-            if shown.controller_links == 1 && shown.members[0].links == 1 {
+            let is_told = shown.members[0].bytes.is_some();
+            if shown.controller_links == 1 && shown.members[0].links == 1 && is_told {
                 return shown;
             }
         }
@@ -186,8 +193,31 @@ async fn relays_are_shown_with_what_goes_by_them() {
         .expect("both reports are shown");
     assert_eq!((shown.members.len(), shown.members[0].node), (3, nodes[2]));
     assert!(shown.members.iter().all(|member| member.online));
+    // Those that tell nothing of it, as earlier versions do not, are shown as such.
+    let told = |shown: &NetworkRelays| -> Vec<_> {
+        let members = shown.members.iter();
+        members.map(|member| member.clients.zip(member.bytes)).collect()
+    };
+    println!("figure: what members are shown to carry: {:?}", told(&shown));
+    assert_eq!(told(&shown), [Some((2, 54_321)), None, None]);
     let others: Vec<_> = shown.others.iter().map(|member| member.node).collect();
     assert_eq!(others, [nodes[3]]);
+
+    // What was told does not outlive a report without it.
+    let report = LinkReport::default();
+    members[2].say(&ToController::Links { network, report }).await;
+    let forgotten = async {
+        loop {
+            while events.recv().await.expect("an event").kind != "links" {}
+            let shown: NetworkRelays = rig.http.get(&relays).await.expect_status(200);
+            if told(&shown) == [None, None, None] {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(5 * PROMISE, forgotten)
+        .await
+        .expect("the new report counts");
 
     // The same members, and the one that may not, by the list.
     for (relay, count) in [(true, 3), (false, 1)] {

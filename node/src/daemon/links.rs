@@ -65,6 +65,7 @@ impl Daemon {
         for peer in self.session_reports() {
             peers.entry(peer.network).or_default().push(peer);
         }
+        let relay = self.engine.relay();
         for (network, link) in listening {
             let peers = peers.remove(&network.id).unwrap_or_default();
             let traffic = self.engine.traffic(network.id);
@@ -77,6 +78,10 @@ impl Daemon {
                     });
                 }
                 self.links.told.insert(network.id, told);
+                link.send(ToController::Carries {
+                    network: network.id,
+                    carried: relay.carried(network.id),
+                });
                 link.send(ToController::Links {
                     network: network.id,
                     report,

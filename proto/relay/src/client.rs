@@ -2,7 +2,7 @@
 
 use std::sync::{
     PoisonError, RwLock,
-    atomic::{AtomicBool, Ordering::Relaxed},
+    atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
 };
 
 use tombolo_proto::relay::{RelayIndex, RelayKey, RelayMessage};
@@ -15,6 +15,8 @@ pub(crate) struct Client {
     pub(crate) index: RelayIndex,
     pub(crate) key: RelayKey,
     pub(crate) bucket: Bucket,
+    /// Bytes that were forwarded for it.
+    pub(crate) carried: AtomicU64,
     place: RwLock<Place>,
     heard: AtomicBool,
 }
@@ -32,6 +34,7 @@ impl Client {
             index,
             key,
             bucket: Bucket::full(rate),
+            carried: AtomicU64::new(0),
             place: RwLock::default(),
             heard: AtomicBool::new(false),
         }

@@ -27,6 +27,7 @@ use tombolo_proto::{
     frame::{self, FrameKind},
     id::NetworkId,
     key::IdentityKey,
+    links::Carried,
     relay::{
         PING_PAYLOAD, RELAY_HEADER, RelayHeader, RelayIndex, RelayKey, RelayMessage, RelayOp,
         RelayRefusal,
@@ -68,6 +69,8 @@ enum Entry {
 struct State {
     clients: BTreeMap<(NetworkId, IdentityKey), Held>,
     entries: HashMap<RelayIndex, Entry>,
+    /// Bytes that were forwarded for clients that are gone.
+    carried_before: BTreeMap<NetworkId, u64>,
     last_tick: Option<Instant>,
     /// Whether frames came between the last two ticks, and how many there had been.
     is_busy: bool,
@@ -114,6 +117,24 @@ impl Relay {
     #[must_use]
     pub fn totals(&self) -> RelayTotals {
         self.counters.totals(self.read().clients.len())
+    }
+
+    /// What is carried for one network, and has been.
+    #[must_use]
+    pub fn carried(&self, network: NetworkId) -> Carried {
+        let state = self.read();
+        let all = (network, IdentityKey([0; 32]))..=(network, IdentityKey([u8::MAX; 32]));
+        let before = Carried {
+            clients: 0,
+            bytes: state.carried_before.get(&network).copied().unwrap_or(0),
+        };
+        state
+            .clients
+            .range(all)
+            .fold(before, |sum, (_, held)| Carried {
+                clients: sum.clients + 1,
+                bytes: sum.bytes + held.client.carried.load(Relaxed),
+            })
     }
 
     // The fast path.
@@ -175,6 +196,7 @@ impl Relay {
         };
         delivered.write(&to.key, frame);
         self.counters.forwarded(bytes);
+        from.carried.fetch_add(bytes, Relaxed);
         Ok(Verdict::Forward(outlet))
     }
 
@@ -325,8 +347,13 @@ impl Relay {
 
     /// Nobody is forwarded for any more; everybody who was is returned, to be told.
     pub fn close(&self) -> Vec<(NetworkId, IdentityKey)> {
-        let state = std::mem::take(&mut *self.write());
-        state.clients.into_keys().collect()
+        let mut state = self.write();
+        let gone: Vec<_> = state.clients.keys().copied().collect();
+        for (network, member) in &gone {
+            state.remove(*network, member);
+        }
+        state.last_tick = None;
+        gone
     }
 
     /// A stream has ended: its clients are nowhere until they ping.
@@ -407,6 +434,7 @@ impl State {
         let Some(held) = self.clients.remove(&(network, *member)) else {
             return;
         };
+        *self.carried_before.entry(network).or_default() += held.client.carried.load(Relaxed);
         self.entries.remove(&held.client.index);
         for (peer, there) in held.channels {
             self.entries.remove(&there);

@@ -135,6 +135,37 @@ fn whoever_is_removed_neither_sends_nor_receives() {
 }
 
 #[test]
+fn what_is_carried_is_counted_for_each_network_and_stays_when_clients_go() {
+    let mut scene = Scene::new(Limits::default());
+    let [a, b] = scene.pair();
+    let there = scene.open(&a, &b);
+    let other = scene.client(network(2), 3);
+    let mut sent = 0;
+    for _ in 0..3 {
+        let mut frame = a.forward(there, PACKET);
+        sent += frame.len() as u64;
+        let _ = scene.relay.take(a.outlet, &mut frame);
+    }
+    let carried = |clients, bytes| Carried { clients, bytes };
+
+    assert_eq!(scene.relay.carried(network(1)), carried(2, sent));
+    assert_eq!(scene.relay.carried(network(2)), carried(1, 0));
+    assert_eq!(scene.relay.carried(network(3)), Carried::default());
+    assert_eq!(scene.relay.totals().bytes, sent);
+    scene.relay.remove(network(1), &a.member);
+    assert_eq!(scene.relay.carried(network(1)), carried(1, sent));
+    let mut gone = scene.relay.close();
+    gone.sort_unstable();
+    assert_eq!(
+        gone,
+        [(network(1), b.member), (network(2), other.member)],
+        "who is told"
+    );
+    assert_eq!(scene.relay.carried(network(1)), carried(0, sent));
+    assert_eq!(scene.relay.poll_timeout(), None);
+}
+
+#[test]
 fn one_client_cannot_take_what_belongs_to_the_others_and_all_have_a_common_end() {
     let limits = Limits {
         client_rate: 40_000,

@@ -144,6 +144,13 @@ json! {
         pub online: bool,
         /// Links that go by it.
         pub links: u64,
+        /// Members that it relays for now, in this network alone; null if it has not told within the last minute and a half,
+        /// or is of a version that does not tell.
+        #[serde(default)]
+        pub clients: Option<u64>,
+        /// Bytes that it relayed since it started, in this network alone; null likewise.
+        #[serde(default)]
+        pub bytes: Option<u64>,
     }
 
     /// Changes a member, or authorises a request.

@@ -74,6 +74,12 @@ pub(crate) fn to_controller() -> impl Strategy<Value = ToController> {
             .prop_map(|(network, message)| ToController::Relay { network, message }),
         (a_network_id(), a_link_report())
             .prop_map(|(network, report)| ToController::Links { network, report }),
+        (a_network_id(), any::<u64>(), any::<u64>()).prop_map(|(network, clients, bytes)| {
+            ToController::Carries {
+                network,
+                carried: Carried { clients, bytes },
+            }
+        }),
     ]
 }
 

@@ -15,7 +15,7 @@ use tombolo_proto::{
     id::*,
     key::{IdentityKey, IdentitySecret, Seed, TransportKey},
     link::{HostPort, JoinLink},
-    links::{Link, LinkReport, LinkWay},
+    links::{Carried, Link, LinkReport, LinkWay},
     relay::{RelayIndex, RelayKey, RelayMessage, RelayRefusal},
     rules::{AccessRules, Action, Party, Ports, Protocol, Rule},
     signed::Signed,

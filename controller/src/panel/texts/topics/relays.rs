@@ -16,6 +16,8 @@ topic! {
             1 => "for 1 member".to_owned(),
             _ => format!("for {clients} members"),
         }, |clients| format!("{clients} 个成员正在使用");
+        untold: Text = "not told", "未报告";
+        counted: Text = "A controller counts what it carries for all networks, a member tells what it carries for this one.", "控制器统计其为所有网络转发的总量，成员只报告为本网络转发的量。";
         allowed: Text = "May relay", "可作中继";
         always: Text = "always", "始终";
         yes: Text = "yes", "是";
