@@ -156,6 +156,9 @@ pub struct Serve {
     /// Forget lines of the audit log after so many days [default: keep all]
     #[arg(long, value_name = "DAYS")]
     pub audit_keep: Option<NonZeroU32>,
+    /// Seal the secrets of webhooks in the store with the first key of this file, and open them with any; the same for all replicas, one key a line, as `openssl rand -hex 32` makes them
+    #[arg(long, value_name = "FILE")]
+    pub secret_key_file: Option<PathBuf>,
 }
 
 /// `controller store`

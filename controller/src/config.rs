@@ -57,6 +57,8 @@ pub struct Config {
     pub oidc: Option<OidcSettings>,
     /// Forget lines of the audit log after so many days; none are forgotten if not given.
     pub audit_keep: Option<NonZeroU32>,
+    /// File with the keys that seal secrets in the store; they lie there in clear if not given.
+    pub secret_key_file: Option<PathBuf>,
 }
 
 /// Where a certificate and its key are, in PEM.
@@ -84,6 +86,7 @@ impl Config {
             http_hosts: Vec::new(),
             oidc: None,
             audit_keep: None,
+            secret_key_file: None,
         }
     }
 }
@@ -103,6 +106,7 @@ pub struct File {
     pub(crate) tls_key: Option<PathBuf>,
     pub(crate) http_host: Option<Vec<String>>,
     pub(crate) audit_keep: Option<NonZeroU32>,
+    pub(crate) secret_key_file: Option<PathBuf>,
     pub(crate) oidc: Option<OidcSettings>,
     pub(crate) url: Option<String>,
     pub(crate) token_file: Option<PathBuf>,

@@ -22,6 +22,7 @@ use crate::{
     oidc::{Oidc, OidcSettingsError},
     publish::Registry,
     relay::{self, Forwarder},
+    sealing::{SecretKeyError, SecretKeys},
     setup,
     state_dir::{StateDir, StateError},
     stop::{self, Stop, Stopper},
@@ -58,6 +59,9 @@ pub enum StartError {
     /// Opening the store.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// The keys that seal secrets.
+    #[error(transparent)]
+    SecretKeys(#[from] SecretKeyError),
     /// Using the store.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -95,6 +99,8 @@ impl Controller {
         }
         let tls = config.tls.map(Tls::read).transpose()?;
         let oidc = config.oidc.map(Oidc::new).transpose()?;
+        let secret_keys = config.secret_key_file.as_deref().map(SecretKeys::read);
+        let secret_keys = secret_keys.transpose()?.unwrap_or_default();
         let state_dir = StateDir::open(&config.state_dir)?;
         // Sockets first: a taken port is told at once, and two controllers never share a store for a moment.
         let http_socket = listen::tcp(config.http)?;
@@ -103,7 +109,7 @@ impl Controller {
         let url = config
             .store
             .unwrap_or_else(|| StoreUrl::sqlite(state_dir.default_store()));
-        let store = Store::open(&url).await?;
+        let store = Store::open(&url).await?.with_secret_keys(secret_keys);
         let names = config
             .advertise
             .iter()
@@ -142,6 +148,9 @@ impl Controller {
             ensure_admin_token(&state_dir, &store).await?;
         }
 
+        if signer.is_admitted() {
+            seal_secrets(&store).await?;
+        }
         let registry = Arc::new(Registry::default());
         let networks = Arc::new(Networks::new(
             store.clone(),
@@ -290,6 +299,21 @@ impl Controller {
         }
         self.store.close().await;
     }
+}
+
+/// Secrets in the store are sealed with the newest key from now on, if there is one.
+async fn seal_secrets(store: &Store) -> Result<(), StoreError> {
+    let sealing = store.seal_secrets().await?;
+    if sealing.sealed > 0 {
+        tracing::info!(webhooks = sealing.sealed, "sealed secrets in the store");
+    }
+    if sealing.unreadable > 0 {
+        tracing::warn!(
+            webhooks = sealing.unreadable,
+            "secrets of webhooks are sealed with a key that this replica does not have: it sends them nothing until it is started with --secret-key-file and that key"
+        );
+    }
+    Ok(())
 }
 
 async fn upkeep(

@@ -17,6 +17,7 @@
 //! | `auth` | who may do what |
 //! | [`oidc`] | signing in with the account of an identity provider |
 //! | `control` | QUIC connections of nodes |
+//! | [`sealing`] | keys that seal secrets in the store |
 //! | `links` | what members tell of their links |
 //! | `relay` | relaying for members; `observing`: STUN |
 //! | `limiter` | how often a source may ask |
@@ -45,6 +46,7 @@ mod panel;
 pub mod publish;
 mod relay;
 mod setup;
+pub mod sealing;
 pub mod signer;
 mod state_dir;
 mod stop;

@@ -5,7 +5,7 @@
 //! Both databases run the same statements. What differs stands in this file: how a connection is set up, how a
 //! transaction begins, and what a violated constraint is called.
 
-use std::{path::Path, str::FromStr as _, time::Duration};
+use std::{path::Path, str::FromStr as _, sync::Arc, time::Duration};
 
 use sqlx::{
     Any, AnyConnection, AnyPool, Connection as _, Executor as _, Transaction,
@@ -13,6 +13,8 @@ use sqlx::{
     pool::PoolConnection,
 };
 use tombolo_proto::id::UnixSeconds;
+
+use crate::sealing::SecretKeys;
 
 mod access_rules;
 mod answers;
@@ -40,6 +42,7 @@ mod turns;
 mod url;
 mod users;
 mod webhook_attempts;
+mod webhook_secrets;
 mod webhooks;
 mod writing;
 
@@ -69,8 +72,9 @@ pub(crate) use tokens::{FreshJoinToken, FreshToken};
 pub use url::StoreUrl;
 pub(crate) use users::{Changed, FreshUser, StoredUser, UserChange};
 pub(crate) use webhook_attempts::{Attempt, SentBefore};
+pub(crate) use webhook_secrets::{Addressed, Receiver};
 pub(crate) use webhooks::{
-    Delivery, FreshWebhook, MAX_WEBHOOKS, Receiver, WebhookChange, WebhookChanged,
+    Delivery, FreshWebhook, MAX_WEBHOOKS, WebhookChange, WebhookChanged,
 };
 
 /// Readers beside the one writer of a SQLite file; each is a thread.
@@ -162,6 +166,7 @@ pub struct Store {
     health: Health,
     tokens: KnownTokens,
     sessions: KnownSessions,
+    secret_keys: Arc<SecretKeys>,
 }
 
 impl Store {
@@ -198,9 +203,19 @@ impl Store {
             health: Health::default(),
             tokens: KnownTokens::default(),
             sessions: KnownSessions::default(),
+            secret_keys: Arc::default(),
         };
         store.chain_old_lines().await?;
         Ok(store)
+    }
+
+    /// With the keys that seal what would lie there in clear.
+    #[must_use]
+    pub(crate) fn with_secret_keys(self, keys: SecretKeys) -> Self {
+        Self {
+            secret_keys: Arc::new(keys),
+            ..self
+        }
     }
 
     /// Closes every connection, so that a file is whole by itself.

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     auth::Admin,
     networks::ChangeError,
-    store::{FreshWebhook, MAX_WEBHOOKS, WebhookChange, WebhookChanged},
+    store::{Addressed, FreshWebhook, MAX_WEBHOOKS, Receiver, WebhookChange, WebhookChanged},
     token, webhooks,
 };
 
@@ -163,7 +163,7 @@ pub(super) async fn test(
     _admin: Admin,
     Params(id): Params<String>,
 ) -> Result<axum::Json<WebhookTest>, Problem> {
-    let receiver = state.store.receiver(&id).await?.ok_or_else(unknown)?;
+    let receiver = receiver(&state, &id).await?;
     let sent = webhooks::send_once(&state.store, (&id, receiver), None).await?;
     Ok(axum::Json(sent))
 }
@@ -190,7 +190,7 @@ pub(super) async fn resend(
     _admin: Admin,
     Params((id, delivery)): Params<(String, String)>,
 ) -> Result<axum::Json<WebhookTest>, Problem> {
-    let receiver = state.store.receiver(&id).await?.ok_or_else(unknown)?;
+    let receiver = receiver(&state, &id).await?;
     let unknown = || {
         Problem::not_found(
             "no such delivery of this webhook is kept: list its deliveries to see their ids",
@@ -201,6 +201,17 @@ pub(super) async fn resend(
     let before = before.ok_or_else(unknown)?;
     let sent = webhooks::send_once(&state.store, (&id, receiver), Some(before)).await?;
     Ok(axum::Json(sent))
+}
+
+async fn receiver(state: &ApiState, id: &str) -> Result<Receiver, Problem> {
+    match state.store.receiver(id).await? {
+        Addressed::At(receiver) => Ok(receiver),
+        Addressed::Sealed => Err(Problem::conflict(
+            "the secret of this webhook is sealed with a key that this controller does not have: start it with --secret-key-file, or make the webhook anew",
+        )
+        .coded("webhook-sealed")),
+        Addressed::Unknown => Err(unknown()),
+    }
 }
 
 fn check_url(text: &str) -> Result<&str, Problem> {

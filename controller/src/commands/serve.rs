@@ -103,6 +103,7 @@ fn merge(global: &Global, flags: &Serve, file: File) -> Result<Config, ConfigErr
         http_hosts,
         oidc: file.oidc,
         audit_keep: flags.audit_keep.or(file.audit_keep),
+        secret_key_file: flags.secret_key_file.clone().or(file.secret_key_file),
         ..defaults
     })
 }

@@ -52,7 +52,7 @@ const TABLES: &[Table] = &[
     Table { name: "recovery_codes", columns: &[("user_id", Text), ("hash", Text)] },
     Table { name: "identities", columns: &[("issuer", Text), ("subject", Text), ("user_id", Text)] },
     Table { name: "webhooks", columns: &[("id", Text), ("url", Text), ("secret", Bytes), ("kinds", Text), ("network", Text), ("created_at", Number),
-        ("failing_since", Number), ("last_error", Text), ("delivered_at", Number), ("disabled_at", Number)] },
+        ("failing_since", Number), ("last_error", Text), ("delivered_at", Number), ("disabled_at", Number), ("sealed_by", Text)] },
     Table { name: "deliveries", columns: &[("id", Number), ("webhook", Text), ("message", Text), ("event", Text), ("created_at", Number),
         ("attempts", Number), ("due_at", Number), ("leased_until", Number)] },
     Table { name: "last_backup", columns: &[("id", Number), ("made_at", Number), ("actor", Text), ("encrypted", Number), ("root_key", Number), ("bytes", Number)] },

@@ -55,13 +55,6 @@ pub(crate) enum WebhookChanged {
     Stale,
 }
 
-/// Where to send something, and what to sign it with.
-#[derive(Debug, Clone)]
-pub(crate) struct Receiver {
-    pub(crate) url: String,
-    pub(crate) secret: Vec<u8>,
-}
-
 /// A message that this replica is to send now.
 #[derive(Debug, Clone)]
 pub(crate) struct Delivery {
@@ -101,16 +94,18 @@ impl Store {
         answer: Option<&Kept>,
     ) -> Result<bool, StoreError> {
         let mut transaction = self.write().await?;
+        let sealed = self.secret_keys.seal(fresh.id, fresh.secret);
         let added = sqlx::query(
-            "INSERT INTO webhooks (id, url, secret, kinds, network, created_at)
-             SELECT $1, $2, $3, $4, $5, unixepoch() WHERE (SELECT count(*) FROM webhooks) < $6",
+            "INSERT INTO webhooks (id, url, secret, kinds, network, created_at, sealed_by)
+             SELECT $1, $2, $3, $4, $5, unixepoch(), $7 WHERE (SELECT count(*) FROM webhooks) < $6",
         )
         .bind(fresh.id)
         .bind(fresh.url)
-        .bind(fresh.secret)
+        .bind(sealed.bytes)
         .bind(kinds_text(fresh.kinds))
         .bind(fresh.network.as_ref().map(rows::key))
         .bind(i64::from(MAX_WEBHOOKS))
+        .bind(sealed.by)
         .execute(&mut *transaction)
         .await?;
         if added.rows_affected() != 1 {
@@ -225,36 +220,24 @@ impl Store {
         Ok(WebhookChanged::Done(gone))
     }
 
-    /// Where a webhook's messages go.
-    pub(crate) async fn receiver(&self, id: &str) -> Result<Option<Receiver>, StoreError> {
-        let row = sqlx::query("SELECT url, secret FROM webhooks WHERE id = $1")
-            .bind(id)
-            .fetch_optional(&mut *self.connection().await?)
-            .await?;
-        row.map(|row| {
-            Ok(Receiver {
-                url: rows::text(&row, "url")?,
-                secret: row.try_get("secret")?,
-            })
-        })
-        .transpose()
-    }
-
     /// Writes down whom to tell of what no transaction makes true: that a node came or went.
     pub(crate) async fn post_event(&self, event: &Event) -> Result<(), StoreError> {
         post(&mut *self.connection().await?, event).await?;
         Ok(())
     }
 
-    /// Takes what is due: of each webhook the oldest message, unless somebody is sending it.
+    /// Takes what is due: of each webhook the oldest message, unless somebody is sending it, or this replica cannot sign it.
     pub(crate) async fn take_deliveries(&self) -> Result<Vec<Delivery>, StoreError> {
+        let keys: Vec<&str> = self.secret_keys.names().collect();
         let found = sqlx::query(
             "UPDATE deliveries SET leased_until = unixepoch() + $1
              WHERE id IN (SELECT min(id) FROM deliveries GROUP BY webhook)
                  AND due_at <= unixepoch() AND leased_until <= unixepoch()
+                 AND webhook IN (SELECT id FROM webhooks WHERE sealed_by = '' OR $2 LIKE '%,' || sealed_by || ',%')
              RETURNING id, webhook, message, event, created_at, attempts",
         )
         .bind(rows::int(LEASE_SECONDS))
+        .bind(format!(",{},", keys.join(",")))
         .fetch_all(&mut *self.connection().await?)
         .await?;
         found
@@ -372,7 +355,7 @@ async fn webhook_in(
     found.as_ref().map(webhook).transpose()
 }
 
-async fn write(
+pub(super) async fn write(
     connection: &mut AnyConnection,
     actor: &Actor,
     action: &str,

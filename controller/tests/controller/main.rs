@@ -31,6 +31,7 @@ mod restart;
 mod rig;
 mod rules;
 mod scale;
+mod secrets;
 mod sessions;
 mod sign_ins;
 mod start;

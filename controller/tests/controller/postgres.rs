@@ -31,6 +31,7 @@ mod receiver;
 mod restart;
 mod rig;
 mod scale;
+mod secrets;
 mod sessions;
 mod sign_ins;
 mod strangers;

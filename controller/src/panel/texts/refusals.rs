@@ -185,6 +185,10 @@ const CHINESE: &[(&str, &str)] = &[
     ("stale", "内容已被他人更改：请重新加载页面后再试"),
     ("busy", "更改过于频繁：请稍后再试"),
     ("not-admitted", "此副本尚未准入密钥环：请先准入"),
+    (
+        "webhook-sealed",
+        "此 Webhook 的签名密钥已用本控制器没有的密钥加密：请用 --secret-key-file 启动控制器，或重新创建该 Webhook",
+    ),
     ("internal", "控制器内部错误：请查看其日志"),
 ];
 

@@ -1,0 +1,3 @@
+-- The key that a webhook's secret is sealed with; empty while it lies there as it is.
+
+ALTER TABLE webhooks ADD COLUMN sealed_by TEXT COLLATE "C" NOT NULL DEFAULT '';
