@@ -73,9 +73,7 @@ pub use url::StoreUrl;
 pub(crate) use users::{Changed, FreshUser, StoredUser, UserChange};
 pub(crate) use webhook_attempts::{Attempt, SentBefore};
 pub(crate) use webhook_secrets::{Addressed, Receiver};
-pub(crate) use webhooks::{
-    Delivery, FreshWebhook, MAX_WEBHOOKS, WebhookChange, WebhookChanged,
-};
+pub(crate) use webhooks::{Delivery, FreshWebhook, MAX_WEBHOOKS, WebhookChange, WebhookChanged};
 
 /// Readers beside the one writer of a SQLite file; each is a thread.
 const SQLITE_CONNECTIONS: u32 = 4;

@@ -36,7 +36,7 @@ pub use networks::{
     AddressRange, MemberRoutes, Network, NetworkPatch, NetworkSettings, NetworkSummary, NewNetwork,
 };
 pub use replicas::{
-    Keyring, KeyringDraft, KeyringEdit, Replica, ReplicaState, SignedKeyring, Status,
+    Keyring, KeyringDraft, KeyringEdit, LastBackup, Replica, ReplicaState, SignedKeyring, Status,
 };
 pub use routes::{NewRoute, NewSubnet, Route, RoutePatch, RouteState};
 pub use rules::{AccessRule, AccessRules};

@@ -14,6 +14,7 @@ use tombolo_proto::{
     id::*,
     ip,
     link::{HostPort, JoinLink},
+    links::Carried,
     rules::{AccessRules, Rule},
     signed::{Signed, VerifyError},
     sixplane, stun,

@@ -3,6 +3,7 @@
 mod controller;
 mod node;
 mod pings;
+mod verbs;
 
 use std::{
     fs,
@@ -13,10 +14,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::{
-    netns::{Bridge, Container, Host, Lab},
-    process::Said,
-};
+use crate::netns::{Bridge, Container, Host, Lab};
 pub use controller::Controller;
 pub use node::Node;
 pub use pings::{Pings, answers, wait_for_mesh, wait_for_ping};
@@ -196,12 +194,6 @@ fn empty_config(dir: &Path, name: &str) -> PathBuf {
         fs::write(&path, "").expect("the lab's directory is writable");
     }
     path
-}
-
-#[track_caller]
-fn json(said: Said) -> Value {
-    let text = said.ok();
-    serde_json::from_str(&text).unwrap_or_else(|error| panic!("not JSON ({error}): {text}"))
 }
 
 /// The string at a JSON pointer.

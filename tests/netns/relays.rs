@@ -75,7 +75,11 @@ fn is_told_of_to_the_controller(overlay: &Overlay, carrier: &str) {
     announce(&format!(
         "figure: the API shows {bytes} bytes carried by a member for {clients} others"
     ));
-    figure("carried by a member to shown by the API", start.elapsed(), TOLD);
+    figure(
+        "carried by a member to shown by the API",
+        start.elapsed(),
+        TOLD,
+    );
     assert_eq!(clients, 2);
 }
 

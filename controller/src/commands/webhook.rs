@@ -73,7 +73,9 @@ fn send(path: &str, client: &Client, out: &Output) -> Result<(), Failure> {
 
 fn deliveries(attempts: &[WebhookDelivery]) -> Table {
     Table::new(
-        ["ID", "AT", "EVENT", "NETWORK", "ATTEMPT", "STATE", "MESSAGE"],
+        [
+            "ID", "AT", "EVENT", "NETWORK", "ATTEMPT", "STATE", "MESSAGE",
+        ],
         attempts.iter().map(|attempt| {
             let event = attempt.event.as_ref();
             [

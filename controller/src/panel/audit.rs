@@ -46,19 +46,9 @@ pub(super) async fn show(by: SignedIn, Query(filter): Query<Filter>) -> Result<R
     let texts = &all.audit;
     let query = filter.query(&filter.after);
     let path = format!("{PATH}?limit={ROWS}&order=newest&{query}");
-    let page: Page<AuditEntry> = by
-        .api
-        .get(&path)
-        .await
-        .map_err(|problem| layout::failure(&by.visitor, &problem))?;
-    let head: AuditHead = by
-        .api
-        .get("/audit/head")
-        .await
-        .map_err(|problem| layout::failure(&by.visitor, &problem))?;
-    let networks = Networks::of(&by)
-        .await
-        .map_err(|problem| layout::failure(&by.visitor, &problem))?;
+    let page: Page<AuditEntry> = by.api.get(&path).await.map_err(layout::told(&by))?;
+    let head: AuditHead = by.api.get("/audit/head").await.map_err(layout::told(&by))?;
+    let networks = Networks::of(&by).await.map_err(layout::told(&by))?;
     let content = html! {
         div.head { h1 { (texts.title) } }
         section.card {

@@ -106,6 +106,11 @@ pub(super) fn failure(visitor: &Visitor, problem: &Problem) -> Response {
     )
 }
 
+/// Makes what went wrong such a page, for `map_err`.
+pub(super) fn told(by: &SignedIn) -> impl Fn(Problem) -> Response + Copy {
+    move |problem| failure(&by.visitor, &problem)
+}
+
 /// Goes on to another page, which tells what was done.
 pub(super) fn go(by: &SignedIn, path: &str, done: impl Into<Done>) -> Response {
     let mut done = done.into();
@@ -235,6 +240,11 @@ pub(super) fn ask(by: &SignedIn, action: &str, word: &str, label: &str) -> Marku
             }
         }
     }
+}
+
+/// The way back to the page that lists what this one shows.
+pub(super) fn way_back(path: &str, title: &str) -> Markup {
+    html! { nav aria-label=(title) { a href=(path) { "← " (title) } } }
 }
 
 /// The way to the next page of a list, if there is one.

@@ -45,14 +45,12 @@ pub(super) async fn show(
     Path(id): Path<String>,
     Query(place): Query<Place>,
 ) -> Result<Response, Response> {
-    let view = View::load(&by, &id)
-        .await
-        .map_err(|problem| layout::failure(&by.visitor, &problem))?;
+    let view = View::load(&by, &id).await.map_err(layout::told(&by))?;
     let texts = &by.visitor.texts().map;
     let at = network::path(&id);
     let title = format!("{} · {}", texts.links, view.network.name);
     let content = html! {
-        nav aria-label=(view.network.name) { a href=(at) { "← " (view.network.name) } }
+        (layout::way_back(&at, &view.network.name))
         div.head data-links="2" { h1 { (texts.links) } }
         section.card aria-labelledby="links" {
             h2.hidden #links { (texts.links) }

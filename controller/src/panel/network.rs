@@ -68,7 +68,7 @@ pub(super) async fn shown(
     notice: Option<&Notice>,
     filter: &Filter,
 ) -> Result<Response, Response> {
-    let told = |problem: Problem| layout::failure(&by.visitor, &problem);
+    let told = layout::told(by);
     let content = Content::load(by, id, filter).await.map_err(told)?;
     Ok(layout::page(
         by,

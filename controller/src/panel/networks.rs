@@ -80,9 +80,7 @@ async fn shown(
     fields: &Fields,
 ) -> Result<Response, Response> {
     let texts = by.visitor.texts();
-    let (cards, next) = cards(by, place)
-        .await
-        .map_err(|problem| layout::failure(&by.visitor, &problem))?;
+    let (cards, next) = cards(by, place).await.map_err(layout::told(by))?;
     let may_create = by.api.caller().rights.everywhere >= Role::Admin;
     let content = html! {
         div.head { h1 { (texts.networks) } }

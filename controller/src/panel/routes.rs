@@ -110,8 +110,9 @@ pub(super) async fn add(
             RouteMode::Failover
         },
         metric: match fields.filled("metric") {
-            Some(_) => network::number(&by, &fields, "metric", "metric")
-                .map_err(|problem| layout::failure(&by.visitor, &problem))?,
+            Some(_) => {
+                network::number(&by, &fields, "metric", "metric").map_err(layout::told(&by))?
+            }
             None => 0,
         },
     };

@@ -7,7 +7,6 @@ use maud::{Markup, html};
 use tombolo_proto::api::{Keyring, Replica, ReplicaState, Role, Status};
 
 use super::{figures, layout, visit::SignedIn};
-use crate::api::Problem;
 
 const DAY_SECONDS: u64 = 86_400;
 /// A backup that is older is marked: who makes one every week has missed one.
@@ -15,7 +14,7 @@ const OLD_SECONDS: u64 = 7 * DAY_SECONDS;
 
 /// The page.
 pub(super) async fn show(by: SignedIn) -> Result<Response, Response> {
-    let told = |problem: Problem| layout::failure(&by.visitor, &problem);
+    let told = layout::told(&by);
     let status: Status = by.api.get("/status").await.map_err(told)?;
     let keyring: Keyring = by.api.get("/keyring").await.map_err(told)?;
     let texts = &by.visitor.texts().system;

@@ -40,14 +40,8 @@ async fn listed(
     let all = by.visitor.texts();
     let texts = &all.access;
     let path = format!("{PATH}?limit={ROWS}{}", place.query());
-    let page: Page<Token> = by
-        .api
-        .get(&path)
-        .await
-        .map_err(|problem| layout::failure(&by.visitor, &problem))?;
-    let networks = Networks::of(by)
-        .await
-        .map_err(|problem| layout::failure(&by.visitor, &problem))?;
+    let page: Page<Token> = by.api.get(&path).await.map_err(layout::told(by))?;
+    let networks = Networks::of(by).await.map_err(layout::told(by))?;
     let content = html! {
         div.head { h1 { (texts.tokens) } }
         section.card data-part="tokens" {

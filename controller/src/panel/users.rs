@@ -58,11 +58,7 @@ async fn listed(
     let all = by.visitor.texts();
     let texts = &all.access;
     let path = format!("{PATH}?limit={ROWS}{}", place.query());
-    let page: Page<User> = by
-        .api
-        .get(&path)
-        .await
-        .map_err(|problem| layout::failure(&by.visitor, &problem))?;
+    let page: Page<User> = by.api.get(&path).await.map_err(layout::told(by))?;
     let content = html! {
         div.head { h1 { (texts.users) } }
         section.card {
@@ -156,14 +152,14 @@ async fn shown(
     status: StatusCode,
     notice: Option<&Notice>,
 ) -> Result<Response, Response> {
-    let told = |problem: Problem| layout::failure(&by.visitor, &problem);
+    let told = layout::told(by);
     let all = by.visitor.texts();
     let texts = &all.access;
     let user: User = by.api.get(&path(id)).await.map_err(told)?;
     let networks = Networks::of(by).await.map_err(told)?;
     let at = path(&user.id);
     let content = html! {
-        nav aria-label=(texts.users) { a href=(PATH) { "← " (texts.users) } }
+        (layout::way_back(PATH, texts.users))
         div.head { h1 { (user.name) } }
         div.columns {
             section.card aria-labelledby="roles" {

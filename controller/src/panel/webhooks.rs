@@ -33,7 +33,7 @@ async fn listed(
     place: &Place,
     fields: &Fields,
 ) -> Result<Response, Response> {
-    let told = |problem: Problem| layout::failure(&by.visitor, &problem);
+    let told = layout::told(by);
     let all = by.visitor.texts();
     let texts = &all.webhooks;
     let path = format!("{PATH}?{}", place.query().trim_start_matches('&'));

@@ -79,7 +79,14 @@ impl Store {
         }
         if done.sealed > 0 {
             let (actor, trace) = (Actor::Controller, Trace::default());
-            webhooks::write(&mut transaction, &actor, "webhook.seal", keys.current(), &trace).await?;
+            webhooks::write(
+                &mut transaction,
+                &actor,
+                "webhook.seal",
+                keys.current(),
+                &trace,
+            )
+            .await?;
         }
         transaction.commit().await?;
         Ok(done)

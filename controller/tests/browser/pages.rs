@@ -238,7 +238,9 @@ fn relays_are_switched(browser: &Browser, page: &str) {
         "{row}/td[@data-label='Links that use it'][text()='1']"
     ));
     browser.find("//*[@data-part='relays']//tr[contains(., 'Controller')]//*[text()='alive']");
-    browser.find(&format!("{row}/td[contains(., '7.3 MB')]/small[text()='for 2 members']"));
+    browser.find(&format!(
+        "{row}/td[contains(., '7.3 MB')]/small[text()='for 2 members']"
+    ));
     let switch = |is_on: bool| format!("{row}//button[@role='switch'][@aria-checked='{is_on}']");
     assert_eq!(browser.label(&browser.find(&switch(true))), "May relay");
     browser.click(&switch(true));
@@ -314,7 +316,9 @@ async fn tell_links(network: NetworkId, members: &mut [Node]) {
                 clients: 2,
                 bytes: 7_340_000,
             };
-            member.say(&ToController::Carries { network, carried }).await;
+            member
+                .say(&ToController::Carries { network, carried })
+                .await;
         }
         member.say(&ToController::Links { network, report }).await;
     }

@@ -56,7 +56,11 @@ async fn the_last_backup_is_shown_with_its_kind_and_marked_when_it_is_old_or_was
     let metrics = rig.http.get("//metrics").await;
     assert!(metrics.body.contains(&timestamp(made.made_at)));
     let page = alice.get("/system").await;
-    for text in ["within a week", "encrypted, with the root key", &made.made_by] {
+    for text in [
+        "within a week",
+        "encrypted, with the root key",
+        &made.made_by,
+    ] {
         page.expect(200, text);
     }
 

@@ -169,7 +169,9 @@ async fn relays_are_shown_with_what_goes_by_them() {
         clients: 2,
         bytes: 54_321,
     };
-    members[2].say(&ToController::Carries { network, carried }).await;
+    members[2]
+        .say(&ToController::Carries { network, carried })
+        .await;
     let mut events = rig.controller.state().events();
     for (member, links) in members.iter_mut().zip(reports) {
         let report = LinkReport {
@@ -196,16 +198,23 @@ async fn relays_are_shown_with_what_goes_by_them() {
     // Those that tell nothing of it, as earlier versions do not, are shown as such.
     let told = |shown: &NetworkRelays| -> Vec<_> {
         let members = shown.members.iter();
-        members.map(|member| member.clients.zip(member.bytes)).collect()
+        members
+            .map(|member| member.clients.zip(member.bytes))
+            .collect()
     };
-    println!("figure: what members are shown to carry: {:?}", told(&shown));
+    println!(
+        "figure: what members are shown to carry: {:?}",
+        told(&shown)
+    );
     assert_eq!(told(&shown), [Some((2, 54_321)), None, None]);
     let others: Vec<_> = shown.others.iter().map(|member| member.node).collect();
     assert_eq!(others, [nodes[3]]);
 
     // What was told does not outlive a report without it.
     let report = LinkReport::default();
-    members[2].say(&ToController::Links { network, report }).await;
+    members[2]
+        .say(&ToController::Links { network, report })
+        .await;
     let forgotten = async {
         loop {
             while events.recv().await.expect("an event").kind != "links" {}

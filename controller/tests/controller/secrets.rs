@@ -26,10 +26,15 @@ async fn secrets_of_webhooks_are_sealed_by_a_key_and_what_cannot_be_signed_waits
     let clear = BASE64
         .decode(hook.secret.trim_start_matches("whsec_").as_bytes())
         .expect("Base64");
-    assert_eq!(in_store(&rig, &hook.id).await, (String::new(), clear.clone()));
+    assert_eq!(
+        in_store(&rig, &hook.id).await,
+        (String::new(), clear.clone())
+    );
 
     // At the next start with a key it is sealed, and goes on as it was.
-    let rig = rig.restart_with(|config| with_keys(config, &old_file)).await;
+    let rig = rig
+        .restart_with(|config| with_keys(config, &old_file))
+        .await;
     let (first_key, sealed) = in_store(&rig, &hook.id).await;
     assert!(!first_key.is_empty() && !sealed.windows(4).any(|part| clear.starts_with(part)));
     try_out(&rig.http, &hook, &mut receiver).await;
@@ -57,7 +62,9 @@ async fn secrets_of_webhooks_are_sealed_by_a_key_and_what_cannot_be_signed_waits
     assert!(!receiver.has_more());
 
     // With a newer key beside it, the newer one seals both, and what waited is sent.
-    let rig = rig.restart_with(|config| with_keys(config, &both_file)).await;
+    let rig = rig
+        .restart_with(|config| with_keys(config, &both_file))
+        .await;
     assert!(receiver.next().await.is_signed_with(&hook.secret));
     let keys = [&hook, &other].map(|hook| hook.id.clone());
     let (newer, _) = in_store(&rig, &keys[0]).await;

@@ -367,7 +367,11 @@ async fn webhooks_and_tokens_for_one_network() {
         "two tests, two times again"
     );
     verbs
-        .fails(&format!("webhook resend {hook_id} 0"), 1, "no such delivery")
+        .fails(
+            &format!("webhook resend {hook_id} 0"),
+            1,
+            "no such delivery",
+        )
         .await;
     verbs
         .fails("webhook deliveries nope", 1, "no such webhook")

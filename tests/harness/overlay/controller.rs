@@ -10,12 +10,10 @@ use std::{
     time::Duration,
 };
 
-use serde_json::Value;
-
-use super::{binary, empty_config, identifier, json, text};
+use super::{binary, empty_config, identifier, text, verbs::verbs};
 use crate::{
     netns::Host,
-    process::{Process, Said, wait_for},
+    process::{Process, wait_for},
 };
 
 /// A controller's first start looks for an authority with an address: sixteen hashes of 0.1 s on average, on an idle
@@ -42,6 +40,8 @@ pub struct Controller {
     /// At which of its addresses nodes reach it.
     pub at: IpAddr,
 }
+
+verbs!(Controller);
 
 impl Controller {
     /// Starts `controller serve` and waits until it answers. Its authority is one that was found before: looking for an
@@ -187,23 +187,6 @@ impl Controller {
     #[must_use]
     pub fn control_address(&self) -> String {
         SocketAddr::new(self.at, CONTROL_PORT).to_string()
-    }
-
-    /// Runs a verb to its end.
-    #[track_caller]
-    #[must_use]
-    pub fn verb(&self, arguments: &[&str]) -> Said {
-        Said::by(&mut self.command(arguments))
-    }
-
-    /// Runs a verb with `--json` that must succeed.
-    ///
-    /// # Panics
-    /// When it fails or prints something else.
-    #[track_caller]
-    #[must_use]
-    pub fn json(&self, arguments: &[&str]) -> Value {
-        json(self.verb(&[arguments, &["--json"]].concat()))
     }
 
     /// Creates a network and gives its id.

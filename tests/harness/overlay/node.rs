@@ -10,7 +10,7 @@ use std::{
 
 use serde_json::Value;
 
-use super::{Controller, SOON, binary, files_under, json, text};
+use super::{Controller, SOON, binary, files_under, text, verbs::verbs};
 use crate::{
     netns::Host,
     process::{Process, Said, wait_for},
@@ -23,6 +23,8 @@ pub struct Node {
     /// Where it runs.
     pub host: Host,
 }
+
+verbs!(Node);
 
 impl Node {
     /// A node that is not running yet.
@@ -98,23 +100,6 @@ impl Node {
     #[must_use]
     pub fn log(&self) -> String {
         fs::read_to_string(self.host.dir.join("node.log")).unwrap_or_default()
-    }
-
-    /// Runs a verb to its end.
-    #[track_caller]
-    #[must_use]
-    pub fn verb(&self, arguments: &[&str]) -> Said {
-        Said::by(&mut self.command(arguments))
-    }
-
-    /// Runs a verb with `--json` that must succeed.
-    ///
-    /// # Panics
-    /// When it fails or prints something else.
-    #[track_caller]
-    #[must_use]
-    pub fn json(&self, arguments: &[&str]) -> Value {
-        json(self.verb(&[arguments, &["--json"]].concat()))
     }
 
     /// The node address.

@@ -35,14 +35,14 @@ async fn shown(
     notice: Option<&Notice>,
 ) -> Result<Response, Response> {
     let texts = by.visitor.texts();
-    let told = |problem: Problem| layout::failure(&by.visitor, &problem);
+    let told = layout::told(by);
     let at = path(id, node);
     let network: Network = by.api.get(&network::path(id)).await.map_err(told)?;
     let member: Member = by.api.get(&at).await.map_err(told)?;
     let links = Links::load(by, id, &member).await.map_err(told)?;
     let may_decide = network::role(by, network.id) >= Role::Operator;
     let content = html! {
-        nav { a href=(network::path(id)) { "← " (network.name) } }
+        (layout::way_back(&network::path(id), &network.name))
         div.head data-part="member-head" {
             h1 #member-name { (member.name) }
             div {

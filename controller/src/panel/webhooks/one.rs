@@ -28,7 +28,7 @@ async fn shown(
     status: StatusCode,
     notice: Option<&Notice>,
 ) -> Result<Response, Response> {
-    let told = |problem: Problem| layout::failure(&by.visitor, &problem);
+    let told = layout::told(by);
     let all = by.visitor.texts();
     let texts = &all.webhooks;
     let at = path(id);
@@ -38,7 +38,7 @@ async fn shown(
     let deliveries = deliveries.map_err(told)?.items;
     let networks = Networks::of(by).await.map_err(told)?;
     let content = html! {
-        nav { a href=(PATH) { "← " (texts.title) } }
+        (layout::way_back(PATH, texts.title))
         div.head data-part="webhook-head" data-links="5" {
             h1.long { (webhook.url) }
             div { span { (state(texts, &webhook)) } }
