@@ -2,7 +2,8 @@
 //! gets only so many, so that nobody can be flooded with them.
 //!
 //! Two ports answer: a node that is seen alike by both has a NAT that does not map by destination, and an answer from the
-//! port that was not asked tells whether its NAT lets that in (RFC 5780).
+//! port that was not asked tells whether its NAT lets that in (RFC 5780). The second one answers such a question from a
+//! third, which takes none itself: no node has ever sent there, so its answer gets to whom strangers get to.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -11,6 +12,7 @@ use std::{
 };
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use socket2::SockRef;
 use tokio::net::UdpSocket;
 use tombolo_proto::stun;
 
@@ -25,6 +27,7 @@ const BURST: u32 = 200;
 #[derive(Debug)]
 pub(crate) struct Observing {
     second: Option<UdpSocket>,
+    third: Option<UdpSocket>,
     limiter: Mutex<Limiter<IpNet>>,
 }
 
@@ -33,11 +36,16 @@ impl Observing {
     /// otherwise any. Without one, nodes learn less.
     pub(crate) fn beside(first: SocketAddr) -> Self {
         let next = first.port().checked_add(1).unwrap_or_default();
-        let second = [next, 0]
-            .into_iter()
-            .find_map(|port| listen::udp(SocketAddr::new(first.ip(), port)).ok());
+        let open = |port| {
+            let socket = listen::udp(SocketAddr::new(first.ip(), port)).ok()?;
+            UdpSocket::from_std(socket).ok()
+        };
         Self {
-            second: second.and_then(|socket| UdpSocket::from_std(socket).ok()),
+            second: [next, 0].into_iter().find_map(open),
+            third: open(0).inspect(|third| {
+                // Nobody reads what strangers send there.
+                let _ = SockRef::from(third).set_recv_buffer_size(0);
+            }),
             limiter: Mutex::new(Limiter::new(PER_SECOND, BURST)),
         }
     }
@@ -80,7 +88,14 @@ impl Observing {
             let question = datagram.get(..length).unwrap_or_default();
             if let Some(question) = self.admit(question, from, Instant::now()) {
                 let answer = stun::response(&question.transaction, from);
-                let _ = socket.try_send_to(&answer, from);
+                let by = if question.from_other_port {
+                    self.third.as_ref()
+                } else {
+                    Some(socket)
+                };
+                if let Some(by) = by {
+                    let _ = by.try_send_to(&answer, from);
+                }
             }
         }
     }
@@ -144,7 +159,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn both_ports_answer_and_the_second_for_the_first() {
+    async fn both_ports_answer_the_second_for_the_first_and_a_third_for_the_second() {
         let first = UdpSocket::bind(any()).await.expect("a port");
         let at = first.local_addr().expect("bound");
         let observing = std::sync::Arc::new(Observing::beside(at));
@@ -158,10 +173,13 @@ mod tests {
         let me = node.local_addr().expect("bound");
         let mut buffer = [0; 1500];
 
+        let third = observing.third.as_ref().expect("a third port");
+        let third = third.local_addr().expect("bound");
         for (asked, to, by) in [
             (stun::request(&[1; 12]), at, at),
             (stun::request(&[2; 12]), second, second),
             (stun::request_from_other_port(&[3; 12]), at, second),
+            (stun::request_from_other_port(&[4; 12]), second, third),
         ] {
             node.send_to(&asked, to).await.expect("sent");
             if to == at {

@@ -6,6 +6,7 @@
 
 mod boot;
 mod containers;
+mod dial_back;
 mod explaining;
 mod gossip;
 mod host_keeper;
@@ -81,6 +82,7 @@ use crate::{
     },
 };
 
+use dial_back::DialBack;
 use host_keeper::HostKeeper;
 use joining::JoinWaiter;
 use links::Links;
@@ -173,6 +175,7 @@ struct Daemon {
     reflexive: Reflexive,
     /// Of IPv4, and of IPv6.
     nats: [Nat; 2],
+    dial_back: DialBack,
     port_mapper: PortMapper,
     /// Where controllers answer STUN, if it is not the usual port; by control address.
     relay_ports: BTreeMap<HostPort, u16>,
@@ -423,6 +426,7 @@ impl Daemon {
         );
         self.look_at_nat(now);
         self.ask_reflexive(now);
+        self.look_from_outside(now);
         self.repeat_joins(now);
         self.end_rollovers(now);
         self.seek_second_opinions(now);

@@ -168,6 +168,51 @@ fn a_clock_that_is_behind_is_found_and_the_command_sets_it_to_what_a_controller_
 }
 
 #[test]
+fn doctor_has_a_controller_call_this_host_and_says_what_opens_the_port() {
+    let Some(lab) = Lab::new(Claim::Shared) else {
+        return;
+    };
+    let overlay = Overlay::new(lab, &["a"]);
+    let a = &overlay.nodes[0];
+    let wait_for_outside = |said: &str| {
+        wait_for(said, SOON * 2, || {
+            let (_, report) = doctor(a);
+            let mut findings = of(&report, "reachability");
+            let found = findings.find(|it| it["said"].as_str().is_some_and(|it| it.contains(said)));
+            found.cloned()
+        })
+    };
+    let open = "9790 is reachable from outside over IPv4";
+    let closed = "9790 is not reachable from outside over IPv4";
+    wait_for_outside(open);
+
+    // Here. Answers pass, so everything that this host begins goes on.
+    a.host.namespace.shell(
+        "nft add table inet fw
+         nft add chain inet fw in '{ type filter hook input priority 0; policy drop; }'
+         nft add rule inet fw in ct state established,related accept
+         nft add rule inet fw in meta l4proto ipv6-icmp accept",
+    );
+    let mend = command(&wait_for_outside(closed));
+    assert_eq!(mend, "nft insert rule inet fw in udp dport 9790 accept");
+    a.host.namespace.shell(&mend);
+    wait_for_outside(open);
+
+    // In front of it, as a provider's firewall does.
+    overlay.lab.underlay().shell(&format!(
+        "nft add table bridge front
+         nft add chain bridge front pass '{{ type filter hook forward priority 0; }}'
+         nft add rule bridge front pass ip daddr {} udp dport 9790 udp sport != {{ 9790, 9793, 9794 }} drop",
+        a.host.v4
+    ));
+    let finding = wait_for_outside(closed);
+    let mend = finding["mend"].as_str().expect("what mends it");
+    assert!(mend.contains("in the firewall in front of it"), "{mend}");
+    overlay.lab.underlay().run("nft delete table bridge front");
+    wait_for_outside(open);
+}
+
+#[test]
 fn what_keeps_a_node_from_its_network_is_mended_by_the_command_that_doctor_prints() {
     let Some(lab) = Lab::new(Claim::Shared) else {
         return;

@@ -66,6 +66,7 @@ fn add_daemon(facts: &mut Facts, global: &Global, status: StatusReport) {
     facts.mapped = [status.nat.mapped_port, status.nat.mapped_tcp_port];
     let node = status.node.to_string();
     let mut clashes = Vec::new();
+    output::progress("having a controller call this host…");
     let known: Option<DaemonFacts> = ask(&global.socket, &Request::Doctor).ok();
     if let Some(known) = known {
         facts.newest_document = known.newest_document;
@@ -75,6 +76,7 @@ fn add_daemon(facts: &mut Facts, global: &Global, status: StatusReport) {
         facts.ways.exits = known.exits;
         facts.ways.overlay = known.defaults.map(|id| Some(id?.to_string()));
         facts.ways.intruders = known.intruders;
+        facts.reached = known.reached;
         clashes = known.clashes;
     }
     let networks = status.networks.into_iter();

@@ -20,8 +20,9 @@ use tombolo_engine::{
 use tombolo_proto::id::NetworkId;
 
 use super::{
-    CALLER_QUEUE, Daemon, DaemonConfig, Inputs, SYNC_QUEUE, host_keeper::HostKeeper, links::Links,
-    network::Network, port_mapping::PortMapper, reflexive::Reflexive,
+    CALLER_QUEUE, Daemon, DaemonConfig, Inputs, SYNC_QUEUE, dial_back::DialBack,
+    host_keeper::HostKeeper, links::Links, network::Network, port_mapping::PortMapper,
+    reflexive::Reflexive,
 };
 use crate::{
     bench::listener::Listeners,
@@ -128,6 +129,7 @@ impl Daemon {
             listeners: Listeners::new(caller_sender),
             reflexive: Reflexive::new(),
             nats: Default::default(),
+            dial_back: DialBack::default(),
             port_mapper,
             relay_ports: BTreeMap::new(),
             advertised: Vec::new(),

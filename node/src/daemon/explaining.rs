@@ -257,6 +257,7 @@ impl Daemon {
             exits: self.exits(),
             defaults: DEFAULTS.map(|prefix| self.default_network(prefix)),
             intruders: self.host.intruders().to_vec(),
+            reached: self.dial_back.reached(),
         }
     }
 }

@@ -37,6 +37,9 @@ impl Daemon {
         if frame::kind(datagram) != Some(FrameKind::Stun) || datagram.first() != Some(&1) {
             return false;
         }
+        if self.seen_from_outside(from, datagram, now) {
+            return true;
+        }
         if self.reflexive.handle_answer(from, datagram, now) {
             tracing::debug!(endpoints = ?self.reflexive.addresses(now), "Seen from outside");
             self.announce_everywhere(now);

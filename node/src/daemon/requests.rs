@@ -37,7 +37,7 @@ impl Daemon {
                 patience_ms,
             } => return self.ping(network, node, patience_ms, answer),
             Request::Why { member, network } => Answer::done(&self.why_report(&member, network)),
-            Request::Doctor => Answer::done(&self.daemon_facts()),
+            Request::Doctor => return self.doctor(answer),
             Request::Join(request) => return self.join(request, answer),
             Request::Leave { network, force } => {
                 return self.docker.forget(network, force, answer);

@@ -145,4 +145,7 @@ pub struct DaemonFacts {
     /// Who else uses our mark or our table.
     #[serde(default)]
     pub intruders: Vec<Obstacle>,
+    /// Whether a controller got through to the data port from where nobody had sent to: IPv4, IPv6; none if none tried.
+    #[serde(default)]
+    pub reached: [Option<bool>; 2],
 }

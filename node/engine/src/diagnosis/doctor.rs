@@ -47,6 +47,8 @@ pub struct Facts {
     pub seen_at: Vec<SocketAddr>,
     /// Whether a translation hides this node, and nobody has said where it can be called.
     pub is_translated: bool,
+    /// Whether a controller got through to the data port from where nobody had sent to: IPv4, IPv6; none if none tried.
+    pub reached: [Option<bool>; 2],
     /// Where the router lets everybody in because it was asked to: UDP, TCP.
     pub mapped: [Option<SocketAddr>; 2],
     /// Peers with a session: direct, by relay.

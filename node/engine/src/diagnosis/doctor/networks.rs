@@ -1,6 +1,9 @@
 //! How this node is reached, and how it stands in its networks.
 
-use super::{Facts, Network};
+use super::{
+    Facts, Network,
+    firewall::{self, Protocol},
+};
 use crate::diagnosis::Finding;
 
 pub(super) fn reachability(facts: &Facts) -> Vec<Finding> {
@@ -21,7 +24,51 @@ pub(super) fn reachability(facts: &Facts) -> Vec<Finding> {
         "reachability",
         format!("seen at {}; {sessions}", seen.join(", ")),
     );
-    [seen].into_iter().chain(router(facts)).collect()
+    [seen]
+        .into_iter()
+        .chain(outside(facts))
+        .chain(router(facts))
+        .collect()
+}
+
+/// Whether strangers get in at the data port, as a controller has tried.
+fn outside(facts: &Facts) -> Vec<Finding> {
+    let port = facts.port;
+    let is_behind_router = facts.is_translated && facts.mapped[0].is_none();
+    let judge = |(reached, family): (Option<bool>, &str)| match reached? {
+        true => Some(Finding::ok(
+            "reachability",
+            format!("UDP port {port} is reachable from outside over {family}"),
+        )),
+        // What is to be done about a router is said of it.
+        false if is_behind_router && family == "IPv4" => None,
+        false => Some(Finding::warning(
+            "reachability",
+            format!(
+                "UDP port {port} is not reachable from outside over {family}: only peers that this host calls first get through"
+            ),
+            mend_outside(facts),
+        )),
+    };
+    let families = facts.reached.into_iter().zip(["IPv4", "IPv6"]);
+    families.filter_map(judge).collect()
+}
+
+/// What opens the port: here, or else in front of this host, where no command of this host's reaches.
+fn mend_outside(facts: &Facts) -> String {
+    let port = facts.port;
+    let ruleset = facts.ruleset.as_deref().unwrap_or_default();
+    let closed = firewall::closed(ruleset, Protocol::Udp, port);
+    if closed.is_empty() {
+        return format!(
+            "open UDP port {port} to this host in the firewall in front of it, your provider's or your router's (no rule of this host closes it)"
+        );
+    }
+    let mends: Vec<String> = closed
+        .iter()
+        .map(|chain| chain.open(Protocol::Udp, port))
+        .collect();
+    mends.join("; ")
 }
 
 /// Whether a router in front of this host lets anybody in.

@@ -14,7 +14,10 @@ fn a_host_in_order_has_no_bad_findings() {
 
 #[test]
 fn every_fault_is_found_and_has_something_that_mends_it() {
-    let faults: [(&str, Health, Fault); 18] = [
+    let faults: [(&str, Health, Fault); 19] = [
+        ("reachability", Health::Warning, |facts| {
+            facts.reached = [Some(true), Some(false)]
+        }),
         ("daemon", Health::Broken, |facts| facts.daemon = false),
         ("daemon", Health::Broken, |facts| {
             facts.warnings = vec!["a thread ended".to_owned()]
@@ -123,6 +126,38 @@ fn in_order() -> Facts {
         aes: Some(true),
         ..Facts::default()
     }
+}
+
+#[test]
+fn what_closes_the_port_is_opened_here_or_else_in_front_of_this_host() {
+    let mend = |fault: Fault| {
+        let mut facts = in_order();
+        facts.reached = [Some(false), None];
+        fault(&mut facts);
+        let findings = examine(&facts);
+        let mut of_outside = findings
+            .into_iter()
+            .filter(|it| it.said.contains("outside over"));
+        of_outside.next().and_then(|finding| finding.mend)
+    };
+
+    let in_front = mend(|_| {}).expect("a finding");
+    assert!(
+        in_front.starts_with("open UDP port 9790 to this host"),
+        "{in_front}"
+    );
+    let here = mend(|facts| facts.ruleset = Some(A_CLOSED_FIREWALL.to_owned()));
+    let here = here.expect("a finding");
+    assert_eq!(
+        here,
+        "nft insert rule inet filter input udp dport 9790 accept"
+    );
+    // The router is spoken of by itself.
+    let behind = mend(|facts| {
+        facts.is_translated = true;
+        facts.mapped = [None, None];
+    });
+    assert_eq!(behind, None);
 }
 
 #[test]
