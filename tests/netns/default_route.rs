@@ -1,7 +1,9 @@
 //! Default routes into the overlay: hosts and containers reach the Internet by an exit, and nothing else changes its way.
 
 use std::{
+    fs,
     net::IpAddr,
+    path::{Path, PathBuf},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -9,7 +11,7 @@ use serde_json::Value;
 use tombolo_tests::{
     footprint::Footprint,
     netns::{Capture, Claim, Host, Lab, Namespace},
-    overlay::{Node, Overlay, Pings, SOON, answers, wait_for_ping},
+    overlay::{Controller, Node, Overlay, Pings, SOON, answers, wait_for_ping},
     process::{Process, Said, figure, wait_for},
 };
 
@@ -214,6 +216,96 @@ fn when_an_exit_dies_the_next_one_takes_over() {
     assert!(has_request(&seen.lines, by, outside), "{:?}", seen.lines);
 }
 
+/// Who is to be reached by name must not depend on an exit that is dead.
+#[test]
+fn a_controller_is_found_by_name_while_the_exit_is_dead() {
+    let Some(lab) = Lab::new(Claim::Shared) else {
+        return;
+    };
+    let hosts = ["a", "x"].map(|name| lab.host(name));
+    add_internet(&lab);
+    let other = Controller::start_fresh(lab.host("other"));
+    let network = other.create_network("other", "172.29.0.0/16");
+    let _resolver = Resolver::named(&hosts[0].namespace, OUTSIDE[0]);
+    let outside = lab.underlay();
+    let names = answer_names(outside, other.host.v4.into(), &lab.dir().join("names.log"));
+    let mut overlay = Overlay::on_hosts(lab, hosts.into(), "");
+    let [a, x] = overlay.nodes.as_slice() else {
+        panic!("two nodes")
+    };
+    for prefix in DEFAULTS {
+        let _ = overlay
+            .controller
+            .add_route(&overlay.network, prefix, &x.id());
+    }
+    allow(a, &overlay.network, true);
+    wait_for_defaults(a, "installed");
+    overlay.nodes[1].kill();
+    let a = &overlay.nodes[0];
+    assert!(
+        !answers(&a.host.namespace, outside_v4()),
+        "nothing else gets out"
+    );
+
+    a.verb(&["join", &network, "--controller", "ctl.example.org:9791"])
+        .ok();
+
+    assert_eq!(a.standing(&network).as_deref(), Some("pending"));
+    let log = names.log();
+    let asker = a.host.v4.to_string();
+    assert!(log.lines().any(|line| line == asker), "asked from {log}");
+}
+
+fn outside_v4() -> IpAddr {
+    OUTSIDE[0].parse().expect("an address")
+}
+
+/// The resolver of a host, as `ip netns exec` shows it to what runs there.
+struct Resolver(PathBuf);
+
+impl Resolver {
+    fn named(of: &Namespace, resolver: &str) -> Self {
+        let dir = Path::new("/etc/netns").join(of.name());
+        fs::create_dir_all(&dir).expect("root may write there");
+        let line = format!("nameserver {resolver}\n");
+        fs::write(dir.join("resolv.conf"), line).expect("root may write there");
+        Self(dir)
+    }
+}
+
+impl Drop for Resolver {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+        // Gone with the last one.
+        let _ = fs::remove_dir("/etc/netns");
+    }
+}
+
+/// A resolver that answers every question for an IPv4 address with this one, and prints who asked.
+fn answer_names(inside: &Namespace, address: IpAddr, log: &Path) -> Process {
+    let script = format!(
+        "import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(('{}', 53))
+print('listening', flush=True)
+while True:
+    asked, by = s.recvfrom(512)
+    end = asked.index(0, 12) + 5
+    is_v4 = asked[end - 4:end - 2] == bytes([0, 1])
+    found = bytes([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 5, 0, 4]) + socket.inet_aton('{address}')
+    head = asked[:2] + bytes([0x81, 0x80, 0, 1, 0, is_v4, 0, 0, 0, 0])
+    s.sendto(head + asked[12:end] + (found if is_v4 else bytes()), by)
+    print(by[0], flush=True)",
+        OUTSIDE[0]
+    );
+    let mut command = inside.command("python3");
+    let process = Process::spawn("a resolver", command.args(["-c", &script]), log);
+    wait_for("the resolver to listen", SOON, || {
+        process.log().contains("listening").then_some(())
+    });
+    process
+}
+
 #[test]
 fn doctor_finds_what_keeps_an_exit_from_letting_others_out_and_who_is_in_the_way() {
     let Some(lab) = Lab::new(Claim::Shared) else {
@@ -311,7 +403,7 @@ print(s.recv(9).decode())",
     inside.run("nft delete table ip published");
 }
 
-fn serve(inside: &Namespace, port: u16, log: &std::path::Path) -> Process {
+fn serve(inside: &Namespace, port: u16, log: &Path) -> Process {
     let script = format!(
         "import socket
 s = socket.create_server(('', {port}))
