@@ -116,11 +116,11 @@ impl Forwarder {
 
     /// Relays what comes on a stream, and what goes to it, until it ends or this is told to stop.
     pub(crate) async fn carry(&self, stream: TlsStream<TcpStream>, mut stop: Stop) {
-        let (number, frames) = self.streams.open();
+        let (number, waiting) = self.streams.open();
         let (reading, writing) = tokio::io::split(stream);
         tokio::select! {
             () = frames::receive(reading, |frame| self.take(Outlet::Stream(number), frame)) => {}
-            () = streams::send(writing, frames) => {}
+            () = frames::send(writing, waiting) => {}
             () = stop.wait() => {}
         }
         self.streams.close(number);

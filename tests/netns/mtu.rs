@@ -107,7 +107,7 @@ fn moves_data(from: &Namespace, to: &Container, address: &str) {
     drop(server);
 }
 
-fn iperf_server(namespace: &Namespace, log: &std::path::Path) -> Process {
+pub(crate) fn iperf_server(namespace: &Namespace, log: &std::path::Path) -> Process {
     let server = Process::spawn(
         "iperf3 -s",
         namespace.command("iperf3").args(["-s", "--forceflush"]),

@@ -1,5 +1,7 @@
 //! Networks that let no UDP through.
 
+mod load;
+
 use std::time::{Duration, Instant};
 
 use tombolo_tests::{

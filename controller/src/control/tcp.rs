@@ -6,7 +6,6 @@ use std::{
     sync::Arc,
 };
 
-use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     net::{TcpListener, TcpStream},
     task::JoinSet,
@@ -70,7 +69,8 @@ async fn run(
     shared: Arc<Shared>,
     stop: Stop,
 ) {
-    if bear_no_silence(&stream).is_err() {
+    // As on QUIC.
+    if tombolo_stream::tcp::prepare(&stream, KEEP_ALIVE, IDLE_TIMEOUT).is_err() {
         return;
     }
     let Ok(Ok(stream)) = timeout(HELLO_DEADLINE, acceptor.accept(stream)).await else {
@@ -84,15 +84,4 @@ async fn run(
         Some(_) | None => {}
     }
     drop(ticket);
-}
-
-/// As on QUIC: the system asks for signs of life, and gives up a node that shows none, or takes nothing.
-fn bear_no_silence(stream: &TcpStream) -> std::io::Result<()> {
-    stream.set_nodelay(true)?;
-    let socket = SockRef::from(stream);
-    let keep_alive = TcpKeepalive::new()
-        .with_time(KEEP_ALIVE)
-        .with_interval(KEEP_ALIVE);
-    socket.set_tcp_keepalive(&keep_alive)?;
-    socket.set_tcp_user_timeout(Some(IDLE_TIMEOUT))
 }

@@ -8,7 +8,10 @@ use tombolo_proto::{
     frame::{self, FrameKind},
     relay::MAX_STREAM_FRAME,
 };
-use tombolo_stream::frames::{self, Batch};
+use tombolo_stream::{
+    frames,
+    queue::{self, Sender},
+};
 
 /// Carries frames until the stream ends, or is not used any more.
 pub(super) async fn carry(stream: impl AsyncRead + AsyncWrite, socket: &UdpSocket) {
@@ -17,9 +20,11 @@ pub(super) async fn carry(stream: impl AsyncRead + AsyncWrite, socket: &UdpSocke
         return;
     }
     let (reading, writing) = tokio::io::split(stream);
+    let (sender, waiting) = queue::queue();
     tokio::select! {
         () = inward(reading, socket) => {}
-        () = outward(socket, writing) => {}
+        () = outward(socket, sender) => {}
+        () = frames::send(writing, waiting) => {}
     }
 }
 
@@ -33,27 +38,17 @@ async fn inward(stream: impl AsyncRead + Unpin, socket: &UdpSocket) {
     frames::receive(stream, pass_on).await;
 }
 
-async fn outward(socket: &UdpSocket, mut stream: impl AsyncWrite + Unpin) {
+/// Takes everything from the socket at once, whose buffer would be a second queue.
+async fn outward(socket: &UdpSocket, sender: Sender) {
     let mut buffer = vec![0; MAX_STREAM_FRAME + 1].into_boxed_slice();
-    let mut batch = Batch::default();
     loop {
         // Errors are left over from frames to a socket that was not there.
         let Ok(length) = socket.recv(&mut buffer).await else {
             continue;
         };
-        let mut next = Some(length);
-        while let Some(length) = next {
-            let frame = buffer.get(..length).unwrap_or_default();
-            if passes(frame) {
-                batch.push(frame);
-            }
-            next = batch
-                .has_room()
-                .then(|| socket.try_recv(&mut buffer).ok())
-                .flatten();
-        }
-        if !batch.write(&mut stream).await {
-            return;
+        let frame = buffer.get(..length).unwrap_or_default();
+        if passes(frame) {
+            sender.push(frame);
         }
     }
 }

@@ -21,9 +21,10 @@ use tombolo_proto::{
     key::{IdentityKey, IdentitySecret},
     relay::RELAY_ALPN,
 };
+use tombolo_stream::tcp;
 
 use super::{SIGN_OF_LIFE, SILENCE, bridge, socket_before};
-use crate::{io::underlay, tls};
+use crate::io::underlay;
 
 /// Streams at a time, handshakes included.
 const MAX_STREAMS: usize = 512;
@@ -135,7 +136,7 @@ async fn serve(
     let Some(handshake) = shared.sources.take(from.ip().to_canonical()) else {
         return;
     };
-    if tls::bear_silence(&stream, SIGN_OF_LIFE, SILENCE).is_err() {
+    if tcp::prepare(&stream, SIGN_OF_LIFE, SILENCE).is_err() {
         return;
     }
     let acceptor = TlsAcceptor::from(Arc::clone(&shared.tls));
@@ -238,7 +239,10 @@ mod tests {
     use tombolo_proto::{frame::LANE_DATA, key::Seed};
 
     use super::*;
-    use crate::streams::{News, Streams, Target};
+    use crate::{
+        streams::{News, Streams, Target},
+        tls,
+    };
 
     #[tokio::test]
     async fn members_get_a_stream_on_which_frames_pass_and_strangers_none() {

@@ -8,8 +8,12 @@ use tokio::{
 };
 use tombolo_proto::relay::{self, MAX_STREAM_FRAME};
 
-/// Bytes that are read or written at a time, at least one frame.
-const BATCH: usize = 32 << 10;
+use crate::queue::Receiver;
+
+/// Bytes that are written at a time, at least one frame: what fits into one record of TLS.
+const BATCH: usize = 16 << 10;
+/// Bytes that are read at a time.
+const READ: usize = 32 << 10;
 /// A stream on which nothing came for so long is not used any more: relays are pinged every 25 seconds.
 const SILENCE: Duration = Duration::from_secs(80);
 /// Whoever takes nothing for so long is gone.
@@ -17,7 +21,7 @@ const WRITE_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Gives every frame to `take`, until the stream ends, is silent for too long, or says what nobody says.
 pub async fn receive(stream: impl AsyncRead + Unpin, mut take: impl FnMut(&mut [u8])) {
-    let mut stream = BufReader::with_capacity(BATCH, stream);
+    let mut stream = BufReader::with_capacity(READ, stream);
     let mut buffer = vec![0; MAX_STREAM_FRAME].into_boxed_slice();
     loop {
         let Ok(Ok(length)) = timeout(SILENCE, stream.read_u16()).await else {
@@ -33,51 +37,46 @@ pub async fn receive(stream: impl AsyncRead + Unpin, mut take: impl FnMut(&mut [
     }
 }
 
-/// Frames that are written together.
-#[derive(Debug, Default)]
-pub struct Batch(Vec<u8>);
-
-impl Batch {
-    /// Adds a frame. What is longer than [`MAX_STREAM_FRAME`] is left out.
-    pub fn push(&mut self, frame: &[u8]) {
-        relay::put_on_stream(frame, &mut self.0);
-    }
-
-    /// Whether there is room for more.
-    #[must_use]
-    pub const fn has_room(&self) -> bool {
-        self.0.len() < BATCH
-    }
-
-    /// Writes all of it and is empty again; `false` if the stream takes it no more.
-    pub async fn write(&mut self, stream: &mut (impl AsyncWrite + Unpin)) -> bool {
+/// Sends what is queued, several frames at a time if they are there, until the queue ends, or the stream ends or does not take
+/// them.
+pub async fn send(mut stream: impl AsyncWrite + Unpin, mut frames: Receiver) {
+    let mut batch = Vec::with_capacity(BATCH + MAX_STREAM_FRAME);
+    while let Some(frame) = frames.next().await {
+        relay::put_on_stream(&frame, &mut batch);
+        while batch.len() < BATCH
+            && let Some(frame) = frames.try_next()
+        {
+            relay::put_on_stream(&frame, &mut batch);
+        }
         let written = async {
-            stream.write_all(&self.0).await?;
+            stream.write_all(&batch).await?;
             stream.flush().await
         };
-        let is_written = matches!(timeout(WRITE_DEADLINE, written).await, Ok(Ok(())));
-        self.0.clear();
-        is_written
+        if !matches!(timeout(WRITE_DEADLINE, written).await, Ok(Ok(()))) {
+            return;
+        }
+        batch.clear();
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::queue::queue;
 
     #[tokio::test]
     async fn frames_come_out_as_they_went_in() {
-        let (mut near, far) = tokio::io::duplex(1 << 20);
+        let (near, far) = tokio::io::duplex(1 << 20);
+        let (sender, receiver) = queue();
         let sent: Vec<Vec<u8>> = (0..50u8)
             .map(|byte| vec![byte; usize::from(byte) * 20])
             .collect();
-        let mut batch = Batch::default();
         for frame in &sent {
-            batch.push(frame);
+            sender.push(frame);
         }
+        drop(sender);
 
-        assert!(batch.write(&mut near).await);
-        drop(near);
+        send(near, receiver).await;
         let mut received = Vec::new();
         receive(far, |frame| received.push(frame.to_vec())).await;
 

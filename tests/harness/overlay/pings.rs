@@ -94,6 +94,19 @@ impl Pings {
             .collect()
     }
 
+    /// How long answers took, in the order in which they came.
+    #[must_use]
+    pub fn round_trips(&self) -> Vec<Duration> {
+        let log = self.0.log();
+        let milliseconds = log.lines().filter_map(|line| {
+            let (_, after) = line.split_once("time=")?;
+            after.strip_suffix(" ms")?.parse::<f64>().ok()
+        });
+        milliseconds
+            .map(|taken| Duration::from_secs_f64(taken / 1e3))
+            .collect()
+    }
+
     /// Ends them; gives how many were sent and answered. What is under way at the end is not counted as lost.
     ///
     /// # Panics
