@@ -99,12 +99,13 @@ fn last_backup(by: &SignedIn, status: &Status) -> Markup {
                 @if age > OLD_SECONDS { span.state.wait { ((texts.old_backup)(age / DAY_SECONDS)) } }
                 @else { span.state.on { (texts.fresh_backup) } }
             }
-            dt { (texts.made_by) } dd { (backup.made_by) }
-            dt { (texts.kind) } dd {
-                @if backup.encrypted { (texts.encrypted) } @else { (texts.not_encrypted) }
-                ", " @if backup.root_key { (texts.with_root_key) } @else { (texts.without_root_key) }
-                ", " (figures::amount(backup.bytes))
+            dt { (texts.made_by) } dd { code { (backup.made_by) } }
+            dt { (texts.secrecy) } dd {
+                @if backup.encrypted { span.state.on { (texts.encrypted) } }
+                @else { span.state.wait { (texts.not_encrypted) } " " small { (texts.not_encrypted_means) } }
             }
+            dt { (texts.root_key) } dd { @if backup.root_key { (texts.root_key_inside) } @else { (texts.root_key_elsewhere) } }
+            dt { (texts.size) } dd { (figures::amount(backup.bytes)) }
         }
     }
 }

@@ -88,6 +88,14 @@ async fn every_page_is_accessible_in_both_languages_and_themes_and_on_a_phone() 
     browser.open(&format!("{base}webhooks"));
     browser.find("//td//*[text()='takes nothing since']");
     let webhook = messages_are_sent_again(&browser);
+    browser.open(&format!("{base}system"));
+    browser.find("//*[@data-part='backup']//*[text()='never']");
+    browser.picture("system-without-backup");
+    let backup = rig.state.path().join("backup").display().to_string();
+    let (code, said) = rig.verb(&["backup", &backup]).await;
+    assert_eq!(code, Some(0), "{said}");
+    browser.open(&format!("{base}system"));
+    browser.find("//*[@data-part='backup']//*[text()='within a week']");
     browser.open(&format!("{base}users"));
     browser.click("//a[text()='bob']");
     let user = browser.run("return location.pathname.slice(1)");

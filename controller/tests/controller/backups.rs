@@ -58,7 +58,8 @@ async fn the_last_backup_is_shown_with_its_kind_and_marked_when_it_is_old_or_was
     let page = alice.get("/system").await;
     for text in [
         "within a week",
-        "encrypted, with the root key",
+        ">encrypted<",
+        "in the backup",
         &made.made_by,
     ] {
         page.expect(200, text);
