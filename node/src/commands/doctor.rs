@@ -5,9 +5,8 @@ mod host;
 
 use tombolo_engine::diagnosis::{
     Finding, Health,
-    doctor::{Facts, Network, Obstacle, examine},
+    doctor::{Facts, Network, examine},
 };
-use tombolo_proto::id::NetworkId;
 
 use crate::{
     cli::Global,
@@ -65,7 +64,9 @@ fn add_daemon(facts: &mut Facts, global: &Global, status: StatusReport) {
     facts.aes = Some(status.forwarding.cpu_aes);
     facts.mapped = [status.nat.mapped_port, status.nat.mapped_tcp_port];
     let node = status.node.to_string();
-    let mut clashes = Vec::new();
+    // Before the daemon is asked: that takes seconds where nobody gets through, and the daemon mends meanwhile.
+    let networks = status.networks.into_iter();
+    facts.networks = networks.map(|report| network(report, &node)).collect();
     output::progress("having a controller call this host…");
     let known: Option<DaemonFacts> = ask(&global.socket, &Request::Doctor).ok();
     if let Some(known) = known {
@@ -77,23 +78,23 @@ fn add_daemon(facts: &mut Facts, global: &Global, status: StatusReport) {
         facts.ways.overlay = known.defaults.map(|id| Some(id?.to_string()));
         facts.ways.intruders = known.intruders;
         facts.reached = known.reached;
-        clashes = known.clashes;
+        for (id, clash) in known.clashes {
+            let id = id.to_string();
+            if let Some(network) = facts.networks.iter_mut().find(|network| network.id == id) {
+                network.clashes.push(clash);
+            }
+        }
     }
-    let networks = status.networks.into_iter();
-    facts.networks = networks
-        .map(|report| network(report, &node, &clashes))
-        .collect();
     let peers: Vec<PeerReport> = ask(&global.socket, &Request::Peers).unwrap_or_default();
     let count = |kind| peers.iter().filter(|peer| peer.path.kind == kind).count();
     facts.peers = [count(PathKind::Direct), count(PathKind::Relay)];
 }
 
-fn network(report: NetworkReport, node: &str, clashes: &[(NetworkId, Obstacle)]) -> Network {
-    let of_it = clashes.iter().filter(|(id, _)| *id == report.id);
+fn network(report: NetworkReport, node: &str) -> Network {
     Network {
         id: report.id.to_string(),
         node: node.to_owned(),
-        clashes: of_it.map(|(_, clash)| clash.clone()).collect(),
+        clashes: Vec::new(),
         name: report.name.unwrap_or_else(|| report.id.to_string()),
         status: report.status.as_str().to_owned(),
         mtu: [report.mtu.map(u32::from), host::mtu_of(&report.interface)],
