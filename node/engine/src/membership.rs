@@ -4,22 +4,23 @@
 //! were verified along that chain, and of each kind only the newest by (epoch, revision). It is a plain value: the shell
 //! clones it, lets it accept what arrived, writes it to disk, and only then acts on it.
 
+mod held;
 mod rollover;
 mod stored;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use tombolo_proto::{
-    config::{
-        CLOCK_TOLERANCE_SECONDS, DirectoryEntry, EndpointAnnouncement, Keyring, MemberCert,
-        NetworkDoc, Revocation,
-    },
+    config::{DirectoryEntry, EndpointAnnouncement, Keyring, MemberCert, NetworkDoc, Revocation},
     gossip::Gossiped,
     id::{NetworkId, Revision, UnixSeconds, Version},
     key::IdentityKey,
     signed::{Document, Signed, VerifyError},
 };
 
+use held::{
+    Held, Versioned, contains, is_current, is_void, supersedes, verified_by, verified_keyring,
+};
 pub use rollover::ROLLOVER_GRACE;
 use rollover::Rollover;
 
@@ -425,96 +426,6 @@ impl Directory {
     pub fn signed_revocation(&self, identity: &IdentityKey) -> Option<&Signed<Revocation>> {
         Some(&self.revocations.get(identity)?.signed)
     }
-}
-
-/// A verified document with the bytes that prove it.
-#[derive(Debug, Clone)]
-struct Held<T> {
-    signed: Signed<T>,
-    document: T,
-}
-
-impl<T: Versioned> Held<T> {
-    fn version(&self) -> Version {
-        self.document.version()
-    }
-}
-
-trait Versioned {
-    fn version(&self) -> Version;
-}
-
-macro_rules! versioned {
-    ($($type:ty),*) => {$(
-        impl Versioned for $type {
-            fn version(&self) -> Version {
-                self.version
-            }
-        }
-    )*};
-}
-
-versioned!(Keyring, NetworkDoc, MemberCert, Revocation);
-
-/// Whether everything in `part` is in `whole` unchanged. What two versions of a directory have in common they share.
-fn contains<T>(
-    whole: &BTreeMap<IdentityKey, Arc<T>>,
-    part: &BTreeMap<IdentityKey, Arc<T>>,
-) -> bool {
-    part.iter()
-        .all(|(key, old)| whole.get(key).is_some_and(|new| Arc::ptr_eq(new, old)))
-}
-
-/// Whether `candidate` replaces `current`. Equality is judged on the body, never on signature bytes.
-fn supersedes<T: Versioned>(
-    candidate: &Held<T>,
-    current: Option<&Held<T>>,
-) -> Result<bool, Refused> {
-    let Some(current) = current else {
-        return Ok(true);
-    };
-    if candidate.version() == current.version()
-        && candidate.signed.body_digest() != current.signed.body_digest()
-    {
-        return Err(Refused::Equivocation {
-            version: candidate.version(),
-            kept: current.signed.signer(),
-            other: candidate.signed.signer(),
-        });
-    }
-    Ok(candidate.version() > current.version())
-}
-
-/// Whether a revocation makes a certificate of this version void.
-fn is_void(version: Version, revocation: &Revocation) -> bool {
-    (version.epoch, version.revision) <= (revocation.version.epoch, revocation.serial_floor)
-}
-
-fn is_current(cert: &MemberCert, wall: UnixSeconds) -> bool {
-    wall.0 <= cert.not_after.0.saturating_add(CLOCK_TOLERANCE_SECONDS)
-}
-
-fn verified_by<T: Document + Versioned>(
-    keyring: &Keyring,
-    network: NetworkId,
-    signed: Signed<T>,
-) -> Result<Held<T>, Refused> {
-    let document = signed.verify(network.into(), |signer| keyring.replicas.contains(signer))?;
-    if document.version().epoch != keyring.version.epoch {
-        return Err(Refused::WrongEpoch(document.version()));
-    }
-    Ok(Held { signed, document })
-}
-
-fn verified_keyring(
-    network: NetworkId,
-    root: IdentityKey,
-    signed: Signed<Keyring>,
-) -> Result<Held<Keyring>, Refused> {
-    let document = signed.verify(Keyring::scope(network.authority()), |signer| {
-        *signer == root
-    })?;
-    Ok(Held { signed, document })
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 use tombolo_proto::{
-    config::{CERT_LIFETIME_SECONDS, MembersDigest, V6Mode},
+    config::{CERT_LIFETIME_SECONDS, CLOCK_TOLERANCE_SECONDS, MembersDigest, V6Mode},
     id::{Epoch, Mtu, NodeId},
     key::{IdentitySecret, Seed},
     rules::AccessRules,
