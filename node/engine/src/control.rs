@@ -17,43 +17,35 @@
 
 mod effects;
 mod gossip;
+mod members;
 mod network;
 mod punts;
 mod relays;
 mod rendezvous;
 mod settings;
 mod status;
+mod time;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    net::SocketAddr,
     sync::Arc,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-use rand::{Rng as _, rngs::StdRng};
-use tombolo_proto::{
-    config::MAX_ENDPOINTS,
-    id::{NetworkId, UnixSeconds},
-    key::{IdentityKey, TransportKey, TransportSecret},
-    relay::RELAY_HEADER,
-};
+use rand::rngs::StdRng;
+use tombolo_proto::{id::NetworkId, key::IdentityKey, relay::RELAY_HEADER};
 
 use tombolo_relay::Relay;
 
 use crate::{
     budget::Budgets,
-    counters::{Counters, PeerCounters},
-    endpoint::is_host,
+    counters::Counters,
     failover::Failover,
     fib::{Fib, NetworkSlot, PeerSlot},
     gate::Gate,
-    gossip::Gossip,
-    handshake::Parties,
-    membership::Directory,
     observer::Observer,
     path::way::Way,
-    peer::{Identity, Pace, Peer, Portrait},
+    peer::Peer,
     punch::Puncher,
     relay::Relays,
     session::{Noise, WireGuardNoise},
@@ -64,17 +56,7 @@ use effects::{Indices, Outbox};
 use network::Network;
 pub use settings::{Settings, Timing};
 pub use status::{PeerStatus, RulesStatus, StandbyStatus, Stopped, TriedStatus};
-
-/// Between looks at the sessions while anything flows.
-const TICK: Duration = Duration::from_millis(250);
-/// Between looks at sessions that were all idle at the last.
-const IDLE_TICK: Duration = Duration::from_millis(500);
-/// Between looks at a session that may be lost.
-const QUICK_TICK: Duration = Duration::from_millis(100);
-/// Without a look for this long, the host slept or the process stood still: nothing that was known of ways counts.
-const SLEPT: Duration = Duration::from_secs(5);
-/// A slot is not given to another peer before this: by then no packet that was routed to the old one is under way.
-const SLOT_QUARANTINE: Duration = Duration::from_secs(60);
+use time::TICK;
 
 /// The slow path of a node.
 #[derive(Debug)]
@@ -169,203 +151,6 @@ impl Engine {
         }
     }
 
-    // Networks and their members.
-
-    /// Adds a network in which this node is `identity` and has the key `transport`. If it is there already, it starts
-    /// anew. The slot is never given out again.
-    pub fn add_network(
-        &mut self,
-        network: NetworkId,
-        identity: IdentityKey,
-        transport: TransportSecret,
-        now: Instant,
-    ) -> NetworkSlot {
-        self.remove_network(network, now);
-        let slot = NetworkSlot(
-            u16::try_from(self.networks.len()).expect("nobody joins 65,536 networks in one run"),
-        );
-        let mut entry = Network::new(network, identity, transport, self.noise.as_ref());
-        entry.gossip = self.gossips.then(|| Gossip::new(identity));
-        self.networks.push(Some(entry));
-        self.by_id.insert(network, slot);
-        if self.seeks_relays {
-            self.relays.add_network(slot, now);
-        }
-        self.outbox.fib_is_stale = true;
-        slot
-    }
-
-    /// Forgets a network and erases its sessions.
-    pub fn remove_network(&mut self, network: NetworkId, now: Instant) {
-        let Some(slot) = self.by_id.remove(&network) else {
-            return;
-        };
-        let peers: Vec<PeerSlot> = self
-            .network(slot)
-            .map(|network| network.by_identity.values().copied().collect())
-            .unwrap_or_default();
-        for peer in peers {
-            self.remove_peer(peer, now);
-        }
-        self.relays.remove_network(slot);
-        self.settle_relays(now);
-        if let Some(entry) = self.networks.get_mut(usize::from(slot.0)) {
-            *entry = None;
-        }
-        self.outbox.fib_is_stale = true;
-    }
-
-    /// Takes a newer directory. Peers are the members that count, while this node is one of them; members that are gone
-    /// are cut off at once.
-    pub fn set_directory(&mut self, directory: &Directory, wall: UnixSeconds, now: Instant) {
-        self.take_directory(directory, None, wall, now);
-    }
-
-    /// Lets default routes of other members count, or not, as the owner of this host says. They do not until this is called;
-    /// what it says holds from the next [`Self::set_directory`].
-    pub fn allow_default(&mut self, network: NetworkId, is_allowed: bool) {
-        let slot = self.by_id.get(&network).copied();
-        if let Some(network) = slot.and_then(|slot| self.network_mut(slot)) {
-            network.allow_default = is_allowed;
-        }
-    }
-
-    fn take_directory(
-        &mut self,
-        directory: &Directory,
-        from: Option<IdentityKey>,
-        wall: UnixSeconds,
-        now: Instant,
-    ) {
-        let Some(&slot) = self.by_id.get(&directory.network()) else {
-            return;
-        };
-        let Some(network) = self.network(slot) else {
-            return;
-        };
-        let changes = network.compare(directory, wall);
-        for peer in changes.gone {
-            self.remove_peer(peer, now);
-        }
-        for cert in changes.new {
-            self.add_peer(
-                slot,
-                cert.identity,
-                cert.transport,
-                Portrait::from(cert),
-                now,
-            );
-        }
-        for (peer, cert) in changes.kept {
-            if let Some(peer) = self.peer_mut(peer) {
-                peer.portrait = Portrait::from(cert);
-            }
-        }
-        // Drawn only where it is needed, so that a simulation without rules repeats what it did before.
-        let has_rules = directory.doc().is_some_and(|doc| !doc.rules.is_open());
-        let seed = if has_rules { self.rng.random() } else { [0; 2] };
-        if let Some(network) = self.network_mut(slot) {
-            network.rebuild_ownership(directory, wall);
-            let own = directory.member(&network.identity, wall);
-            network.may_relay = own.is_some_and(|cert| cert.relay);
-            network.rebuild_guard(directory, seed, wall, now);
-        }
-        self.review_own_relay(now);
-        self.outbox.fib_is_stale = true;
-        self.with_gossip(slot, now, |gossip, rng| {
-            gossip.set_directory(directory, from, wall, rng, now);
-        });
-    }
-
-    fn add_peer(
-        &mut self,
-        slot: NetworkSlot,
-        identity: IdentityKey,
-        transport: TransportKey,
-        portrait: Portrait,
-        now: Instant,
-    ) {
-        let peer_slot = self.take_slot(now);
-        let Some(network) = self.network_mut(slot) else {
-            return;
-        };
-        network.by_identity.insert(identity, peer_slot);
-        network.by_transport.insert(transport, peer_slot);
-        let id = Identity {
-            slot: peer_slot,
-            network: slot,
-            identity,
-            parties: Parties {
-                network: network.id,
-                local: network.public,
-                remote: transport,
-            },
-            secret: network.secret.clone(),
-        };
-        let candidates = network.announced(&identity);
-        let peer = Peer::new(id, portrait, candidates, Arc::new(PeerCounters::default()));
-        if let Some(entry) = self.peers.get_mut(peer_slot.0 as usize) {
-            *entry = Some(peer);
-        }
-    }
-
-    fn take_slot(&mut self, now: Instant) -> PeerSlot {
-        let is_free = |freed: &Instant| now.saturating_duration_since(*freed) >= SLOT_QUARANTINE;
-        if let Some((_, slot)) = self.free_slots.pop_front_if(|(freed, _)| is_free(freed)) {
-            return slot;
-        }
-        let slot = PeerSlot(u32::try_from(self.peers.len()).expect("fewer than 2^32 peers"));
-        self.peers.push(None);
-        slot
-    }
-
-    fn remove_peer(&mut self, slot: PeerSlot, now: Instant) {
-        self.with_peer(slot, now, |peer, context| peer.erase(context));
-        let Some(peer) = self.peers.get_mut(slot.0 as usize).and_then(Option::take) else {
-            return;
-        };
-        self.reschedule(slot, None);
-        let network = peer.id.parties.network;
-        self.relay.remove(network, &peer.id.identity);
-        self.relays
-            .remove_peer(peer.id.network, slot, peer.id.identity);
-        self.free_slots.push_back((now, slot));
-        self.failover.forget(slot);
-        if let Some(network) = self.network_mut(peer.id.network) {
-            network.by_identity.remove(&peer.id.identity);
-            network.by_transport.remove(&peer.id.parties.remote);
-        }
-    }
-
-    /// Where a peer may be reached, best first; at most 8 count, and none that no host can have. Port 0 stands for one that
-    /// the peer itself does not know, because its NAT maps by destination.
-    pub fn set_endpoints(
-        &mut self,
-        network: NetworkId,
-        peer: IdentityKey,
-        mut endpoints: Vec<SocketAddr>,
-        now: Instant,
-    ) {
-        endpoints.retain(|endpoint| is_host(endpoint.ip()));
-        endpoints.truncate(MAX_ENDPOINTS);
-        let Some(&slot) = self.by_id.get(&network) else {
-            return;
-        };
-        let Some(network) = self.network_mut(slot) else {
-            return;
-        };
-        network.announce(peer, endpoints.clone());
-        if let Some(gossip) = network.gossip.as_mut().filter(|_| !endpoints.is_empty()) {
-            gossip.set_known(peer);
-        }
-        if let Some(&slot) = network.by_identity.get(&peer) {
-            self.with_peer(slot, now, |peer, context| {
-                peer.set_candidates(endpoints, context, now)
-            });
-        }
-        self.settle_relays(now);
-    }
-
     /// Makes a session now if there is none.
     pub fn connect(&mut self, network: NetworkId, peer: IdentityKey, now: Instant) {
         if let Some(slot) = self.slot_of(network, &peer) {
@@ -395,108 +180,6 @@ impl Engine {
         let mut id = None;
         self.with_peer(slot, now, |peer, context| id = peer.ask(context, now));
         id
-    }
-
-    // Time.
-
-    /// When [`Self::handle_timeout`] wants to be called next, and what for.
-    #[must_use]
-    pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
-        let dialing = self.deadlines.first().map(|(at, _)| (*at, "handshake"));
-        let tick = self.next_tick.map(|at| (at, "sessions"));
-        let gossip = self.gossip_due().map(|at| (at, "gossip"));
-        let relays = self.relays_due().map(|at| (at, "relays"));
-        let due = dialing.into_iter().chain(tick).chain(gossip).chain(relays);
-        due.min_by_key(|(at, _)| *at)
-    }
-
-    /// Does what is due.
-    pub fn handle_timeout(&mut self, now: Instant) {
-        while let Some(&(at, slot)) = self.deadlines.first()
-            && at <= now
-        {
-            self.with_peer(slot, now, |peer, context| peer.handle_timeout(context, now));
-        }
-        if self.next_tick.is_some_and(|at| at <= now) {
-            self.tick(now);
-        }
-        self.handle_gossip_timeout(now);
-        self.handle_relays_timeout(now);
-    }
-
-    /// Looks at all sessions when their time has come, and in between at those that may be lost.
-    fn tick(&mut self, now: Instant) {
-        let previous = self.last_tick.unwrap_or(now);
-        let next_full = self.next_full_tick.unwrap_or(now);
-        let is_full = next_full <= now;
-        let looked_at = if is_full {
-            &self.with_lanes
-        } else {
-            &self.suspects
-        };
-        let slots: Vec<PeerSlot> = looked_at.iter().copied().collect();
-        if now.saturating_duration_since(previous) >= SLEPT {
-            self.handle_upheaval(now);
-        }
-        let mut pace = Pace::Idle;
-        for slot in slots {
-            if self.peer(slot).is_some_and(|peer| peer.may_rest(now)) {
-                continue;
-            }
-            let mut own = Pace::Idle;
-            self.with_peer(slot, now, |peer, context| {
-                own = peer.tick(context, previous, now)
-            });
-            if own == Pace::Suspicious && self.with_lanes.contains(&slot) {
-                self.suspects.insert(slot);
-            } else {
-                self.suspects.remove(&slot);
-            }
-            pace = pace.min(own);
-        }
-        self.seek_owners(now);
-        if self.with_lanes.is_empty() {
-            (self.last_tick, self.next_tick, self.next_full_tick) = (None, None, None);
-            return;
-        }
-        let next_full = match pace {
-            _ if !is_full => next_full,
-            Pace::Idle => now + IDLE_TICK,
-            Pace::Active | Pace::Suspicious => now + TICK,
-        };
-        let soon = (!self.suspects.is_empty()).then_some(now + QUICK_TICK);
-        self.last_tick = Some(now);
-        self.next_full_tick = Some(next_full);
-        self.next_tick = Some(soon.map_or(next_full, |soon| soon.min(next_full)));
-    }
-
-    /// An owner of a shared prefix is away: what waits for it goes to the next one.
-    fn turn_to_others(&mut self, owner: PeerSlot, now: Instant) {
-        self.outbox.fib_is_stale = true;
-        let waiting = self.peer_mut(owner).map(|peer| peer.take_waiting(now));
-        for packet in waiting.unwrap_or_default() {
-            self.handle_packet(owner, packet, now);
-        }
-    }
-
-    /// Looks for owners of shared prefixes that are away, and trusts those that came back.
-    fn seek_owners(&mut self, now: Instant) {
-        for &owner in self.failover.away().iter() {
-            self.with_peer(owner, now, |peer, context| peer.seek(context, now));
-        }
-        if self.failover.trust(now) {
-            self.outbox.fib_is_stale = true;
-        }
-    }
-
-    /// Asks every peer by every way: what was known of ways may be wrong.
-    fn handle_upheaval(&mut self, now: Instant) {
-        let slots: Vec<PeerSlot> = self.with_lanes.iter().copied().collect();
-        for slot in slots {
-            self.with_peer(slot, now, |peer, context| {
-                peer.handle_upheaval(context, now);
-            });
-        }
     }
 
     // What came of it.
@@ -650,22 +333,6 @@ impl Engine {
             && self.failover.note(slot, is_missed, after.is_some(), now)
         {
             self.turn_to_others(slot, now);
-        }
-    }
-
-    fn reschedule(&mut self, slot: PeerSlot, deadline: Option<Instant>) {
-        let before = match deadline {
-            Some(at) => self.scheduled.insert(slot, at),
-            None => self.scheduled.remove(&slot),
-        };
-        if before == deadline {
-            return;
-        }
-        if let Some(at) = before {
-            self.deadlines.remove(&(at, slot));
-        }
-        if let Some(at) = deadline {
-            self.deadlines.insert((at, slot));
         }
     }
 }
