@@ -33,7 +33,7 @@ fn hosts_and_containers_leave_by_the_exit_while_the_underlay_stays_what_it_is() 
         panic!("two nodes")
     };
     let (_, container) = overlay.containers_behind(a, 1);
-    let outside = OUTSIDE.map(|text| text.parse::<IpAddr>().expect("an address"));
+    let outside = outside();
     wait_for_ping(&container.namespace, x.v4());
     wait_for_ping(&a.host.namespace, outside[0]);
     for prefix in DEFAULTS {
@@ -50,6 +50,9 @@ fn hosts_and_containers_leave_by_the_exit_while_the_underlay_stays_what_it_is() 
     for reason in reasons.into_iter().flatten() {
         assert!(reason.contains("allow-default=on"), "{reason}");
     }
+    let why = a.verb(&["why", OUTSIDE[0]]).stdout;
+    let mend = format!("-> tombolo set {} allow-default=on", overlay.network);
+    assert!(why.contains(&mend), "{why}");
     let network = a.network(&overlay.network).expect("a member");
     assert_eq!(
         network["clashes"],
@@ -171,7 +174,7 @@ fn when_an_exit_dies_the_next_one_takes_over() {
         let how = ["--via", &via, "--failover", "--metric", metric];
         let _ = overlay.controller.verb(&[&route[..], &how].concat()).ok();
     }
-    let outside: IpAddr = OUTSIDE[0].parse().expect("an address");
+    let [outside, outside_v6] = outside();
     let a = &overlay.nodes[2];
     wait_for("both routes", SOON, || {
         let routes = a.json(&["routes"]);
@@ -193,10 +196,7 @@ fn when_an_exit_dies_the_next_one_takes_over() {
     wait_for("answers", SOON, || (pings.answers() > 10).then_some(()));
     // A family that nobody carries leaves as before, and doctor says that it does.
     assert_eq!(findings(a, "default"), ["warning"]);
-    wait_for_ping(
-        &a.host.namespace,
-        OUTSIDE[1].parse::<IpAddr>().expect("an address"),
-    );
+    wait_for_ping(&a.host.namespace, outside_v6);
 
     let lost = seconds();
     overlay.nodes[0].kill();
@@ -227,8 +227,11 @@ fn a_controller_is_found_by_name_while_the_exit_is_dead() {
     let other = Controller::start_fresh(lab.host("other"));
     let network = other.create_network("other", "172.29.0.0/16");
     let _resolver = Resolver::named(&hosts[0].namespace, OUTSIDE[0]);
-    let outside = lab.underlay();
-    let names = answer_names(outside, other.host.v4.into(), &lab.dir().join("names.log"));
+    let names = answer_names(
+        lab.underlay(),
+        other.host.v4.into(),
+        &lab.dir().join("names.log"),
+    );
     let mut overlay = Overlay::on_hosts(lab, hosts.into(), "");
     let [a, x] = overlay.nodes.as_slice() else {
         panic!("two nodes")
@@ -243,7 +246,7 @@ fn a_controller_is_found_by_name_while_the_exit_is_dead() {
     overlay.nodes[1].kill();
     let a = &overlay.nodes[0];
     assert!(
-        !answers(&a.host.namespace, outside_v4()),
+        !answers(&a.host.namespace, outside()[0]),
         "nothing else gets out"
     );
 
@@ -256,8 +259,8 @@ fn a_controller_is_found_by_name_while_the_exit_is_dead() {
     assert!(log.lines().any(|line| line == asker), "asked from {log}");
 }
 
-fn outside_v4() -> IpAddr {
-    OUTSIDE[0].parse().expect("an address")
+fn outside() -> [IpAddr; 2] {
+    OUTSIDE.map(|text| text.parse().expect("an address"))
 }
 
 /// The resolver of a host, as `ip netns exec` shows it to what runs there.
@@ -276,7 +279,6 @@ impl Resolver {
 impl Drop for Resolver {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
-        // Gone with the last one.
         let _ = fs::remove_dir("/etc/netns");
     }
 }
@@ -318,7 +320,7 @@ fn doctor_finds_what_keeps_an_exit_from_letting_others_out_and_who_is_in_the_way
     let [a, x] = overlay.nodes.as_slice() else {
         panic!("two nodes")
     };
-    let outside: IpAddr = OUTSIDE[0].parse().expect("an address");
+    let [outside, _] = outside();
     for prefix in DEFAULTS {
         let _ = overlay
             .controller
@@ -449,7 +451,6 @@ fn wait_for_defaults(node: &Node, state: &str) {
     });
 }
 
-/// Why a route is not installed.
 fn reason(node: &Node, prefix: &str) -> Option<String> {
     let routes = node.json(&["routes"]);
     let mut routes = routes.as_array()?.iter();
@@ -482,7 +483,6 @@ fn doctor(node: &Node, check: &str) -> Vec<Value> {
     findings.into_iter().filter(of_check).collect()
 }
 
-/// Runs what doctor prints.
 fn mend(node: &Node, check: &str) {
     for finding in doctor(node, check) {
         if finding["health"] != "ok" {

@@ -82,7 +82,7 @@ impl Daemon {
                 .clashes
                 .iter()
                 .find(|clash| clash.prefix == prefix)
-                .map(ToString::to_string),
+                .map(|clash| obstacle(clash, network.id)),
         });
         let relay = match &target {
             Target::Member(peer) => self.relay_in_words(peer),
@@ -240,12 +240,8 @@ impl Daemon {
             carries[usize::from(matches!(route.prefix, IpNet::V6(_)))] = true;
         }
         let clashes = self.networks.values().flat_map(|network| {
-            let obstacle = |clash: &Clash| Obstacle {
-                said: clash.to_string(),
-                mend: clash.mend(network.id),
-            };
-            let clashes = network.obstacles().map(obstacle);
-            clashes.map(|obstacle| (network.id, obstacle))
+            let clashes = network.obstacles();
+            clashes.map(|clash| (network.id, obstacle(clash, network.id)))
         });
         let is_to_relay = self.config.file.relay.unwrap_or(true);
         DaemonFacts {
@@ -297,6 +293,13 @@ impl Daemon {
         networks
             .find(|network| self.host.is_installed(prefix, &network.link))
             .map(|network| network.id)
+    }
+}
+
+fn obstacle(clash: &Clash, network: NetworkId) -> Obstacle {
+    Obstacle {
+        said: clash.to_string(),
+        mend: clash.mend(network),
     }
 }
 

@@ -9,7 +9,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use ipnet::IpNet;
 
-use super::Finding;
+use super::{Finding, doctor::Obstacle};
 use crate::{control::PeerStatus, path::way::Way};
 pub use relayed::{Because, Ends};
 
@@ -53,8 +53,8 @@ pub struct Route {
     pub prefix: IpNet,
     /// Whether it is installed on this host.
     pub is_installed: bool,
-    /// Why it is not.
-    pub clash: Option<String>,
+    /// Why it is not, and what mends it.
+    pub clash: Option<Obstacle>,
 }
 
 /// A way to the member, and what became of it.
@@ -230,8 +230,11 @@ fn route(route: &Route) -> Finding {
         ),
         (Some(clash), false) => Finding::broken(
             "route",
-            format!("{prefix} leads to it, but is not installed on this host: {clash}"),
-            "give one of the two networks another prefix",
+            format!(
+                "{prefix} leads to it, but is not installed on this host: {}",
+                clash.said
+            ),
+            clash.mend.clone(),
         ),
         (None, false) => Finding::broken(
             "route",

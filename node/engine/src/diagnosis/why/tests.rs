@@ -37,7 +37,10 @@ fn the_first_obstacle_on_the_way_is_the_conclusion() {
         route: Some(Route {
             prefix: "172.28.1.0/24".parse().expect("a prefix"),
             is_installed: false,
-            clash: Some("eth1 has it too".to_owned()),
+            clash: Some(Obstacle {
+                said: "eth1 has it too".to_owned(),
+                mend: "ip link delete eth1".to_owned(),
+            }),
         }),
         ..facts(Target::Member(Box::new(a_peer(Some(direct())))))
     };
