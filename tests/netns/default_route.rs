@@ -36,11 +36,7 @@ fn hosts_and_containers_leave_by_the_exit_while_the_underlay_stays_what_it_is() 
     let outside = outside();
     wait_for_ping(&container.namespace, x.v4());
     wait_for_ping(&a.host.namespace, outside[0]);
-    for prefix in DEFAULTS {
-        let _ = overlay
-            .controller
-            .add_route(&overlay.network, prefix, &x.id());
-    }
+    add_defaults(&overlay, x);
 
     // Not before the owner of the host says so, and then `routes` says what to do.
     let reasons = wait_for("the routes to be known", SOON, || {
@@ -236,11 +232,7 @@ fn a_controller_is_found_by_name_while_the_exit_is_dead() {
     let [a, x] = overlay.nodes.as_slice() else {
         panic!("two nodes")
     };
-    for prefix in DEFAULTS {
-        let _ = overlay
-            .controller
-            .add_route(&overlay.network, prefix, &x.id());
-    }
+    add_defaults(&overlay, x);
     allow(a, &overlay.network, true);
     wait_for_defaults(a, "installed");
     overlay.nodes[1].kill();
@@ -257,6 +249,15 @@ fn a_controller_is_found_by_name_while_the_exit_is_dead() {
     let log = names.log();
     let asker = a.host.v4.to_string();
     assert!(log.lines().any(|line| line == asker), "asked from {log}");
+}
+
+/// Default routes of both families by this exit.
+fn add_defaults(overlay: &Overlay, exit: &Node) {
+    for prefix in DEFAULTS {
+        let _ = overlay
+            .controller
+            .add_route(&overlay.network, prefix, &exit.id());
+    }
 }
 
 fn outside() -> [IpAddr; 2] {
@@ -321,11 +322,7 @@ fn doctor_finds_what_keeps_an_exit_from_letting_others_out_and_who_is_in_the_way
         panic!("two nodes")
     };
     let [outside, _] = outside();
-    for prefix in DEFAULTS {
-        let _ = overlay
-            .controller
-            .add_route(&overlay.network, prefix, &x.id());
-    }
+    add_defaults(&overlay, x);
     allow(a, &overlay.network, true);
     wait_for_defaults(a, "installed");
     wait_for("doctor at the exit", SOON, || {
