@@ -2,20 +2,18 @@
 //!
 //! The system's own resolver comes first: it knows `/etc/hosts`, search domains, and whatever else the owner has set up. But
 //! where a default route leads into the overlay its questions may go there, and without the controller there may never be
-//! an overlay to carry them. So when it has no answer after a moment, the resolvers that `/etc/resolv.conf` names are asked by
+//! an overlay to carry them. So when it has failed, or has no answer after a moment, the resolvers that `/etc/resolv.conf` names are asked by
 //! the underlay as well.
 
 use std::{
     fs,
     net::{IpAddr, SocketAddr},
+    pin::pin,
     time::Duration,
 };
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
-use tokio::{
-    net::lookup_host,
-    time::{sleep, timeout},
-};
+use tokio::{net::lookup_host, time::timeout};
 use tombolo_names::{Family, message, resolv_conf};
 
 use super::{
@@ -33,17 +31,26 @@ pub(crate) async fn places(host: &str, port: u16, within: Duration) -> Vec<Socke
         found.map(Iterator::collect).unwrap_or_default()
     };
     let by_underlay = async {
-        sleep(HEAD_START).await;
         let found = by_underlay(host, within).await.into_iter();
         found
             .map(|address| SocketAddr::new(address, port))
             .collect()
     };
-    let first = async {
-        let (by_system, by_underlay) = (std::pin::pin!(by_system), std::pin::pin!(by_underlay));
-        first_with_any(by_system, by_underlay).await
-    };
-    timeout(within, first).await.unwrap_or_default()
+    let (by_system, by_underlay) = (pin!(by_system), pin!(by_underlay));
+    let found = after_a_head_start(by_system, by_underlay);
+    timeout(within, found).await.unwrap_or_default()
+}
+
+/// What `one` finds, or, as soon as it has failed or its head start is over, whoever finds anything first.
+async fn after_a_head_start(
+    mut one: impl Future<Output = Vec<SocketAddr>> + Unpin,
+    other: impl Future<Output = Vec<SocketAddr>> + Unpin,
+) -> Vec<SocketAddr> {
+    match timeout(HEAD_START, &mut one).await {
+        Ok(found) if found.is_empty() => other.await,
+        Ok(found) => found,
+        Err(_) => first_with_any(one, other).await,
+    }
 }
 
 async fn first_with_any(
@@ -86,6 +93,8 @@ async fn by_underlay(host: &str, patience: Duration) -> Vec<IpAddr> {
 mod tests {
     use std::future::{pending, ready};
 
+    use futures_util::FutureExt as _;
+
     use super::*;
 
     #[tokio::test]
@@ -97,6 +106,20 @@ mod tests {
             let found = places(host, 9791, Duration::from_secs(2)).await;
             assert_eq!(found, [place.parse().expect("a place")]);
         }
+    }
+
+    #[tokio::test]
+    async fn others_are_asked_once_the_system_has_failed_or_lets_wait() {
+        let place: SocketAddr = "192.0.2.1:9791".parse().expect("a place");
+        let some = || ready(vec![place]);
+
+        let at_once = after_a_head_start(some(), pending()).now_or_never();
+        assert_eq!(at_once, Some(vec![place]));
+        let failed = after_a_head_start(ready(Vec::new()), some()).now_or_never();
+        assert_eq!(failed, Some(vec![place]));
+        let waiting = after_a_head_start(pending(), some()).now_or_never();
+        assert_eq!(waiting, None);
+        assert_eq!(after_a_head_start(pending(), some()).await, [place]);
     }
 
     #[tokio::test]
