@@ -6,6 +6,8 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use tombolo_proto::{key::IdentityKey, link::HostPort};
 
+use crate::moment;
+
 mod access;
 mod import;
 mod networks;
@@ -290,11 +292,11 @@ pub enum AuditVerb {
         /// Only this, such as member.authorize
         #[arg(long)]
         action: Option<String>,
-        /// Only from this time on, in seconds since 1970
-        #[arg(long, value_name = "SECONDS")]
+        /// Only from this time on, as the list writes it or in seconds since 1970
+        #[arg(long, value_name = "TIME", value_parser = moment::parse)]
         since: Option<u64>,
-        /// Only before this time, in seconds since 1970
-        #[arg(long, value_name = "SECONDS")]
+        /// Only before this time, likewise
+        #[arg(long, value_name = "TIME", value_parser = moment::parse)]
         until: Option<u64>,
         /// How many lines at most
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]

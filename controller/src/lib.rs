@@ -39,6 +39,7 @@ mod interfaces;
 mod limiter;
 mod links;
 mod listen;
+mod moment;
 pub mod networks;
 mod observing;
 pub mod oidc;

@@ -10,7 +10,7 @@ use tombolo_proto::{
 };
 
 use super::{Client, Failure, Output, table::Table};
-use crate::{cli::AuditVerb, store::AUDIT_FORGET as FORGET};
+use crate::{cli::AuditVerb, moment, store::AUDIT_FORGET as FORGET};
 
 /// Lines fetched at once.
 const PAGE: u32 = 1000;
@@ -243,7 +243,7 @@ fn table(entries: &[AuditEntry]) -> Table {
         entries.iter().map(|entry| {
             [
                 entry.id.to_string(),
-                entry.at.to_string(),
+                moment::utc(entry.at),
                 entry.actor.clone(),
                 entry.action.clone(),
                 entry

@@ -3,7 +3,7 @@
 use tombolo_proto::api::{CreatedToken, JoinToken, NewJoinToken};
 
 use super::{Client, Failure, Output, client::network_path, table::Table};
-use crate::cli::JoinTokenVerb;
+use crate::{cli::JoinTokenVerb, moment};
 
 pub(super) fn run(verb: &JoinTokenVerb, client: &Client, out: &Output) -> Result<(), Failure> {
     match verb {
@@ -45,7 +45,7 @@ fn table(tokens: &[JoinToken]) -> Table {
             [
                 token.id.clone(),
                 token.uses_left.to_string(),
-                token.expires_at.to_string(),
+                moment::utc(token.expires_at),
             ]
         }),
     )

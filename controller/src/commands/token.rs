@@ -6,7 +6,7 @@ use super::{
     Client, Failure, Output,
     table::{Table, joined},
 };
-use crate::cli::TokenVerb;
+use crate::{cli::TokenVerb, moment};
 
 pub(super) fn run(verb: &TokenVerb, client: &Client, out: &Output) -> Result<(), Failure> {
     match verb {
@@ -49,5 +49,5 @@ fn table(tokens: &[Token]) -> Table {
 }
 
 fn time(at: Option<u64>) -> String {
-    at.map_or_else(|| "never".to_owned(), |at| at.to_string())
+    at.map_or_else(|| "never".to_owned(), moment::utc)
 }

@@ -8,7 +8,7 @@ use super::{
     Client, Failure, Output,
     table::{Table, joined},
 };
-use crate::cli::WebhookVerb;
+use crate::{cli::WebhookVerb, moment};
 
 pub(super) fn run(verb: &WebhookVerb, client: &Client, out: &Output) -> Result<(), Failure> {
     match verb {
@@ -80,7 +80,7 @@ fn deliveries(attempts: &[WebhookDelivery]) -> Table {
             let event = attempt.event.as_ref();
             [
                 attempt.id.clone(),
-                attempt.at.to_string(),
+                moment::utc(attempt.at),
                 event.map_or_else(|| "test".to_owned(), |event| event.kind.clone()),
                 event.map_or_else(|| "-".to_owned(), |event| event.network.to_string()),
                 attempt.attempt.to_string(),
@@ -95,7 +95,7 @@ fn deliveries(attempts: &[WebhookDelivery]) -> Table {
 }
 
 fn table(webhooks: &[Webhook]) -> Table {
-    let time = |at: Option<u64>| at.map_or_else(|| "-".to_owned(), |at| at.to_string());
+    let time = |at: Option<u64>| at.map_or_else(|| "-".to_owned(), moment::utc);
     Table::new(
         [
             "ID",
@@ -129,8 +129,8 @@ fn table(webhooks: &[Webhook]) -> Table {
 fn state(webhook: &Webhook) -> String {
     let error = webhook.last_error.as_deref().unwrap_or_default();
     match (webhook.disabled_at, webhook.failing_since) {
-        (Some(at), _) => format!("off since {at} {error}"),
-        (None, Some(at)) => format!("failing since {at}: {error}"),
+        (Some(at), _) => format!("off since {} {error}", moment::utc(at)),
+        (None, Some(at)) => format!("failing since {}: {error}", moment::utc(at)),
         (None, None) => "on".to_owned(),
     }
 }

@@ -14,7 +14,7 @@ use super::{
     undo::Done,
     visit::{SignedIn, Theme, Visitor},
 };
-use crate::api::Problem;
+use crate::{api::Problem, moment};
 
 /// A message has this long to be shown.
 const NOTICE_SECONDS: u64 = 60;
@@ -284,43 +284,6 @@ pub(super) fn encoded(text: &str) -> String {
 
 /// A moment: in UTC, until a script shows it in the reader's own time.
 pub(super) fn moment(seconds: u64) -> Markup {
-    let text = utc(seconds);
+    let text = moment::utc(seconds);
     html! { time datetime=(text) { (text) } }
-}
-
-/// RFC 3339, in UTC. The days are counted as in "chrono-Compatible Low-Level Date Algorithms" (Hinnant, 2013).
-fn utc(seconds: u64) -> String {
-    let (days, rest) = (seconds / 86_400, seconds % 86_400);
-    let shifted = days + 719_468;
-    let (era, day) = (shifted / 146_097, shifted % 146_097);
-    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-    let of_year = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * of_year + 2) / 153;
-    let of_month = of_year - (153 * month + 2) / 5 + 1;
-    let (year, month) = if month < 10 {
-        (era * 400 + year, month + 3)
-    } else {
-        (era * 400 + year + 1, month - 9)
-    };
-    let (hour, minute, second) = (rest / 3600, rest / 60 % 60, rest % 60);
-    format!("{year:04}-{month:02}-{of_month:02}T{hour:02}:{minute:02}:{second:02}Z")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn moments_are_written_as_the_calendar_has_them() {
-        for (seconds, text) in [
-            (0, "1970-01-01T00:00:00Z"),
-            (951_782_399, "2000-02-28T23:59:59Z"),
-            (951_782_400, "2000-02-29T00:00:00Z"),
-            (951_868_800, "2000-03-01T00:00:00Z"),
-            (1_735_689_599, "2024-12-31T23:59:59Z"),
-            (4_107_542_400, "2100-03-01T00:00:00Z"),
-        ] {
-            assert_eq!(utc(seconds), text);
-        }
-    }
 }

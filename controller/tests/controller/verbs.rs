@@ -398,4 +398,27 @@ async fn webhooks_and_tokens_for_one_network() {
     let tokens = verbs.run("token ls").await;
     assert!(tokens.out.contains(&format!("read:{id}")), "{}", tokens.out);
     assert!(tokens.out.contains("LAST USED"), "{}", tokens.out);
+    // People read calendars, programs count.
+    let listed = verbs.json("token ls").await;
+    let listed = listed.as_array().into_iter().flatten();
+    let expiring = listed.filter(|token| token["expires_at"].is_number());
+    assert_eq!(expiring.count(), 1);
+    let script = tokens.out.lines().find(|line| line.contains("script"));
+    let expires = script.and_then(|line| line.split("  ").map(str::trim).find(|cell| is_utc(cell)));
+    let expires = expires.expect("when it expires").to_owned();
+    let later = verbs.run(&format!("audit ls --since {expires}")).await;
+    assert_eq!(later.out.lines().count(), 1, "the heading: {}", later.out);
+    let earlier = verbs.run(&format!("audit ls --until {expires}")).await;
+    let line = earlier.out.lines().nth(1).expect("a line");
+    assert!(line.split("  ").map(str::trim).any(is_utc), "{line}");
+    verbs
+        .fails("audit ls --since yesterday", 2, "2026-01-31T12:00:00Z")
+        .await;
+}
+
+/// Whether this is a time as RFC 3339 writes it, in UTC.
+fn is_utc(text: &str) -> bool {
+    let shape = |byte: u8| if byte.is_ascii_digit() { b'0' } else { byte };
+    let shape: Vec<u8> = text.bytes().map(shape).collect();
+    shape == b"0000-00-00T00:00:00Z"
 }
