@@ -11,6 +11,13 @@ use super::{figures, layout, visit::SignedIn};
 const DAY_SECONDS: u64 = 86_400;
 /// A backup that is older is marked: who makes one every week has missed one.
 const OLD_SECONDS: u64 = 7 * DAY_SECONDS;
+/// A passphrase of 192 random bits, in a file that root alone reads.
+const MAKE_PASSPHRASE: &str =
+    "(umask 077; head -c 24 /dev/urandom | base64 > /root/tombolo.passphrase)";
+const BACK_UP: &str =
+    "tombolo-controller backup --passphrase-file /root/tombolo.passphrase /root/tombolo.backup";
+const RESTORE: &str =
+    "tombolo-controller restore --passphrase-file /root/tombolo.passphrase /root/tombolo.backup";
 
 /// The page.
 pub(super) async fn show(by: SignedIn) -> Result<Response, Response> {
@@ -26,8 +33,10 @@ pub(super) async fn show(by: SignedIn) -> Result<Response, Response> {
                 h2 #backup { (texts.backup) }
                 (last_backup(&by, &status))
                 p.soft { (texts.backup_lead) }
-                (layout::copyable(&by.visitor, "backup-command", "tombolo-controller backup /root/tombolo.backup"))
-                (layout::copyable(&by.visitor, "restore-command", "tombolo-controller restore /root/tombolo.backup"))
+                p.soft { (texts.backup_passphrase) }
+                (layout::copyable(&by.visitor, "passphrase-command", MAKE_PASSPHRASE))
+                (layout::copyable(&by.visitor, "backup-command", BACK_UP))
+                (layout::copyable(&by.visitor, "restore-command", RESTORE))
             }
         }
         section.card aria-labelledby="replicas" data-part="replicas" {

@@ -1,6 +1,6 @@
 //! When the last backup was made, as everybody is told.
 
-use std::time::SystemTime;
+use std::{os::unix::fs::MetadataExt as _, process::Command, time::SystemTime};
 
 use tombolo_proto::api::{AuditEntry, LastBackup, Page, Status};
 
@@ -78,6 +78,39 @@ async fn the_last_backup_is_shown_with_its_kind_and_marked_when_it_is_old_or_was
     let (code, said) = rig.verb(&words).await;
     assert_eq!(code, Some(1), "{said}");
     assert_eq!(last(&rig).await.map(|made| made.made_at), Some(at));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_commands_that_the_panel_suggests_make_an_encrypted_backup() {
+    let rig = Rig::start().await;
+    let mut alice = Visitor::administrator(&rig).await;
+    let page = alice.get("/system").await.body;
+    let place = tempfile::tempdir().expect("a directory");
+    let elsewhere = place.path().display().to_string();
+    let suggested = |id: &str| {
+        let begin = format!("<code id=\"{id}\">");
+        let (_, rest) = page.split_once(&begin).expect("a suggestion");
+        let (command, _) = rest.split_once("</code>").expect("its end");
+        command.replace("&gt;", ">").replace("/root", &elsewhere)
+    };
+
+    let made = Command::new("sh")
+        .args(["-ec", &suggested("passphrase-command")])
+        .status();
+    assert!(made.expect("a shell").success());
+    let secret = place.path().join("tombolo.passphrase");
+    let mode = std::fs::metadata(&secret).expect("it was made").mode();
+    assert_eq!(mode & 0o777, 0o600, "for root alone");
+    let passphrase = std::fs::read_to_string(&secret).expect("a text");
+    assert_eq!(passphrase.trim().len(), 32, "24 bytes in Base64");
+    let (backup, store) = (suggested("backup-command"), rig.store_url());
+    let words: Vec<&str> = backup.split_whitespace().skip(1).collect();
+    let (code, said) = rig.verb(&[&words, &["--store", &store][..]].concat()).await;
+
+    assert_eq!(code, Some(0), "{said}");
+    assert!(last(&rig).await.expect("it was noted").encrypted);
+    let restore = suggested("restore-command");
+    assert_eq!(restore, backup.replace(" backup ", " restore "));
 }
 
 async fn last(rig: &Rig) -> Option<LastBackup> {

@@ -45,6 +45,7 @@ topic! {
         root_key_elsewhere: Text = "elsewhere", "在别处";
         size: Text = "Size", "大小";
         backup_lead: Text = "A backup holds the keys, so it is written on the controller's host and never sent to a browser.", "备份包含密钥，因此只写在控制器主机上，不会发送到浏览器。";
+        backup_passphrase: Text = "Make a passphrase once, and keep a copy elsewhere: without it the backup is of no use.", "先生成一次口令，并在别处保存一份：没有口令，备份毫无用处。";
         seconds: fn(u64) -> String = |seconds| match seconds {
             0..120 => format!("{seconds} s"),
             120..7200 => format!("{} min", seconds / 60),
