@@ -6,6 +6,7 @@
 mod by_hand;
 mod engines;
 mod example;
+mod exits;
 mod images;
 mod laboratory;
 mod lan;
