@@ -1,5 +1,7 @@
 //! Default routes into the overlay: hosts and containers reach the Internet by an exit, and nothing else changes its way.
 
+mod leaving;
+
 use std::{
     fs,
     net::IpAddr,
