@@ -126,8 +126,11 @@ pub struct NetworkReport {
     pub offload: Vec<String>,
     /// Largest packet.
     pub mtu: Option<u16>,
-    /// What is not installed on this host, and why.
+    /// What is not installed on this host because something is in its way, and what.
     pub clashes: Vec<String>,
+    /// What is not installed because the owner of this host has not allowed it.
+    #[serde(default)]
+    pub not_taken: Vec<NotTaken>,
     /// What the access rules do here; null if there is nothing to enforce.
     #[serde(default)]
     pub rules: Option<rules::RulesReport>,
@@ -148,6 +151,17 @@ pub struct NetworkReport {
     pub allow_global: bool,
     /// Whether default routes may be installed.
     pub allow_default: bool,
+}
+
+/// Routes that a setting of this host keeps out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotTaken {
+    /// The setting that is off.
+    pub setting: String,
+    /// What is not installed for that.
+    pub prefixes: Vec<IpNet>,
+    /// The command that lets them in.
+    pub mend: String,
 }
 
 /// A relay that is kept warm.

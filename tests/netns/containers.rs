@@ -2,6 +2,7 @@
 
 use std::{net::IpAddr, time::Instant};
 
+use serde_json::json;
 use tombolo_tests::{
     netns::{Capture, Claim, Container, Lab, Namespace},
     overlay::{Node, Overlay, SOON, answers, identifier, repetitions, wait_for_ping},
@@ -257,6 +258,46 @@ fn a_route_that_clashes_with_a_network_of_the_host_is_left_out_and_both_sides_ar
     a.host.namespace.run("ip link del lan0");
 
     wait_for_ping(&a.host.namespace, container.v4);
+}
+
+#[test]
+fn a_public_prefix_is_not_taken_until_the_owner_says_so_and_that_is_no_clash() {
+    let Some(lab) = Lab::new(Claim::Shared) else {
+        return;
+    };
+    let overlay = Overlay::new(lab, &["a", "b"]);
+    let [a, b] = overlay.nodes.as_slice() else {
+        panic!("two nodes")
+    };
+    let prefix = "198.51.100.0/24";
+    let network = &overlay.network;
+    overlay.controller.add_route(network, prefix, &b.id());
+    let allow = format!("tombolo set {network} allow-global=on");
+
+    let kept = wait_for("the prefix to be kept out", SOON, || {
+        let status = a.json(&["status"])["networks"][0].clone();
+        assert_eq!(status["clashes"], json!([]), "nothing is in its way");
+        status["not_taken"].get(0).cloned()
+    });
+
+    let expected = json!({ "setting": "allow-global", "prefixes": [prefix], "mend": allow });
+    assert_eq!(kept, expected);
+    let said = a.verb(&["status"]).ok();
+    let line = format!("not taken: {prefix}, because allow-global is off here: {allow}");
+    assert!(said.contains(&line), "{said}");
+    let said = a.verb(&["routes"]).ok();
+    let line =
+        format!("not installed: it is a public prefix, and allow-global is off here: {allow}");
+    assert!(said.contains(&line), "{said}");
+
+    a.verb(&["set", network, "allow-global=on"]).ok();
+
+    wait_for("the route", SOON, || {
+        let is_there = kernel_routes(a).contains("198.51.100.0/24 dev tmb0");
+        is_there.then_some(())
+    });
+    let status = a.json(&["status"])["networks"][0].clone();
+    assert_eq!(status["not_taken"], json!([]));
 }
 
 fn one_container_each(overlay: &Overlay) -> Vec<Container> {

@@ -4,6 +4,8 @@
 pub mod doctor;
 pub mod why;
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 /// How a point of a diagnosis stands.
@@ -30,6 +32,17 @@ impl Health {
             Self::Warning => "warning",
             Self::Broken => "broken",
         }
+    }
+}
+
+/// How long ago something was, in the largest unit of which there are two.
+#[must_use]
+pub fn ago(age: Duration) -> String {
+    match age.as_secs() {
+        seconds @ 0..120 => format!("{seconds} s ago"),
+        seconds @ 120..7200 => format!("{} min ago", seconds / 60),
+        seconds @ 7200..172_800 => format!("{} h ago", seconds / 3600),
+        seconds => format!("{} days ago", seconds / 86_400),
     }
 }
 

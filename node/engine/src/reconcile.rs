@@ -237,16 +237,24 @@ pub enum ClashReason {
     OtherNetwork(LinkName),
     /// A public prefix, and `allow-global` is off.
     Global,
+    /// An address of this member in a public prefix, and `allow-global` is off.
+    GlobalAddress,
     /// A default route, and `allow-default` is off.
     Default,
 }
 
 impl Clash {
-    /// Whether it is the owner of this host who keeps it out, and nothing else is in its way: most hosts of a network with a
-    /// default route are to leave by their own.
+    /// The setting by which the owner of this host keeps it out, if nothing else is in its way: most hosts of a network with
+    /// a default route are to leave by their own. Without its own address a member is none, so that is no choice.
     #[must_use]
-    pub fn is_choice(&self) -> bool {
-        self.reason == ClashReason::Default
+    pub const fn setting(&self) -> Option<&'static str> {
+        match self.reason {
+            ClashReason::Global => Some("allow-global"),
+            ClashReason::Default => Some("allow-default"),
+            ClashReason::Local(_) | ClashReason::OtherNetwork(_) | ClashReason::GlobalAddress => {
+                None
+            }
+        }
     }
 
     /// The command that mends it, for somebody on this host who may also be the administrator.
@@ -261,7 +269,9 @@ impl Clash {
             ClashReason::OtherNetwork(other) => {
                 format!("tombolo leave {network} (or the network on {other}: both have {prefix})")
             }
-            ClashReason::Global => format!("tombolo set {network} allow-global=on"),
+            ClashReason::Global | ClashReason::GlobalAddress => {
+                format!("tombolo set {network} allow-global=on")
+            }
             ClashReason::Default => format!("tombolo set {network} allow-default=on"),
         }
     }
@@ -294,14 +304,11 @@ impl fmt::Display for ClashReason {
             Self::OtherNetwork(other) => {
                 write!(f, "the network on {other} has the same prefix")
             }
-            Self::Global => write!(
-                f,
-                "it is a public prefix; allow it with `tombolo set <network> allow-global=on`"
-            ),
-            Self::Default => write!(
-                f,
-                "it is a default route; allow it with `tombolo set <network> allow-default=on`"
-            ),
+            Self::Global => write!(f, "it is a public prefix, and allow-global is off here"),
+            Self::GlobalAddress => {
+                write!(f, "it is a public address, and allow-global is off here")
+            }
+            Self::Default => write!(f, "it is a default route, and allow-default is off here"),
         }
     }
 }
@@ -335,7 +342,11 @@ fn add_network(
                 Some(reason) => desired.clashes.push(Clash {
                     link: plan.link.clone(),
                     prefix: address,
-                    reason,
+                    reason: if reason == ClashReason::Global {
+                        ClashReason::GlobalAddress
+                    } else {
+                        reason
+                    },
                 }),
                 None => {
                     link.addresses.insert(address);

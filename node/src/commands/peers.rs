@@ -1,5 +1,9 @@
 //! `node peers`
 
+use std::time::Duration;
+
+use tombolo_engine::diagnosis::ago;
+
 use super::list;
 use crate::{
     cli::Global,
@@ -65,13 +69,9 @@ fn path(path: &PathReport) -> String {
     }
 }
 
-/// How long ago, in the largest unit that fits.
+/// How long ago; nothing for what is no time.
 fn age(seconds: f64) -> String {
-    match seconds as u64 {
-        whole @ 0..120 => format!("{whole} s ago"),
-        whole @ 120..7200 => format!("{} min ago", whole / 60),
-        whole => format!("{} h ago", whole / 3600),
-    }
+    Duration::try_from_secs_f64(seconds).map_or_else(|_| String::new(), ago)
 }
 
 fn bytes(count: u64) -> String {
@@ -93,8 +93,11 @@ mod tests {
     #[test]
     fn ages_are_short() {
         assert_eq!(age(0.4), "0 s ago");
+        assert_eq!(age(119.9), "119 s ago");
         assert_eq!(age(121.0), "2 min ago");
         assert_eq!(age(7200.0), "2 h ago");
+        assert_eq!(age(300_000.0), "3 days ago");
+        assert_eq!(age(-1.0), "");
     }
 
     #[test]

@@ -134,6 +134,15 @@ fn write_network(text: &mut String, network: &NetworkReport) {
     for clash in &network.clashes {
         let _ = writeln!(text, "  clash: {clash}");
     }
+    for kept in &network.not_taken {
+        let _ = writeln!(
+            text,
+            "  not taken: {}, because {} is off here: {}",
+            list(&kept.prefixes),
+            kept.setting,
+            kept.mend
+        );
+    }
 }
 
 const fn on(is_on: bool) -> &'static str {

@@ -171,8 +171,14 @@ impl Daemon {
 
     fn candidates(&self, peer: &PeerStatus) -> Vec<Candidate> {
         let candidate = |tried: &TriedStatus| Candidate {
-            place: match (self.far_end(tried.way), tried.relay) {
-                (Some(at), _) if self.engine.is_on_stream(tried.way) => format!("{at} by TCP"),
+            place: match (tried.way.endpoint(), tried.relay) {
+                (Some(at), _) if self.engine.is_on_stream(tried.way) => {
+                    let far_end = self.stream_from(at);
+                    far_end.map_or_else(
+                        || "a connection by TCP that has ended".to_owned(),
+                        |at| format!("{at} by TCP"),
+                    )
+                }
                 (Some(at), _) => at.to_string(),
                 (None, relay) => self.relay_called(peer.network, relay),
             },

@@ -21,7 +21,7 @@ use tombolo_proto::{
 
 use super::gossip::Waiting;
 use crate::{
-    report::NetworkStatus,
+    report::{NetworkStatus, NotTaken},
     state_dir::{
         NetworkFiles,
         settings::{NetworkSettings, PeerEndpoints},
@@ -144,7 +144,27 @@ impl Network {
 
     /// What keeps anything from being installed here, the owner's choice apart.
     pub(super) fn obstacles(&self) -> impl Iterator<Item = &Clash> {
-        self.clashes.iter().filter(|clash| !clash.is_choice())
+        let clashes = self.clashes.iter();
+        clashes.filter(|clash| clash.setting().is_none())
+    }
+
+    /// What the owner of this host keeps out, by setting.
+    pub(super) fn not_taken(&self) -> Vec<NotTaken> {
+        let mut kept: Vec<NotTaken> = Vec::new();
+        for clash in &self.clashes {
+            let Some(setting) = clash.setting() else {
+                continue;
+            };
+            match kept.iter_mut().find(|one| one.setting == setting) {
+                Some(one) => one.prefixes.push(clash.prefix),
+                None => kept.push(NotTaken {
+                    setting: setting.to_owned(),
+                    prefixes: vec![clash.prefix],
+                    mend: clash.mend(self.id),
+                }),
+            }
+        }
+        kept
     }
 
     /// This node's certificate, while it counts.

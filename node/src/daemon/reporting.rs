@@ -120,6 +120,7 @@ impl Daemon {
                 .unwrap_or_default(),
             mtu: doc.map(|doc| doc.mtu.0),
             clashes: network.clashes_in_words(),
+            not_taken: network.not_taken(),
             rules: self.engine.rules(id).map(Into::into),
             alarms: network.alarms.iter().cloned().collect(),
             controller: connected.map(|connected| connected.controller.to_string()),
@@ -213,7 +214,13 @@ impl Daemon {
     /// The endpoint of a way; of a stream, its other end.
     pub(super) fn far_end(&self, way: Way) -> Option<SocketAddr> {
         let endpoint = way.endpoint()?;
-        Some(self.streams.remote(endpoint).unwrap_or(endpoint))
+        Some(self.stream_from(endpoint).unwrap_or(endpoint))
+    }
+
+    /// The other end of the stream that stands behind an endpoint, if there is one.
+    pub(super) fn stream_from(&self, endpoint: SocketAddr) -> Option<SocketAddr> {
+        let accepted = || self.listening.as_ref()?.remote(endpoint);
+        self.streams.remote(endpoint).or_else(accepted)
     }
 
     pub(super) fn route_reports(&self) -> Vec<RouteReport> {
@@ -245,7 +252,10 @@ impl Daemon {
                     metric,
                     state,
                     interface,
-                    reason: clash.map(|clash| clash.reason.to_string()),
+                    reason: clash.map(|clash| match clash.setting() {
+                        Some(_) => format!("{}: {}", clash.reason, clash.mend(network.id)),
+                        None => clash.reason.to_string(),
+                    }),
                 }
             };
             let on_link = directory.doc().into_iter().flat_map(|doc| &doc.on_link);

@@ -1,9 +1,12 @@
 //! What access rules do at this node.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use tombolo_engine::control::{RulesStatus, Stopped};
+use tombolo_engine::{
+    control::{RulesStatus, Stopped},
+    diagnosis::ago,
+};
 use tombolo_proto::{id::NodeId, rules::Action};
 
 /// The access rules of a network, as this node enforces them.
@@ -113,8 +116,12 @@ impl StoppedReport {
             .as_deref()
             .map_or_else(String::new, |name| format!(" ({name})"));
         format!(
-            "{rule} stopped {} packet(s) from {}{sender} to {} {}{port}, the last {} s ago",
-            self.packets, self.source, self.destination, self.protocol, self.seconds_ago
+            "{rule} stopped {} packet(s) from {}{sender} to {} {}{port}, the last {}",
+            self.packets,
+            self.source,
+            self.destination,
+            self.protocol,
+            ago(Duration::from_secs(self.seconds_ago))
         )
     }
 }

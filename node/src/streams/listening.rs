@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -50,11 +50,52 @@ pub(crate) struct Guest {
 
 /// Listens until dropped.
 #[derive(Debug)]
-pub(crate) struct Listening(JoinHandle<()>);
+pub(crate) struct Listening {
+    task: JoinHandle<()>,
+    far_ends: Arc<FarEnds>,
+}
+
+impl Listening {
+    /// The other end of the stream that `local` stands for.
+    pub(crate) fn remote(&self, local: SocketAddr) -> Option<SocketAddr> {
+        self.far_ends.lock().get(&local).copied()
+    }
+}
 
 impl Drop for Listening {
     fn drop(&mut self) {
-        self.0.abort();
+        self.task.abort();
+    }
+}
+
+/// Where streams come from, by what stands for them.
+#[derive(Debug, Default)]
+struct FarEnds(Mutex<BTreeMap<SocketAddr, SocketAddr>>);
+
+impl FarEnds {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<SocketAddr, SocketAddr>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(self: &Arc<Self>, local: SocketAddr, remote: SocketAddr) -> FarEnd {
+        self.lock().insert(local, remote);
+        FarEnd {
+            of: Arc::clone(self),
+            local,
+        }
+    }
+}
+
+/// One of them, forgotten when it is dropped.
+#[derive(Debug)]
+struct FarEnd {
+    of: Arc<FarEnds>,
+    local: SocketAddr,
+}
+
+impl Drop for FarEnd {
+    fn drop(&mut self) {
+        self.of.lock().remove(&self.local);
     }
 }
 
@@ -65,6 +106,7 @@ struct Shared {
     guests: mpsc::Sender<Guest>,
     sources: Arc<Counts<IpAddr>>,
     members: Arc<Counts<IdentityKey>>,
+    far_ends: Arc<FarEnds>,
 }
 
 /// Begins to listen on the number of the data sockets' port.
@@ -81,8 +123,11 @@ pub(crate) fn listen(
         guests,
         sources: Counts::new(HANDSHAKES_PER_SOURCE),
         members: Counts::new(STREAMS_PER_MEMBER),
+        far_ends: Arc::default(),
     });
-    Ok(Listening(tokio::spawn(accept(listener, shared))))
+    let far_ends = Arc::clone(&shared.far_ends);
+    let task = tokio::spawn(accept(listener, shared));
+    Ok(Listening { task, far_ends })
 }
 
 /// Both families where the host has IPv6. Measurements are listened for at the same number, on overlay addresses.
@@ -157,6 +202,11 @@ async fn serve(
     let Ok(socket) = socket_before(shared.port).await else {
         return;
     };
+    let Ok(local) = socket.local_addr() else {
+        return;
+    };
+    let remote = SocketAddr::new(from.ip().to_canonical(), from.port());
+    let _far_end = shared.far_ends.note(local, remote);
     tracing::debug!(%key, "A stream of a peer");
     tokio::select! {
         () = no_member(&shared.guests, key) => {}
@@ -247,7 +297,7 @@ mod tests {
     #[tokio::test]
     async fn members_get_a_stream_on_which_frames_pass_and_strangers_none() {
         let (guests, mut asked) = mpsc::channel(1);
-        let (data, _listening) = listen_beside_data(&a_key(1), &guests).await;
+        let (data, listening) = listen_beside_data(&a_key(1), &guests).await;
         let port = data.local_addr().expect("bound").port();
         tokio::spawn(async move {
             while let Some(guest) = asked.recv().await {
@@ -268,8 +318,10 @@ mod tests {
             .await
             .expect("sent");
         let mut frame = [0; 200];
-        let (length, _) = data.recv_from(&mut frame).await.expect("a frame");
+        let (length, stands_for) = data.recv_from(&mut frame).await.expect("a frame");
         assert_eq!(frame[..length], [LANE_DATA; 99]);
+        let from = listening.remote(stands_for).expect("its far end");
+        assert_eq!(from.ip(), at.ip());
 
         // Somebody else than was looked for, and a stranger.
         streams.want(to(3), vec![at], Instant::now());

@@ -9,7 +9,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use ipnet::IpNet;
 
-use super::{Finding, doctor::Obstacle};
+use super::{Finding, ago, doctor::Obstacle};
 use crate::{control::PeerStatus, path::way::Way};
 pub use relayed::{Because, Ends};
 
@@ -265,7 +265,7 @@ fn session(facts: &Facts, peer: &PeerStatus) -> Finding {
     let keys: Vec<&str> = keys.into_iter().flatten().collect();
     Finding::ok(
         "session",
-        format!("keys agreed {} ago ({})", seconds(age), keys.join(", ")),
+        format!("keys agreed {} ({})", ago(age), keys.join(", ")),
     )
 }
 
@@ -339,7 +339,6 @@ fn way(facts: &Facts, peer: &PeerStatus) -> String {
 
 /// What became of one way. That a way is silent is no fault as long as another answers.
 fn candidate(candidate: &Candidate) -> Finding {
-    let ago = |time: Duration| format!("{} ago", seconds(time));
     let place = &candidate.place;
     match (candidate.answered, candidate.tried) {
         (Some(answered), _) => {
@@ -420,13 +419,6 @@ pub fn explained(reason: &str) -> String {
         other => return format!("{other} (see the README's list of reasons)"),
     };
     words.to_owned()
-}
-
-fn seconds(age: Duration) -> String {
-    match age.as_secs() {
-        0..120 => format!("{} s", age.as_secs()),
-        more => format!("{} min", more / 60),
-    }
 }
 
 fn list(endpoints: &[SocketAddr]) -> String {

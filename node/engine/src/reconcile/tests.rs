@@ -179,9 +179,29 @@ fn public_prefixes_wait_for_allow_global_and_default_routes_for_allow_default() 
             .collect::<Vec<_>>()
     };
 
+    let kept = desired(std::slice::from_ref(&plan), &[], NOW).clashes;
+    let settings: Vec<_> = kept.iter().map(Clash::setting).collect();
+    assert_eq!(settings, [Some("allow-default"), Some("allow-global")]);
+    assert_eq!(
+        kept[1].to_string(),
+        "203.0.113.0/24 of the network on tmb0 is not installed: it is a public prefix, and allow-global is off here"
+    );
     assert_eq!(reasons(plan), [ClashReason::Default, ClashReason::Global]);
     assert_eq!(reasons(open), [ClashReason::Default]);
     assert_eq!(reasons(wide_open), []);
+}
+
+#[test]
+fn a_member_without_its_public_address_is_told_of_as_a_clash() {
+    let directory = a_directory(&[a_cert(3, "198.51.100.5", &[])]);
+
+    let desired = desired(&[a_plan(&directory, 3)], &[], NOW);
+
+    assert_eq!(desired.clashes.len(), 1);
+    assert_eq!(desired.clashes[0].reason, ClashReason::GlobalAddress);
+    assert_eq!(desired.clashes[0].setting(), None);
+    let mend = desired.clashes[0].mend(network());
+    assert_eq!(mend, "tombolo set 8056c2e21c000001 allow-global=on");
 }
 
 #[test]

@@ -36,6 +36,13 @@ fn outside(facts: &Facts) -> Vec<Finding> {
     let port = facts.port;
     let is_behind_router = facts.is_translated && facts.mapped[0].is_none();
     let judge = |(reached, family): (Option<bool>, &str)| match reached? {
+        // The controller has been sent to, and a NAT may let in every port of such hosts (RFC 4787 section 5).
+        true if is_behind_router && family == "IPv4" => Some(Finding::unknown(
+            "reachability",
+            format!(
+                "UDP port {port} is reachable from outside over {family} for the controller that tried; whether for hosts that this one has not sent to cannot be seen from there"
+            ),
+        )),
         true => Some(Finding::ok(
             "reachability",
             format!("UDP port {port} is reachable from outside over {family}"),

@@ -161,6 +161,30 @@ fn what_closes_the_port_is_opened_here_or_else_in_front_of_this_host() {
 }
 
 #[test]
+fn behind_a_nat_one_controller_that_gets_in_does_not_show_that_strangers_do() {
+    let look = |fault: Fault| {
+        let mut facts = in_order();
+        facts.reached = [Some(true), Some(true)];
+        fault(&mut facts);
+        let findings = examine(&facts).into_iter();
+        let of_outside = findings.filter(|it| it.said.contains("outside over"));
+        of_outside.map(|it| it.health).collect::<Vec<_>>()
+    };
+
+    assert_eq!(look(|_| {}), [Health::Ok, Health::Ok]);
+    // A port that the router has mapped is open to everybody.
+    assert_eq!(
+        look(|facts| facts.is_translated = true),
+        [Health::Ok, Health::Ok]
+    );
+    let unmapped = look(|facts| {
+        facts.is_translated = true;
+        facts.mapped = [None, None];
+    });
+    assert_eq!(unmapped, [Health::Unknown, Health::Ok]);
+}
+
+#[test]
 fn a_router_that_opens_every_port_that_is_wanted_is_in_order() {
     let mut facts = in_order();
     facts.is_translated = true;
