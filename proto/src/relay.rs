@@ -221,7 +221,7 @@ pub enum RelayRefusal {
     Full,
     /// Who asks for a channel is no client (any more): it has to ask to be one.
     NotAClient,
-    /// The other end of the channel is no client of this relay.
+    /// The other end of the channel is no client of this relay, or has not shown yet where it is.
     NotHere,
     /// Who asks is no member of the network.
     NotAMember,

@@ -72,6 +72,12 @@ impl Client {
         }
     }
 
+    /// Whether it has pinged at all: it has got its grant.
+    pub(crate) fn has_pinged(&self) -> bool {
+        let place = self.place.read().unwrap_or_else(PoisonError::into_inner);
+        place.next > 0
+    }
+
     /// Whether it has pinged since this was last asked.
     pub(crate) fn was_heard(&self) -> bool {
         self.heard.swap(false, Relaxed)

@@ -41,8 +41,8 @@ pub use verdict::{Limits, Outlet, Verdict};
 
 /// A client is forgotten when it has not pinged for this long: six pings of a client that is idle.
 const FORGET_AFTER: Duration = Duration::from_secs(150);
-/// A grant is repeated for so long, because its first copy may be lost. A client that asks later has lost its state, and
-/// with it the counter of its pings: it gets another key.
+/// A grant is repeated for so long, because its first copy may be lost. A client that asks later, or when it has pinged, has
+/// lost its state, and with it the counter of its pings: it gets another key.
 const REPEAT_GRANT: Duration = Duration::from_secs(5);
 /// Between two calls of [`Relay::handle_timeout`] while frames are forwarded, and while clients are idle. A full budget
 /// lasts for the longer one.
@@ -240,6 +240,7 @@ impl Relay {
     ) -> RelayMessage {
         if let Some(held) = state.clients.get(&(network, member))
             && now.saturating_duration_since(held.granted_at) < REPEAT_GRANT
+            && !held.client.has_pinged()
         {
             return held.client.grant();
         }
@@ -290,7 +291,7 @@ impl Relay {
         let other = state
             .clients
             .get(&(network, peer))
-            .filter(|_| peer != member)
+            .filter(|other| peer != member && other.client.outlet().is_some())
             .ok_or(RelayRefusal::NotHere)?;
         let ends = [Arc::clone(&held.client), Arc::clone(&other.client)];
         let there = state.free_index(rng);

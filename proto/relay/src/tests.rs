@@ -219,7 +219,7 @@ fn clients_and_channels_are_bounded() {
 #[test]
 fn a_grant_is_repeated_at_once_and_renewed_later() {
     let mut scene = Scene::new(Limits::default());
-    let a = scene.client(network(1), 1);
+    let a = scene.grant(network(1), 1);
     let granted = scene.ask(&a, &RelayMessage::Ask);
     assert_eq!(scene.ask(&a, &RelayMessage::Ask), granted);
 
@@ -227,6 +227,23 @@ fn a_grant_is_repeated_at_once_and_renewed_later() {
 
     assert_ne!(scene.ask(&a, &RelayMessage::Ask), granted);
     assert_eq!(scene.relay.take(a.outlet, &mut a.ping(7)), Verdict::Drop);
+}
+
+#[test]
+fn a_client_that_starts_again_at_once_is_heard_although_it_counts_from_the_start() {
+    let mut scene = Scene::new(Limits::default());
+    let before = scene.client(network(1), 1);
+    assert_eq!(
+        scene.relay.take(before.outlet, &mut before.ping(20)),
+        Verdict::Answer
+    );
+
+    let after = scene.grant(network(1), 1);
+
+    assert_eq!(
+        scene.relay.take(after.outlet, &mut after.ping(0)),
+        Verdict::Answer
+    );
 }
 
 #[test]
@@ -257,17 +274,18 @@ fn nobody_is_sent_to_before_it_has_said_where_it_is_or_after_its_stream_has_ende
     let mut scene = Scene::new(Limits::default());
     let a = scene.client(network(1), 1);
     let b = scene.grant(network(1), 2);
-    let there = scene.open(&a, &b);
-    let send = |scene: &Scene| scene.relay.take(a.outlet, &mut a.forward(there, PACKET));
-    assert_eq!(send(&scene), Verdict::Drop);
+    let early = scene.ask(&a, &RelayMessage::Open { peer: b.member });
+    assert_eq!(early, refused(Some(b.member), RelayRefusal::NotHere));
 
     let stream = Outlet::Stream(5);
     assert_eq!(scene.relay.take(stream, &mut b.ping(0)), Verdict::Answer);
+    let there = scene.open(&a, &b);
+    let send = |scene: &Scene| scene.relay.take(a.outlet, &mut a.forward(there, PACKET));
     assert_eq!(send(&scene), Verdict::Forward(stream));
     scene.relay.stream_closed(5);
 
     assert_eq!(send(&scene), Verdict::Drop);
-    assert_eq!(scene.relay.totals().unreachable, 2);
+    assert_eq!(scene.relay.totals().unreachable, 1);
 }
 
 /// A lane frame, as far as anybody can tell without its key.
