@@ -98,6 +98,14 @@ impl Punch {
         }
     }
 
+    /// The sockets of this attempt, if what goes to `host` can be sent from them too.
+    pub(crate) fn sockets_towards(&self, host: IpAddr) -> Option<Vec<SocketSlot>> {
+        match &self.part {
+            Part::Open { to, sockets } => (to.is_ipv4() == host.is_ipv4()).then(|| sockets.clone()),
+            Part::Search { .. } => None,
+        }
+    }
+
     /// When something is due.
     pub(crate) fn deadline(&self) -> Instant {
         self.next_at.map_or(self.ends_at, |at| at.min(self.ends_at))

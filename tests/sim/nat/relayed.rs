@@ -1,6 +1,6 @@
 //! The same where a third member carries for those between whom there is no way, or none yet.
 
-use tombolo_tests::process::{announce, figures};
+use tombolo_tests::process::figures;
 
 use super::*;
 
@@ -11,13 +11,9 @@ const PROMISE: Duration = Duration::from_secs(2);
 #[test]
 fn two_that_a_relay_joins_before_they_know_their_nats_are_punched_within_five_seconds_of_that() {
     let runs = repetitions(40, 1_000) as u64;
-    let strict = Behaviour {
-        mapping: AddressAndPortDependent,
-        ..PLAIN
-    };
-    let mut times: Vec<Option<Duration>> = (0..runs)
+    let times = (0..runs)
         .map(|seed| {
-            let mut nats = [strict, PLAIN];
+            let mut nats = [STRICT, PLAIN];
             nats.rotate_left((seed % 2) as usize);
             let mut world = a_pair_and_a_carrier(Conditions::CLEAN, seed, nats);
             assert!(meet(&mut world, SECOND * 3).is_some(), "seed {seed}");
@@ -29,29 +25,24 @@ fn two_that_a_relay_joins_before_they_know_their_nats_are_punched_within_five_se
             meet_directly(&mut world, SECOND * 5)
         })
         .collect();
-    times.sort_by_key(|took| took.unwrap_or(Duration::MAX));
-    let percentile = |percent: usize| times[(times.len() - 1) * percent / 100];
-    announce(&format!(
-        "figure: simulated: NATs known to a direct path, punched: {runs} runs, median {:?}, 95th percentile {:?}",
-        percentile(50),
-        percentile(95)
-    ));
-    assert!(percentile(95).is_some(), "{times:?}");
+    let slowest = nearly_all("punched, NATs known", times);
+    assert!(slowest.is_some());
 }
 
 #[test]
 fn with_a_relay_every_pair_of_nats_talks_within_two_seconds_and_directly_where_there_is_a_way() {
-    let seeds = repetitions(1, 30) as u64;
-    let (mut firsts, mut by_streams, mut direct) = (Vec::new(), Vec::new(), Vec::new());
+    let seeds = repetitions(1, 15) as u64;
+    let (mut smooth, mut rough) = (Vec::new(), Vec::new());
+    let (mut by_streams, mut direct) = (Vec::new(), Vec::new());
     let (mut relayed, mut punched, mut lucky) = (0, 0, 0);
+    // Each has luck of its own.
+    let mut seed = 0;
     for first in kinds() {
         for second in kinds() {
-            for seed in 0..seeds {
+            for conditions in (0..seeds).flat_map(|_| [Conditions::CLEAN, Conditions::ROUGH]) {
+                seed += 1;
                 let mut rng = StdRng::seed_from_u64(seed << 16 ^ 78);
                 let nats = [first, second].map(|kind| varied(kind, &mut rng));
-                let conditions = *[Conditions::CLEAN, Conditions::ROUGH]
-                    .choose(&mut rng)
-                    .expect("two");
                 let mut world = a_pair_and_a_carrier(conditions, seed, nats);
                 world.find_out_nats();
                 let what = format!("{nats:?} {conditions:?} seed {seed}");
@@ -73,7 +64,12 @@ fn with_a_relay_every_pair_of_nats_talks_within_two_seconds_and_directly_where_t
                     assert!(meet(&mut world, PROMISE * 5).is_some(), "silent: {what}");
                     continue;
                 }
-                firsts.push(took);
+                if conditions == Conditions::CLEAN {
+                    assert!(took <= PROMISE, "{took:?}: {what}");
+                    smooth.push(took);
+                } else {
+                    rough.push(took);
+                }
                 let possible = direct_path_possible(nats[0], nats[1]);
                 // Direct ways are asked every ten seconds, and here a fifth of all is lost each way.
                 let limit = if possible == Possible::Plainly {
@@ -101,17 +97,17 @@ fn with_a_relay_every_pair_of_nats_talks_within_two_seconds_and_directly_where_t
             }
         }
     }
-    firsts.sort_unstable();
-    let percentile = |percent: usize| firsts[(firsts.len() - 1) * percent / 100];
+    let what = "simulated: first packet to its arrival, all pairs of NATs, with a relay";
+    let _ = figures(&format!("{what}, nothing lost:"), smooth);
+    rough.sort_unstable();
+    // A few show no fiftieth.
+    let percent = if rough.len() > 1_000 { 98 } else { 95 };
+    let nearly_all = rough[(rough.len() - 1) * percent / 100];
+    let _ = figures(&format!("{what}, a fifth lost each way:"), rough);
     announce(&format!(
-        "figure: simulated: first packet to its arrival, all pairs of NATs, with a relay: {} runs, median {:?}, 99th \
-         percentile {:?}, longest {:?}; then punched {lucky} of {punched}, relayed {relayed}",
-        firsts.len(),
-        percentile(50),
-        percentile(99),
-        percentile(100)
+        "simulated: then punched {lucky} of {punched}, relayed {relayed}"
     ));
-    assert!(percentile(99) <= PROMISE, "{:?}", percentile(99));
+    assert!(nearly_all <= PROMISE, "{nearly_all:?}");
     assert!(lucky * 100 >= punched * 97, "{lucky} of {punched}");
     let _ = figures(
         "simulated: then to a direct path, NATs that calls pass",

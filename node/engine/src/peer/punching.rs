@@ -98,33 +98,36 @@ impl Peer {
             return self.stop_punching(context);
         }
         let part = self.part(context);
-        if let Some(punching) = &self.punching {
-            // The peer is elsewhere, or another part is this node's: the next look begins with that.
-            if part.is_some_and(|part| part != punching.part) {
-                self.stop_punching(context);
-            }
-        } else if part.is_some_and(|part| self.attempts.is_due(part, now)) {
+        if part.is_some_and(|part| self.attempts.is_due(part, now)) {
             self.punch(context, now);
         }
     }
 
+    /// Begins an attempt, unless the same is under way. Another ends: the peer is not where it was said to be, or its NAT or
+    /// this node's is of another kind.
     fn punch(&mut self, context: &mut Context<'_>, now: Instant) {
-        if self.punching.is_some() {
-            return;
-        }
+        let before = self.punching.as_ref();
         let Some(part) = self.part(context) else {
             return;
         };
+        if before.is_some_and(|punching| punching.part == part) {
+            return;
+        }
         let puncher = &mut *context.puncher;
-        let is_possible = matches!(part, Part::Search(_)) || puncher.has_sockets();
+        let open = before.and_then(|punching| punching.punch.sockets_towards(part.towards()));
+        let is_possible =
+            matches!(part, Part::Search(_)) || open.is_some() || puncher.has_sockets();
         if !is_possible || !puncher.may_punch(self.id.slot, part.towards(), now) {
             return;
         }
         self.attempts.made(part, now);
         let punch = match part {
             Part::Open(endpoint) => {
-                let sockets = puncher.take_sockets();
-                self.sockets.extend(&sockets);
+                let sockets = open.unwrap_or_else(|| {
+                    let sockets = puncher.take_sockets();
+                    self.sockets.extend(&sockets);
+                    sockets
+                });
                 Punch::open(endpoint, sockets, now)
             }
             Part::Search(host) => {
