@@ -352,8 +352,13 @@ impl Daemon {
                     replica,
                     message,
                 } => self.say_to_relay(network, replica, message),
-                Event::StreamWanted { network, relay, at } => {
-                    self.stream_wanted(network, relay, at);
+                Event::StreamWanted {
+                    network,
+                    relay,
+                    at,
+                    silent,
+                } => {
+                    self.stream_wanted(network, relay, at, silent);
                 }
                 Event::SocketUnused { socket } => unused.push(socket),
             }

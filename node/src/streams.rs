@@ -36,7 +36,7 @@ use tombolo_proto::{
 
 use crate::tls;
 
-/// Streams at a time, open ones and attempts: more than a node has relays.
+/// Streams at a time, open ones and attempts under way: more than a node has relays.
 const MAX_STREAMS: usize = 64;
 /// Connecting and shaking hands may take this long.
 const ANSWER: Duration = Duration::from_secs(4);
@@ -134,7 +134,9 @@ impl Streams {
         };
         self.targets
             .retain(|_, attempt| !attempt.task.is_finished() || now < attempt.not_before);
-        if places.is_empty() || self.targets.len() >= MAX_STREAMS {
+        let is_under_way = |attempt: &&Attempt| !attempt.task.is_finished();
+        let under_way = self.targets.values().filter(is_under_way).count();
+        if places.is_empty() || under_way >= MAX_STREAMS {
             return None;
         }
         let task = run(
@@ -152,6 +154,14 @@ impl Streams {
         };
         self.targets.insert(target, attempt);
         None
+    }
+
+    /// Ends a stream that nothing comes by any more: another one may be opened at once.
+    pub(crate) fn close(&mut self, target: Target, local: SocketAddr) {
+        let open = self.targets.get(&target).and_then(|known| known.open);
+        if open.is_some_and(|open| open.local == local) {
+            self.targets.remove(&target);
+        }
     }
 
     /// Takes note of what became of a stream.

@@ -159,6 +159,11 @@ impl SimNet {
         self.behind.contains_key(&place.ip())
     }
 
+    /// A router forgets everything, as one that is switched off and on.
+    pub fn restart_router(&mut self, router: usize) {
+        self.routers[router].forget();
+    }
+
     /// What a router does.
     #[must_use]
     pub fn router(&self, router: usize) -> &SimNat {

@@ -124,8 +124,9 @@ fn a_new_address_of_the_nat_is_followed() {
         gaps.push(first_answer_after(&pings, rebound));
     }
 
-    let [median, _] = figures("new address of the NAT to traffic again", gaps);
+    let [median, worst] = figures("new address of the NAT to traffic again", gaps);
     figure("median of those", median, REBOUND);
+    figure("worst of those", worst, REBOUND);
 }
 
 #[test]

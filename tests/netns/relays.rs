@@ -21,18 +21,10 @@ fn when_the_link_between_two_hosts_is_cut_a_third_carries_their_packets() {
     let Some(lab) = Lab::new(Claim::Alone) else {
         return;
     };
-    let hosts = ["a", "b", "carrier"].map(|name| lab.host(name));
-    for host in &hosts {
-        host.namespace.drop_relayed_by_controllers();
-    }
-    let overlay = Overlay::on_hosts(lab, hosts.into(), "");
-    wait_for_mesh(&overlay.nodes);
+    let overlay = two_and_a_carrier(lab);
     let [a, b, carrier] = &overlay.nodes[..] else {
         panic!("three nodes");
     };
-    for node in [a, b] {
-        wait_for_relay(node, &carrier.id());
-    }
     let log = overlay.lab.dir().join("pings.log");
     let pings = Pings::start(&a.host.namespace, b.v4(), &log);
 
@@ -227,6 +219,20 @@ fn a_member_that_must_not_relay_does_not() {
         let is_gone = |id: &String| !relays.contains(id);
         (is_gone(&barred) && is_gone(&unwilling)).then_some(())
     });
+}
+
+/// A, B and a third member, which both have found to be a relay; no controller relays.
+pub(crate) fn two_and_a_carrier(lab: Lab) -> Overlay {
+    let hosts = ["a", "b", "carrier"].map(|name| lab.host(name));
+    for host in &hosts {
+        host.namespace.drop_relayed_by_controllers();
+    }
+    let overlay = Overlay::on_hosts(lab, hosts.into(), "");
+    wait_for_mesh(&overlay.nodes);
+    for node in &overlay.nodes[..2] {
+        wait_for_relay(node, &overlay.nodes[2].id());
+    }
+    overlay
 }
 
 /// The middle one and the worst are told, and judged.

@@ -12,7 +12,7 @@ use tombolo_tests::{
     process::{figure, figures, wait_for},
 };
 
-use crate::relays::{now, part, wait_for_path, wait_for_relay};
+use crate::relays::{now, part, two_and_a_carrier, wait_for_path, wait_for_relay};
 
 /// From the start of a join to the controller's answer.
 const PROMISE: Duration = Duration::from_secs(5);
@@ -27,6 +27,8 @@ const DIRECT: Duration = Duration::from_secs(20);
 /// From a silent cut of the stream in use to the next packet by another relay.
 const CUT: Duration = Duration::from_secs(3);
 const CUT_MEDIAN: Duration = Duration::from_millis(1500);
+/// A stream that has ended is sought after five seconds, then ever more rarely.
+const SOUGHT: Duration = Duration::from_secs(10);
 
 #[test]
 fn where_udp_is_blocked_the_controller_is_reached_over_tcp_and_over_udp_when_it_passes_again() {
@@ -217,6 +219,42 @@ fn a_stream_to_the_relay_in_use_is_cut_silently_and_another_relay_takes_over_by_
     figure("worst of those", worst, CUT);
 }
 
+#[test]
+fn a_stream_to_a_member_that_has_ended_is_opened_again_while_another_member_relays() {
+    let Some(lab) = Lab::new(Claim::Alone) else {
+        return;
+    };
+    let overlay = two_and_a_carrier(lab);
+    let [a, b, carrier] = &overlay.nodes[..] else {
+        panic!("three nodes");
+    };
+    a.host.namespace.drop_udp();
+    let log = overlay.lab.dir().join("pings.log");
+    let pings = Pings::start(&a.host.namespace, b.v4(), &log);
+    wait_for_stream(a, b);
+
+    part(&b.host, &a.host);
+    let path = wait_for_path(a, b, "relay");
+    assert_eq!(text(&path, "/via"), carrier.id());
+    // Its end is what is waited for: it might as well be mended before.
+    wait_for("the stream to end", SOON * 2, || {
+        let to_b = format!("( dst {} or dst [{}] )", b.host.v4, b.host.v6);
+        let ss = format!("ss -Htn state established {to_b}");
+        let open = a.host.namespace.run(&ss);
+        open.is_empty().then_some(())
+    });
+    b.host.let_through();
+
+    let start = Instant::now();
+    wait_for_stream(a, b);
+    figure(
+        "stream to a member possible again after it ended, to being used instead of a relay",
+        start.elapsed(),
+        SOUGHT,
+    );
+    drop(pings);
+}
+
 /// The first node starts where UDP is blocked, and is let out in the end.
 fn starts_without_udp_and_goes_back(overlay: &mut Overlay, by: &str) {
     let mut started = Vec::new();
@@ -258,6 +296,12 @@ fn answered_after(pings: &Pings, happens: impl FnOnce()) -> Duration {
         pings.times().into_iter().find(|time| *time > cut + 0.1)
     });
     Duration::from_secs_f64(answered - cut)
+}
+
+fn wait_for_stream(node: &Node, to: &Node) {
+    wait_for("a stream", SOUGHT * 5, || {
+        (text(&wait_for_path(node, to, "direct"), "/carrier") == "tcp").then_some(())
+    });
 }
 
 fn wait_for_udp(node: &Node, to: &Node) {

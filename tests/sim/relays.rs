@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
-use rand::{Rng as _, SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
+use rand::{
+    Rng as _, SeedableRng as _,
+    rngs::StdRng,
+    seq::{IndexedRandom as _, SliceRandom as _},
+};
+use tombolo_engine::relay::RelayName;
 use tombolo_tests::{
     overlay::repetitions,
     process::{announce, figure, figures, median},
@@ -201,6 +206,130 @@ fn whoever_carries_goes_on_as_long_as_something_flows() {
             .filter(|(_, to, packet)| !world.has_received(*to, *packet))
             .count();
         assert_eq!(lost, 0, "of {} with seed {seed}", sent.len());
+    }
+}
+
+#[test]
+fn two_who_send_by_different_relays_agree_on_one_and_keep_it() {
+    let mut differing = Vec::new();
+    for seed in 0..repetitions(12, 500) as u64 {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let conditions = Conditions {
+            jitter: Duration::from_millis(rng.random_range(1..30)),
+            ..Conditions::CLEAN
+        };
+        let mut world = World::with_relays(Handshake::Fake, conditions, seed, 6);
+        world.run_for(SECOND * 20);
+        part(&mut world, A, B, true);
+        talk_for(&mut world, SECOND * 5);
+        // One of them loses sight of the relay that both use, and both leave it.
+        let end = *[A, B].choose(&mut rng).expect("two");
+        let [in_use, _] = relays_of(&world);
+        let is_in_use =
+            |name: &Name| in_use == Some(RelayName::Member(world.node(*name).identity()));
+        let relay = (3..=6).map(Name).find(is_in_use).expect("one of the four");
+        part(&mut world, end, relay, true);
+        differing.extend(differing_for(&mut world, SECOND * 5));
+        part(&mut world, end, relay, false);
+        differing.extend(differing_for(&mut world, SECOND * 20));
+
+        let mut changes = 0;
+        let mut before = relays_of(&world);
+        for _ in 0..600 {
+            talk_for(&mut world, SECOND / 10);
+            let after = relays_of(&world);
+            changes += u32::from(after != before);
+            before = after;
+        }
+        let [one, other] = before;
+        assert!(
+            one.is_some() && one == other,
+            "{one:?} and {other:?} with seed {seed}"
+        );
+        // One that was lost sight of may be the nearest: first one side goes back to it, and then the other.
+        assert!(changes <= 4, "{changes} changes with seed {seed}");
+    }
+    let what = "simulated: two send by different relays, until both do by one";
+    let [_, worst] = figures(what, differing);
+    assert!(worst <= SECOND * 3, "{worst:?}");
+}
+
+#[test]
+fn two_who_lose_their_relay_again_and_again_are_carried_each_time() {
+    let mut silences = Vec::new();
+    for seed in 0..repetitions(6, 300) as u64 {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let mut world = World::with_relays(Handshake::Fake, Conditions::CLEAN, seed, 6);
+        world.run_for(SECOND * 20);
+        part(&mut world, A, B, true);
+        talk_for(&mut world, SECOND * 5);
+        for cut in 0..4 {
+            let end = *[A, B].choose(&mut rng).expect("two");
+            let [in_use, _] = relays_of(&world);
+            let is_in_use =
+                |name: &Name| in_use == Some(RelayName::Member(world.node(*name).identity()));
+            let relay = (3..=6).map(Name).find(is_in_use);
+            let relay = relay.unwrap_or_else(|| panic!("by {in_use:?}, seed {seed}, cut {cut}"));
+            part(&mut world, end, relay, true);
+            let cut_at = world.clock.now();
+            while !hears_again(&mut world) {
+                let silent = world.clock.now() - cut_at;
+                assert!(
+                    silent < SECOND * 15,
+                    "seed {seed}, cut {cut}: {:?} {:?}",
+                    world.status(A, B),
+                    world.status(B, A)
+                );
+            }
+            silences.push(world.clock.now() - cut_at);
+            let lasts = Duration::from_millis(rng.random_range(4_000..8_000));
+            talk_for(&mut world, lasts);
+            part(&mut world, end, relay, false);
+            talk_for(&mut world, SECOND * 5);
+        }
+    }
+    let what =
+        "simulated: the relay in use is lost, four times in a row: to both hearing each other";
+    let [_, worst] = figures(what, silences);
+    assert!(worst <= SECOND * 3, "{worst:?}");
+}
+
+/// Whether a packet of each reaches the other within a moment.
+fn hears_again(world: &mut World) -> bool {
+    let sent = [world.send(A, B), world.send(B, A)];
+    world.run_for(SECOND / 20);
+    world.has_received(B, sent[0]) && world.has_received(A, sent[1])
+}
+
+/// Both talk for this long; for how long they sent by different relays, each time they did.
+fn differing_for(world: &mut World, time: Duration) -> Vec<Duration> {
+    let end = world.clock.now() + time;
+    let (mut times, mut since) = (Vec::new(), None);
+    while world.clock.now() < end {
+        talk_for(world, SECOND / 20);
+        let now = world.clock.now();
+        let differ = matches!(relays_of(world), [Some(one), Some(other)] if one != other);
+        if differ && now < end {
+            since.get_or_insert(now);
+        } else {
+            times.extend(since.take().map(|since| now - since));
+        }
+    }
+    times
+}
+
+/// By whom A reaches B, and B A.
+fn relays_of(world: &World) -> [Option<RelayName>; 2] {
+    [(A, B), (B, A)].map(|(one, other)| world.status(one, other).and_then(|status| status.relay))
+}
+
+/// Both send on every beat.
+fn talk_for(world: &mut World, time: Duration) {
+    let end = world.clock.now() + time;
+    while world.clock.now() < end {
+        world.send(A, B);
+        world.send(B, A);
+        world.run_for(SECOND / 20);
     }
 }
 

@@ -49,6 +49,16 @@ pub const RENDEZVOUS: &[Duration] = &[
     Duration::from_secs(30),
 ];
 
+/// How often a stream to a peer that a relay carries for is sought: as UDP is beside a stream, and as rarely in the end.
+pub const STREAM: &[Duration] = &[
+    Duration::from_secs(5),
+    Duration::from_secs(10),
+    Duration::from_secs(20),
+    Duration::from_secs(40),
+    Duration::from_secs(80),
+    Duration::from_secs(120),
+];
+
 impl Backoff {
     /// The schedule from its start.
     #[must_use]

@@ -56,7 +56,7 @@ use effects::{Indices, Outbox};
 use network::Network;
 pub use settings::{Settings, Timing};
 pub use status::{PeerStatus, RulesStatus, StandbyStatus, Stopped, TriedStatus};
-use time::TICK;
+use time::{QUICK_TICK, TICK};
 
 /// The slow path of a node.
 #[derive(Debug)]
@@ -319,7 +319,10 @@ impl Engine {
             self.with_lanes.insert(slot);
             self.last_tick.get_or_insert(now);
             let next = *self.next_full_tick.get_or_insert(now + TICK);
-            self.next_tick.get_or_insert(next);
+            let tick = self.next_tick.get_or_insert(next);
+            if peer.is_undecided() && self.suspects.insert(slot) {
+                *tick = (*tick).min(now + QUICK_TICK);
+            }
         } else {
             self.with_lanes.remove(&slot);
             self.suspects.remove(&slot);

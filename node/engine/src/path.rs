@@ -8,6 +8,9 @@
 //! - **Leave at once** when the way in use is silent although packets go out on it: what answers, takes over.
 //! - **Follow** a peer that speaks from elsewhere, once it has answered there, unless the way in use answers as well.
 //!
+//! Among relays the side with the lower key chooses by those rules, and the other follows it; so both send by the same one,
+//! and keep no second one busy.
+//!
 //! While data flows, the best two others are asked now and then, so that there is something to change over to, and NATs
 //! on them stay open. A session on which nothing flows asks nobody.
 

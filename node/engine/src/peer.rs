@@ -63,6 +63,7 @@ use lane_set::LaneSet;
 use pings::Pings;
 use punching::{Attempts, Punching};
 use relaying::Wanted;
+use streams::{Search, Stream};
 pub(crate) use upkeep::Pace;
 use watch::Watch;
 
@@ -107,9 +108,9 @@ pub(crate) struct Peer {
     /// Ways by relays on which there is a channel, nearest relay first.
     relayed: Vec<Way>,
     relays_wanted: Option<Wanted>,
-    /// Where the shell keeps a stream to the peer.
-    stream: Option<SocketAddr>,
+    stream: Option<Stream>,
     stream_wanted_at: Option<Instant>,
+    stream_search: Option<Search>,
     paths: Paths,
     /// Made when first needed: most members of a large network never talk to each other.
     machine: Option<(MachineIndex, Box<dyn Machine>)>,
@@ -154,6 +155,7 @@ impl Peer {
         candidates: Vec<SocketAddr>,
         counters: Arc<PeerCounters>,
     ) -> Self {
+        let is_led = id.parties.local.0 > id.parties.remote.0;
         let mut peer = Self {
             id,
             portrait,
@@ -163,7 +165,8 @@ impl Peer {
             relays_wanted: None,
             stream: None,
             stream_wanted_at: None,
-            paths: Paths::default(),
+            stream_search: None,
+            paths: Paths::new(is_led),
             machine: None,
             dialing: None,
             punching: None,
@@ -214,6 +217,11 @@ impl Peer {
 
     pub(crate) fn round_trip(&self) -> Option<Duration> {
         self.paths.round_trip()
+    }
+
+    /// Whether it was heard elsewhere than it is reached, and it is being found out what that means.
+    pub(crate) const fn is_undecided(&self) -> bool {
+        self.paths.is_undecided()
     }
 
     /// Where it may be, best first.
@@ -359,7 +367,8 @@ impl Peer {
 
     fn announce_ways(&mut self) {
         let known = self.candidates.iter().filter(|place| place.port() != 0);
-        let direct = known.copied().chain(self.stream).map(Way::from);
+        let stream = self.stream.map(|stream| stream.at);
+        let direct = known.copied().chain(stream).map(Way::from);
         let ways: Vec<Way> = direct.chain(self.relayed.iter().copied()).collect();
         self.paths.set_announced(&ways);
     }

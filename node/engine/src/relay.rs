@@ -64,10 +64,11 @@ pub(crate) enum Output {
     },
     /// Send this frame to a relay.
     Frame { to: SocketAddr, frame: Vec<u8> },
-    /// Over UDP a relay does not answer.
+    /// Over UDP a relay does not answer, or by the stream that there was.
     StreamWanted {
         network: NetworkSlot,
         relay: RelayName,
+        silent: Option<SocketAddr>,
     },
     /// The ways to a peer by relays have changed.
     Ways(PeerSlot),
@@ -241,8 +242,11 @@ impl Relays {
             self.outputs.push_back(Output::Silent { network, relay });
         }
         if step.wants_stream {
-            self.outputs
-                .push_back(Output::StreamWanted { network, relay });
+            self.outputs.push_back(Output::StreamWanted {
+                network,
+                relay,
+                silent: step.silent_stream,
+            });
         }
         if step.came_or_went {
             let pause = if step.fell_silent {

@@ -15,7 +15,11 @@ use tombolo_proto::{
 };
 
 use super::{Daemon, wall};
-use crate::{cli::DATA_PORT, report::RelayReport, sync::visits::Answered};
+use crate::{
+    cli::DATA_PORT,
+    report::RelayReport,
+    sync::{carriers::Carrier, visits::Answered},
+};
 
 impl Daemon {
     /// Other members relay for this node than before.
@@ -137,7 +141,10 @@ impl Daemon {
 
     /// Another replica than before is this node's own, or none is.
     pub(super) fn home_changed(&mut self, authority: NodeId) {
-        let home = self.home(authority);
+        let known = self.authorities.get(&authority);
+        let connected = known.and_then(|known| known.connected.as_ref());
+        let home = connected.map(|connected| connected.replica);
+        let passes_udp = connected.is_none_or(|connected| connected.carrier == Carrier::Udp);
         let now = Instant::now();
         let networks = self.networks.keys();
         let of: Vec<NetworkId> = networks
@@ -145,7 +152,7 @@ impl Daemon {
             .filter(|id| id.authority() == authority)
             .collect();
         for id in of {
-            self.engine.set_controller_relay(id, home, now);
+            self.engine.set_controller_relay(id, home, passes_udp, now);
         }
     }
 }

@@ -15,6 +15,7 @@ impl Daemon {
         network: NetworkId,
         relay: RelayName,
         at: Vec<SocketAddr>,
+        silent: Option<SocketAddr>,
     ) {
         let places = match relay {
             RelayName::Member(_) => at,
@@ -22,6 +23,9 @@ impl Daemon {
         };
         let now = Instant::now();
         let target = Target { network, relay };
+        if let Some(silent) = silent {
+            self.streams.close(target, silent);
+        }
         if let Some(open) = self.streams.want(target, places, now) {
             self.engine
                 .set_stream(network, relay, Some(open.local), now);

@@ -10,7 +10,7 @@ use std::{
 
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use tombolo_engine::{path::way::Way, relay::RelayName};
-use tombolo_proto::id::NetworkId;
+use tombolo_proto::{id::NetworkId, key::IdentityKey};
 
 use super::{Name, Node, World};
 use crate::simnet::{Conditions, Delivery, SimNet};
@@ -31,6 +31,8 @@ pub(super) struct Streams {
     next_port: u16,
     /// Who wants a stream, to whom, and where that one may be.
     asked: VecDeque<(Name, NetworkId, RelayName, Vec<SocketAddr>)>,
+    /// When each node wanted one to a member.
+    wishes: BTreeMap<(Name, IdentityKey), Vec<Instant>>,
     open: Vec<Stream>,
     opening: BTreeMap<(Instant, Name), Wanted>,
     in_flight: BTreeMap<(Instant, u64), Frame>,
@@ -88,6 +90,7 @@ impl Streams {
             are_there: false,
             next_port: 20_000,
             asked: VecDeque::new(),
+            wishes: BTreeMap::new(),
             open: Vec::new(),
             opening: BTreeMap::new(),
             in_flight: BTreeMap::new(),
@@ -137,7 +140,10 @@ impl Streams {
         network: NetworkId,
         relay: RelayName,
         at: Vec<SocketAddr>,
+        silent: Option<SocketAddr>,
     ) {
+        self.open
+            .retain(|stream| stream.wanted.by != by || Some(stream.ends[0].local) != silent);
         self.asked.push_back((by, network, relay, at));
     }
 
@@ -243,12 +249,24 @@ impl World {
         self.streams.are_there = are_there;
     }
 
+    /// When a node wanted a stream to another, so far.
+    #[must_use]
+    pub fn streams_wanted(&self, by: Name, to: Name) -> &[Instant] {
+        let to = self.node(to).identity();
+        self.streams
+            .wishes
+            .get(&(by, to))
+            .map_or(&[], Vec::as_slice)
+    }
+
     /// Begins to open what nodes want, where somebody relays at one of the places that they know.
     pub(super) fn want_streams(&mut self) {
         while let Some((by, network, relay, at)) = self.streams.asked.pop_front() {
             let RelayName::Member(key) = relay else {
                 continue;
             };
+            let wishes = self.streams.wishes.entry((by, key)).or_default();
+            wishes.push(self.clock.now());
             let from = self.node(by).address;
             let net = &self.net;
             let is_reached =

@@ -305,8 +305,13 @@ impl World {
                 } if self.controllers.is_some() => {
                     node.heard_from(peer, endpoint);
                 }
-                Event::StreamWanted { network, relay, at } => {
-                    self.streams.ask(name, network, relay, at);
+                Event::StreamWanted {
+                    network,
+                    relay,
+                    at,
+                    silent,
+                } => {
+                    self.streams.ask(name, network, relay, at, silent);
                 }
                 Event::Answered { .. }
                 | Event::RelaySay { .. }

@@ -123,6 +123,8 @@ pub enum Event {
         relay: RelayName,
         /// Where a member may be, best first; of a replica it is known.
         at: Vec<SocketAddr>,
+        /// The stream that there was, if nothing comes by it any more: it is to be closed.
+        silent: Option<SocketAddr>,
     },
     /// A peer answered what [`super::Engine::ping`] asked.
     Answered {

@@ -190,7 +190,8 @@ impl Engine {
         if let Some(Way::Direct(endpoint)) = after {
             let relay = RelayName::Member(key);
             self.relays.handle_moved(network, relay, endpoint, now);
-            if before.is_none() {
+            // By a relay it could not be asked to be one.
+            if before.is_none_or(|way| way.endpoint().is_none()) {
                 self.relays.handle_session_up(network, relay, now);
             }
         }

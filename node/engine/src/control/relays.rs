@@ -40,17 +40,31 @@ impl Engine {
         Arc::clone(&self.relay)
     }
 
-    /// The replica of a network that relays and that this node can ask: the one it is connected to.
+    /// The replica of a network that relays and that this node can ask: the one it is connected to. `passes_udp` is whether
+    /// that connection goes by UDP: where it could not, frames that are to be relayed cannot either.
     pub fn set_controller_relay(
         &mut self,
         network: NetworkId,
         replica: Option<IdentityKey>,
+        passes_udp: bool,
         now: Instant,
     ) {
-        let slot = self.by_id.get(&network).copied();
-        if let Some(network) = slot.and_then(|slot| self.network_mut(slot)) {
-            network.controller = replica;
-            self.handle_relays_timeout(now);
+        let Some(&slot) = self.by_id.get(&network) else {
+            return;
+        };
+        let Some(network) = self.network_mut(slot) else {
+            return;
+        };
+        network.controller = replica;
+        let Some(replica) = replica else {
+            return;
+        };
+        let relay = RelayName::Controller(replica);
+        self.relays.handle_session_up(slot, relay, now);
+        self.handle_relays_timeout(now);
+        if !passes_udp {
+            self.relays.want_stream(slot, relay);
+            self.settle_relays(now);
         }
     }
 
@@ -315,7 +329,13 @@ impl Engine {
                 };
                 // Without a session there is nobody to ask yet; the question is repeated.
                 self.with_peer(slot, now, |peer, context| peer.connect(context, now));
-                self.tell_about_relaying(slot, Some(message), now);
+                // A relay that is reached by another one would take this node for a client that it cannot reach.
+                let is_relayed = self.peer(slot).is_some_and(Peer::is_relayed);
+                if message == RelayMessage::Ask && is_relayed {
+                    self.with_peer(slot, now, |peer, context| peer.try_directly(context, now));
+                } else {
+                    self.tell_about_relaying(slot, Some(message), now);
+                }
             }
             Output::Say {
                 network,
@@ -337,12 +357,15 @@ impl Engine {
             Output::StreamWanted {
                 network,
                 relay: relay @ RelayName::Controller(_),
+                silent,
             } => {
                 if let Some(network) = self.network(network).map(|of| of.id) {
-                    let at = Vec::new();
-                    self.outbox
-                        .events
-                        .push_back(Event::StreamWanted { network, relay, at });
+                    self.outbox.events.push_back(Event::StreamWanted {
+                        network,
+                        relay,
+                        at: Vec::new(),
+                        silent,
+                    });
                 }
             }
             Output::Ways(slot) => {
@@ -361,6 +384,7 @@ impl Engine {
             | Output::StreamWanted {
                 network,
                 relay: RelayName::Member(key),
+                ..
             } => {
                 let of = self.network(network);
                 if let Some(&slot) = of.and_then(|of| of.by_identity.get(&key)) {

@@ -10,7 +10,7 @@ pub(super) const TICK: Duration = Duration::from_millis(250);
 /// Between looks at sessions that were all idle at the last.
 const IDLE_TICK: Duration = Duration::from_millis(500);
 /// Between looks at a session that may be lost.
-const QUICK_TICK: Duration = Duration::from_millis(100);
+pub(super) const QUICK_TICK: Duration = Duration::from_millis(100);
 /// Without a look for this long, the host slept or the process stood still: nothing that was known of ways counts.
 const SLEPT: Duration = Duration::from_secs(5);
 

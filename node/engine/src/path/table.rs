@@ -29,6 +29,8 @@ const ASKED_JUST_NOW: Duration = Duration::from_millis(150);
 struct Roam {
     to: Way,
     noticed: Instant,
+    /// Since when the way in use has been asked what has become of it.
+    asked: Option<Instant>,
     sign: Sign,
 }
 
@@ -66,9 +68,19 @@ pub(crate) struct Paths {
     current: Option<Way>,
     roam: Option<Roam>,
     settles_until: Option<Instant>,
+    /// Whether the peer chooses by which relay both send.
+    is_led: bool,
 }
 
 impl Paths {
+    /// `is_led` is whether the peer chooses by which relay both send, where there are several.
+    pub(crate) fn new(is_led: bool) -> Self {
+        Self {
+            is_led,
+            ..Self::default()
+        }
+    }
+
     /// Where the peer may be, besides where it was heard, and by which relays it can be reached. A relay that is not named
     /// any more passes nothing on.
     pub(crate) fn set_announced(&mut self, ways: &[Way]) {
@@ -106,6 +118,7 @@ impl Paths {
     /// The way in use was silent for too long, since all were `asked`. Those that did not answer then either are not
     /// proven any more: they may have gone with it.
     pub(crate) fn note_broken(&mut self, asked: Instant, now: Instant) {
+        self.roam = None;
         let current = self.current;
         for path in &mut self.paths {
             if Some(path.way) == current {
@@ -198,6 +211,11 @@ impl Paths {
         if let Some(path) = self.paths.iter_mut().find(|path| path.way == way) {
             path.ask(id, now);
         }
+        if Some(way) == self.current
+            && let Some(roam) = &mut self.roam
+        {
+            roam.asked.get_or_insert(now);
+        }
     }
 
     /// Takes note of a handshake that begins there.
@@ -248,20 +266,54 @@ impl Paths {
             return Vec::new();
         }
         self.learn(to, false);
-        let is_known = self.roam.is_some_and(|roam| {
-            let age = now.saturating_duration_since(roam.noticed);
-            roam.to == to && roam.sign >= sign && age < MAX_PATIENCE
-        });
-        if !is_known {
-            self.roam = Some(Roam {
-                to,
-                noticed: now,
-                sign,
-            });
+        self.roam = Some(self.noticed(to, sign, now));
+        let mut ways = self.undecided(now);
+        // A question of its own, if something else is being looked into.
+        if sign == Sign::Use && !ways.contains(&to) && !self.was_just_asked(to, now) {
+            ways.push(to);
         }
-        let mut ways: Vec<Way> = self.current.into_iter().chain([to]).collect();
-        ways.retain(|way| !self.was_just_asked(*way, now));
         ways
+    }
+
+    /// What is being looked into, now that the peer was heard there.
+    fn noticed(&self, to: Way, sign: Sign, now: Instant) -> Roam {
+        let age = |roam: &Roam| now.saturating_duration_since(roam.noticed);
+        let roam = Roam {
+            to,
+            noticed: now,
+            asked: None,
+            sign,
+        };
+        match self.roam.filter(|before| age(before) < MAX_PATIENCE) {
+            Some(before) if before.to == to => Roam {
+                sign: before.sign.max(sign),
+                ..before
+            },
+            Some(before) if before.sign > sign => before,
+            // The way in use has only just been asked. Whoever is heard from two places by turns is not to have it asked
+            // by every packet.
+            Some(before) if age(&before) < ASKED_JUST_NOW => Roam { to, sign, ..before },
+            Some(_) | None => roam,
+        }
+    }
+
+    /// Which ways to ask, and to ask again, to find out whether the peer has moved: those that have not answered since. Where
+    /// the peer merely asks it is not asked before the way in use has missed: two who answered questions by questions
+    /// would never end.
+    pub(crate) fn undecided(&self, now: Instant) -> Vec<Way> {
+        let Some((roam, current)) = self.roam.zip(self.current.and_then(|way| self.get(way)))
+        else {
+            return Vec::new();
+        };
+        let is_there_asked = roam.sign == Sign::Use || current.has_missed(now);
+        let is_open = |way: &Way| {
+            let path = self.get(*way);
+            path.is_some_and(|path| !path.has_worked_since(roam.noticed))
+                && !self.was_just_asked(*way, now)
+        };
+        let there = is_there_asked.then_some(roam.to);
+        let ways = [current.way].into_iter().chain(there);
+        ways.filter(is_open).collect()
     }
 
     /// The peer asks on this standby, maybe because it misses this node on the way in use: that one, unless it has been
@@ -280,22 +332,8 @@ impl Paths {
 
     /// Which way to change over to for what pings have said, if any.
     pub(crate) fn better(&mut self, now: Instant) -> Option<Way> {
-        let current = self.get(self.current?)?;
-        if let Some(roam) = self.roam
-            && let Some(there) = self.get(roam.to)
-        {
-            let age = now.saturating_duration_since(roam.noticed);
-            let is_followed = roam.sign == Sign::Use && there.rank() <= current.rank();
-            let is_due = is_followed || age >= current.patience() || current.has_missed(now);
-            // It is not asked again right after it has answered.
-            let is_alive = current
-                .answered_at
-                .is_some_and(|at| at + ASKED_JUST_NOW >= roam.noticed);
-            if is_alive || age >= 2 * MAX_PATIENCE {
-                self.roam = None;
-            } else if is_due && there.has_answered_since(roam.noticed) {
-                return Some(roam.to);
-            }
+        if let Some(way) = self.follow(now) {
+            return Some(way);
         }
         let current = self.get(self.current?)?;
         let settles = self.settles_until.is_some_and(|until| now < until);
@@ -308,10 +346,36 @@ impl Paths {
             })
         };
         self.others()
-            .filter(|path| path.beats(current))
+            .filter(|path| path.beats(current) && !(self.is_led && are_relays(path, current)))
             .filter(is_proven)
             .min_by_key(|path| path.score())
             .map(|path| path.way)
+    }
+
+    /// Where the peer was heard, if it has moved there, or if it uses that relay and chooses among them.
+    fn follow(&mut self, now: Instant) -> Option<Way> {
+        let roam = self.roam?;
+        if now.saturating_duration_since(roam.noticed) >= 2 * MAX_PATIENCE {
+            self.roam = None;
+            return None;
+        }
+        let (current, there) = (self.get(self.current?)?, self.get(roam.to)?);
+        let are_relays = are_relays(there, current);
+        let is_used = roam.sign == Sign::Use && there.rank() <= current.rank();
+        let is_led = is_used && are_relays && self.is_led;
+        let is_alive = current.has_worked_since(roam.noticed);
+        let waited = roam.asked.map(|at| now.saturating_duration_since(at));
+        let is_due = current.has_missed(now)
+            || waited.is_some_and(|waited| is_used && !are_relays || waited >= current.patience());
+        if there.has_answered_since(roam.noticed) && (is_led || is_due && !is_alive) {
+            // What the way that is left has answered before counts no more.
+            self.settles_until = None;
+            return Some(roam.to);
+        }
+        if is_alive && !is_led {
+            self.roam = None;
+        }
+        None
     }
 
     /// The best way other than the one in use that has answered since then.
@@ -365,6 +429,12 @@ impl Paths {
             .map(|path| path.way)
             .collect()
     }
+}
+
+/// Whether both are relays. Which of those is taken does not depend on the direction, and both sides measure much the same
+/// round trips: one side chooses, and the other follows.
+fn are_relays(one: &Path, other: &Path) -> bool {
+    [one, other].iter().all(|path| path.rank() == Rank::Relay)
 }
 
 #[cfg(test)]

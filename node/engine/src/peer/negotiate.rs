@@ -65,7 +65,8 @@ impl Peer {
             .and_then(Way::endpoint)
             .into_iter()
             .collect();
-        places.extend(self.stream.filter(|stream| !places.contains(stream)));
+        let stream = self.stream.map(|stream| stream.at);
+        places.extend(stream.filter(|stream| !places.contains(stream)));
         for candidate in &self.candidates {
             let is_underlay = !context.ownership.covers(candidate.ip());
             if is_underlay && candidate.port() != 0 && !places.contains(candidate) {

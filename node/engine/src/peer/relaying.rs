@@ -71,7 +71,7 @@ impl Peer {
     }
 
     /// Whether the way in use is a relay.
-    pub(super) fn is_relayed(&self) -> bool {
+    pub(crate) fn is_relayed(&self) -> bool {
         let way = self.path.as_ref().map(|path| path.to);
         way.is_some_and(|way| way.endpoint().is_none())
     }
@@ -91,6 +91,11 @@ impl Peer {
             self.paths.settle(now);
             self.ping_each(fresh, context, now);
         }
+    }
+
+    /// The peer is reached by a relay: if it answers directly, that is taken at once.
+    pub(crate) fn try_directly(&mut self, context: &mut Context<'_>, now: Instant) {
+        self.try_fresh(&[], context, now);
     }
 
     /// The ways by relays that are worth an initiation: the one that the peer was last heard by, and the nearest.

@@ -153,19 +153,27 @@ impl Peer {
                 self.flush(context, now);
             }
             Verdict::Lost { asked } => {
+                let silent = self.paths.current();
                 self.paths.note_broken(asked, now);
                 match self.paths.alive_since(asked) {
                     Some(way) => self.change_over(way, context),
                     None => self.handle_lost(index, unproven_since.is_some(), context, now),
+                }
+                if let Some(way) = silent {
+                    self.replace_if_silent(way, context, now);
                 }
             }
         }
         if observed.data_flows {
             self.ping_due(context, now);
         }
+        if self.path.is_some() {
+            self.ping_each(self.paths.undecided(now), context, now);
+        }
         self.prefer(context, now);
         if self.path.is_some() && self.watch.is_in_use(now) {
             self.punch_if_relayed(context, now);
+            self.seek_stream_if_relayed(context, now);
         }
         self.keep_alive(observed.data_flows, context, now);
         let is_worn = sealed >= context.settings.rekey_after_frames;

@@ -1,5 +1,6 @@
 //! One relay: asked to forward, pinged while it does, and the channels through it.
 
+mod asking;
 mod client;
 
 use std::{
@@ -16,19 +17,16 @@ use tombolo_proto::{
 use super::{RelayName, RelayRoute};
 use crate::{
     fib::{NetworkSlot, PeerSlot},
-    path::way::RelaySlot,
+    path::{is_stream, way::RelaySlot},
 };
+use asking::Asking;
 use client::Client;
 
-/// Before a question is repeated; doubles.
-const ASK_PAUSE: Duration = Duration::from_millis(250);
-/// Questions without an answer after which the relay counts as one that does not answer.
-const ASKS: u32 = 5;
-/// A relay that refuses, or does not answer, is left in peace for this long: one that has just started refuses until it
-/// knows that it can be reached.
+/// A relay that refuses is left in peace for this long: one that has just started refuses until it knows that it can be
+/// reached.
 const REFUSED_FOR: Duration = Duration::from_secs(10);
-/// A peer that is not there is asked for again after this: it may have chosen this relay meanwhile.
-const NOT_HERE_FOR: Duration = Duration::from_secs(2);
+/// One that does not answer, for this long: it may be the only one, and what was asked and answered just got lost.
+const SILENT_FOR: Duration = Duration::from_secs(2);
 /// Between pings of a relay that answers: below the shortest common NAT timeout, 30 s.
 const PING_EVERY: Duration = Duration::from_secs(25);
 /// Before a ping is repeated if the round trip is not known yet, and how many unanswered ones are enough: a relay that dies
@@ -43,8 +41,9 @@ const CHECK_PAUSE: Duration = Duration::from_secs(1);
 const DOUBTFUL: u32 = 2;
 /// Unanswered pings over UDP after which a stream is tried besides.
 const MISSED_OVER_UDP: usize = 1;
-/// A channel that is wanted once more is asked for once more, if it was not in this time: the relay may have lost it.
-const CHANNEL_IS_FRESH: Duration = Duration::from_secs(1);
+/// A channel that is wanted once more is asked for once more, if it was not in this time: the relay may have lost it, or the
+/// peer may have come meanwhile.
+const OPEN_AGAIN: Duration = Duration::from_secs(1);
 /// Channels through one relay.
 const MAX_CHANNELS: usize = 128;
 
@@ -57,39 +56,12 @@ pub(super) struct Step {
     pub(super) fell_silent: bool,
     /// Over UDP it does not answer.
     pub(super) wants_stream: bool,
+    /// The stream by which it does not answer any more.
+    pub(super) silent_stream: Option<SocketAddr>,
     /// The relay works from now on, or no longer.
     pub(super) came_or_went: bool,
     pub(super) channel_changed: Option<PeerSlot>,
     pub(super) routes_changed: bool,
-}
-
-/// A question under way.
-#[derive(Debug, Clone, Copy)]
-struct Asking {
-    next_at: Instant,
-    asked: u32,
-}
-
-impl Asking {
-    const fn now(now: Instant) -> Self {
-        Self {
-            next_at: now,
-            asked: 0,
-        }
-    }
-
-    fn is_due(&self, now: Instant) -> bool {
-        self.next_at <= now
-    }
-
-    fn asked(&mut self, now: Instant) {
-        self.next_at = now + ASK_PAUSE * 2u32.saturating_pow(self.asked);
-        self.asked += 1;
-    }
-
-    const fn is_in_vain(&self) -> bool {
-        self.asked >= ASKS
-    }
 }
 
 #[derive(Debug)]
@@ -183,8 +155,14 @@ impl Session {
         }
     }
 
+    /// Whether frames for it go by a stream, because it does not answer over UDP.
     pub(super) const fn is_on_stream(&self) -> bool {
         matches!(&self.stage, Stage::Client(client) if client.stream.is_some())
+    }
+
+    /// The same, or by a member's lane that goes by a stream, if only for a moment.
+    pub(super) fn is_by_stream(&self) -> bool {
+        matches!(&self.stage, Stage::Client(client) if is_stream(client.at()))
     }
 
     /// There is a stream to the relay, or none any more.
@@ -219,7 +197,7 @@ impl Session {
         step
     }
 
-    /// The member that relays can be asked from now on.
+    /// The relay can be asked from now on.
     pub(super) fn handle_session_up(&mut self, now: Instant) -> Step {
         let mut step = Step::default();
         match self.stage {
@@ -227,7 +205,15 @@ impl Session {
             | Stage::Refused {
                 was_silent: true, ..
             } => self.begin_anew(&mut step, now),
-            Stage::Client(_) | Stage::Refused { .. } => {}
+            // What was asked a moment ago may have got lost.
+            Stage::Client(_) => {
+                let under_way = self
+                    .channels
+                    .values_mut()
+                    .filter_map(|it| it.asking.as_mut());
+                under_way.for_each(|asking| *asking = Asking::now(now));
+            }
+            Stage::Refused { .. } => {}
         }
         step
     }
@@ -276,11 +262,8 @@ impl Session {
             asking: Some(Asking::now(now)),
             asked_at: now,
         });
-        let pause = match channel.circuit {
-            Some(_) => CHANNEL_IS_FRESH,
-            None => NOT_HERE_FOR,
-        };
-        if channel.asking.is_none() && now.saturating_duration_since(channel.asked_at) >= pause {
+        let since = now.saturating_duration_since(channel.asked_at);
+        if channel.asking.is_none() && since >= OPEN_AGAIN {
             channel.asking = Some(Asking::now(now));
         }
     }
@@ -314,7 +297,11 @@ impl Session {
         let mut step = Step::default();
         match message {
             RelayMessage::Grant { index, key } => {
-                if let (Stage::Asking(_), Some(at)) = (&self.stage, at) {
+                let is_known =
+                    matches!(&self.stage, Stage::Client(client) if client.index == *index);
+                let is_refused = matches!(self.stage, Stage::Refused { .. });
+                if let Some(at) = at.filter(|_| !is_known && !is_refused) {
+                    self.begin_anew(&mut step, now);
                     let mut client = Client::new(*index, key.clone(), at, now);
                     client.use_stream(self.stream, now);
                     self.stage = Stage::Client(client);
@@ -420,6 +407,8 @@ impl Session {
                 };
                 if client.sent.len() >= misses {
                     // Where no ping ever came back, frames do not pass, whatever the relay says.
+                    step.silent_stream = self.stream.take();
+                    step.wants_stream = step.silent_stream.is_some();
                     if client.is_up {
                         step.fell_silent = true;
                         self.begin_anew(&mut step, now);
@@ -482,7 +471,7 @@ impl Session {
         step.routes_changed = true;
         self.is_warm = false;
         self.stage = Stage::Refused {
-            until: now + REFUSED_FOR,
+            until: now + if was_silent { SILENT_FOR } else { REFUSED_FOR },
             was_silent,
         };
         for channel in self.channels.values_mut() {

@@ -41,7 +41,8 @@ impl Relays {
         spare.take(AT_A_TIME).collect()
     }
 
-    /// A peer is reached by another way than before. A relay that somebody is reached by is not left, whoever chose it.
+    /// A peer is reached by another way than before. A relay that somebody is reached by is not left, whoever chose it. One
+    /// by which the peer is reached no more may be gone, and is asked: the peer may have moved before anybody missed it.
     pub(crate) fn note_use(
         &mut self,
         peer: PeerSlot,
@@ -55,6 +56,9 @@ impl Relays {
             {
                 session.note_use(peer, is_used);
                 session.keep_until(now + LEAVE_AFTER);
+                if !is_used {
+                    session.doubt(now);
+                }
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Instant};
 
 use super::{
-    RelayName, Relays,
+    Output, RelayName, Relays,
     session::{Session, Step},
 };
 use crate::{fib::NetworkSlot, path::way::RelaySlot};
@@ -33,7 +33,7 @@ impl Relays {
         self.change(network, relay, now, |session| session.handle_moved(at, now));
     }
 
-    /// A member can be asked from now on: it may be the relay that was missing.
+    /// A member or a controller can be asked from now on: it may be the relay that was missing.
     pub(crate) fn handle_session_up(
         &mut self,
         network: NetworkSlot,
@@ -47,6 +47,18 @@ impl Relays {
             self.choose_at
                 .entry(network)
                 .and_modify(|at| *at = (*at).min(now));
+        }
+    }
+
+    /// A relay that this node is asking is not reached over UDP, as is known before any ping has told.
+    pub(crate) fn want_stream(&mut self, network: NetworkSlot, relay: RelayName) {
+        let session = self.session(network, relay);
+        if session.is_some_and(|session| !session.is_up()) {
+            self.outputs.push_back(Output::StreamWanted {
+                network,
+                relay,
+                silent: None,
+            });
         }
     }
 
@@ -70,6 +82,11 @@ impl Relays {
     /// Whether frames for some relay of a network go by a stream.
     pub(crate) fn is_any_on_stream(&self, network: NetworkSlot) -> bool {
         self.of(network).any(Session::is_on_stream)
+    }
+
+    /// The same, also if it is the lane to a member that goes by a stream just now.
+    pub(crate) fn is_any_by_stream(&self, network: NetworkSlot) -> bool {
+        self.of(network).any(Session::is_by_stream)
     }
 
     /// Whether frames for the relay in a slot go by a stream, because no UDP passes.

@@ -1,15 +1,11 @@
-use rand::{SeedableRng as _, rngs::StdRng};
-use tombolo_proto::{
-    id::NetworkId,
-    relay::{RelayHeader, RelayRefusal},
-};
-use tombolo_relay::{Outlet, Relay, Verdict};
+mod scene;
+mod streams;
 
 use super::*;
+use scene::{NETWORK, PEER, Scene};
 
-const NETWORK: NetworkSlot = NetworkSlot(0);
-const PEER: (PeerSlot, IdentityKey) = (PeerSlot(7), IdentityKey([7; 32]));
-const MS: Duration = Duration::from_millis(1);
+/// A relay that does not answer is given up in this time.
+const GIVEN_UP_WITHIN: Duration = Duration::from_secs(5);
 
 #[test]
 fn the_two_nearest_are_kept_warm_and_pinged_below_the_timeouts_of_nats() {
@@ -53,6 +49,26 @@ fn one_that_refuses_is_left_in_peace_and_another_takes_its_place() {
 }
 
 #[test]
+fn a_relay_that_is_silent_is_asked_again_soon_and_one_that_refuses_is_not() {
+    for is_silent in [true, false] {
+        let mut scene = Scene::new(1);
+        scene.dead = is_silent.then_some(0);
+        scene.refusing = (!is_silent).then_some(0);
+        scene.choose(&[(0, 10)]);
+        scene.run(GIVEN_UP_WITHIN);
+        scene.dead = None;
+        scene.refusing = None;
+        let before = scene.asked;
+
+        scene.run(Duration::from_secs(2));
+        scene.want_at(PEER, 0);
+
+        assert_eq!(scene.asked - before, usize::from(is_silent));
+        assert_eq!(scene.client.is_up(NETWORK, scene.relays[0].0), is_silent);
+    }
+}
+
+#[test]
 fn a_channel_is_asked_for_at_every_relay_that_is_up_and_is_a_way() {
     let mut scene = Scene::new(2);
     scene.choose(&[(0, 10), (1, 20)]);
@@ -81,7 +97,7 @@ fn a_relay_that_has_lost_its_memory_is_asked_anew_for_everything() {
     let before = scene.client.ways(PEER.0);
     assert_eq!(before.len(), 1);
 
-    scene.relays[0].1 = Relay::default();
+    scene.forget(0);
     scene.join(0, PEER.1);
     scene.client.check(scene.now);
     scene.run(Duration::from_secs(10));
@@ -89,6 +105,25 @@ fn a_relay_that_has_lost_its_memory_is_asked_anew_for_everything() {
     let after = scene.client.ways(PEER.0);
     assert_eq!(after.len(), 1);
     assert_ne!(after, before);
+}
+
+#[test]
+fn what_a_relay_could_not_be_asked_is_asked_as_soon_as_it_can() {
+    let mut scene = Scene::new(1);
+    scene.choose(&[(0, 10)]);
+    scene.join(0, PEER.1);
+    // The connection to it is gone, and nobody has noticed yet.
+    scene.is_deaf = true;
+    scene.want(PEER);
+    scene.run(Duration::from_secs(1));
+    assert!(scene.client.ways(PEER.0).is_empty());
+
+    scene.is_deaf = false;
+    let name = scene.relays[0].0;
+    scene.client.handle_session_up(NETWORK, name, scene.now);
+    scene.settle();
+
+    assert_eq!(scene.client.ways(PEER.0).len(), 1);
 }
 
 #[test]
@@ -109,6 +144,24 @@ fn a_dead_relay_is_noticed_soon_while_a_peer_is_missed_and_another_takes_its_pla
     scene.run(CHOOSE_ANOTHER);
     scene.choose(&[(0, 10), (1, 20), (2, 30)]);
     assert_eq!(scene.warm(), [scene.relays[1].0, scene.relays[2].0]);
+}
+
+#[test]
+fn a_relay_that_a_peer_is_reached_by_no_more_shows_whether_it_is_still_there() {
+    let mut scene = Scene::new(1);
+    scene.choose(&[(0, 10)]);
+    scene.join(0, PEER.1);
+    scene.want(PEER);
+    let way = scene.client.ways(PEER.0).first().copied();
+    scene.client.note_use(PEER.0, None, way, scene.now);
+    scene.run(Duration::from_secs(3));
+    scene.dead = Some(0);
+
+    scene.client.note_use(PEER.0, way, None, scene.now);
+    scene.run(Duration::from_secs(2));
+
+    assert_eq!(scene.silent, [scene.relays[0].0]);
+    assert!(scene.warm().is_empty());
 }
 
 #[test]
@@ -142,245 +195,19 @@ fn a_relay_that_nobody_wants_any_more_is_told_so() {
 }
 
 #[test]
-fn a_relay_that_no_udp_reaches_is_reached_by_a_stream_and_over_udp_when_it_passes_again() {
+fn another_grant_than_the_one_in_use_takes_its_place() {
     let mut scene = Scene::new(1);
     scene.choose(&[(0, 10)]);
     scene.join(0, PEER.1);
     scene.want(PEER);
-    let ways = scene.client.ways(PEER.0);
 
-    scene.is_udp_blocked = true;
-    scene.client.check(scene.now);
-    scene.run(Duration::from_secs(1));
-
-    assert!(scene.client.is_on_stream(RelaySlot(0)));
-    assert_eq!(scene.client.ways(PEER.0), ways, "channels stay");
-    scene.run(Duration::from_secs(300));
-    assert!(scene.client.is_on_stream(RelaySlot(0)));
-    assert_eq!(scene.warm().len(), 1);
-
-    scene.is_udp_blocked = false;
-    scene.run(UDP_TRIED_WITHIN);
-
-    assert!(!scene.client.is_on_stream(RelaySlot(0)));
-    assert_eq!(scene.client.ways(PEER.0), ways);
-    assert_eq!(scene.warm().len(), 1);
-}
-
-#[test]
-fn where_no_udp_passes_from_the_start_a_relay_comes_up_by_a_stream() {
-    let mut scene = Scene::new(1);
-    scene.is_udp_blocked = true;
-
-    scene.choose(&[(0, 10)]);
+    // The relay takes a question that was on its way for one of a client that has forgotten everything.
+    scene.hear(scene.relays[0].0, &RelayMessage::Ask);
     scene.run(Duration::from_secs(1));
 
     assert_eq!(scene.warm().len(), 1);
-    assert!(scene.client.is_on_stream(RelaySlot(0)));
-}
-
-#[test]
-fn a_stream_that_ends_leaves_a_relay_to_udp() {
-    let mut scene = Scene::new(1);
-    scene.is_udp_blocked = true;
-    scene.choose(&[(0, 10)]);
-    scene.run(Duration::from_secs(1));
-    scene.is_udp_blocked = false;
-
-    let relay = scene.relays[0].0;
-    scene.client.set_stream(NETWORK, relay, None, scene.now);
-    scene.settle();
-
-    assert!(!scene.client.is_on_stream(RelaySlot(0)));
-    assert_eq!(scene.warm().len(), 1);
-}
-
-/// UDP is tried at least so often beside a stream.
-const UDP_TRIED_WITHIN: Duration = Duration::from_secs(125);
-
-/// A client among relays that answer at once.
-struct Scene {
-    client: Relays,
-    relays: Vec<(RelayName, Relay)>,
-    refusing: Option<usize>,
-    dead: Option<usize>,
-    silent: Vec<RelayName>,
-    is_udp_blocked: bool,
-    rng: StdRng,
-    now: Instant,
-    pings: usize,
-    asked: usize,
-}
-
-impl Scene {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "any instant will do to count from"
-    )]
-    fn new(relays: u8) -> Self {
-        let mut client = Relays::default();
-        let now = Instant::now();
-        client.add_network(NETWORK, now);
-        Self {
-            client,
-            relays: (0..relays)
-                .map(|number| {
-                    let name = RelayName::Member(IdentityKey([100 + number; 32]));
-                    (name, Relay::default())
-                })
-                .collect(),
-            refusing: None,
-            dead: None,
-            silent: Vec::new(),
-            is_udp_blocked: false,
-            rng: StdRng::seed_from_u64(1),
-            now,
-            pings: 0,
-            asked: 0,
-        }
-    }
-
-    fn choose(&mut self, candidates: &[(usize, u64)]) {
-        let candidates: Vec<Candidate> = candidates
-            .iter()
-            .map(|(number, round_trip)| Candidate {
-                relay: self.relays[*number].0,
-                round_trip: Some(Duration::from_millis(*round_trip)),
-            })
-            .collect();
-        self.client.choose(NETWORK, &candidates, self.now);
-        self.client.handle_timeout(self.now);
-        self.settle();
-    }
-
-    fn want(&mut self, peer: (PeerSlot, IdentityKey)) {
-        self.client.want_channels(NETWORK, peer, [], self.now);
-        self.settle();
-    }
-
-    /// Somebody else becomes a client of a relay.
-    fn join(&mut self, number: usize, member: IdentityKey) {
-        let relay = &self.relays[number].1;
-        let answer = relay.handle_message(
-            network(),
-            member,
-            &RelayMessage::Ask,
-            &mut self.rng,
-            self.now,
-        );
-        assert!(matches!(answer, Some(RelayMessage::Grant { .. })));
-    }
-
-    fn run(&mut self, duration: Duration) {
-        let end = self.now + duration;
-        while let Some(at) = self.client.poll_timeout().filter(|at| *at <= end) {
-            // Choosing is the caller's: here nobody has other candidates.
-            self.now = at.max(self.now + MS);
-            for network in self.client.to_choose(self.now) {
-                self.client.choose_at.insert(network, end + MS);
-            }
-            self.client.handle_timeout(self.now);
-            self.settle();
-        }
-        self.now = end;
-    }
-
-    fn settle(&mut self) {
-        while let Some(output) = self.client.poll_output() {
-            match output {
-                Output::Say { relay, message, .. } => self.hear(relay, &message),
-                Output::Frame { to, frame } => self.take(to, frame),
-                Output::Silent { relay, .. } => self.silent.push(relay),
-                Output::StreamWanted { relay, .. } if self.is_udp_blocked => {
-                    let stream = Some(stream(self.number(relay)));
-                    self.client.set_stream(NETWORK, relay, stream, self.now);
-                }
-                Output::StreamWanted { .. } => {}
-                Output::Ways(_) | Output::Warm(_) | Output::Routes => {}
-            }
-        }
-    }
-
-    fn hear(&mut self, name: RelayName, message: &RelayMessage) {
-        let number = self.number(name);
-        self.asked += usize::from(*message == RelayMessage::Ask);
-        if self.dead == Some(number) {
-            return;
-        }
-        let answer = if self.refusing == Some(number) {
-            Some(RelayMessage::Refused {
-                peer: None,
-                reason: RelayRefusal::NotRelaying,
-            })
-        } else {
-            let relay = &self.relays[number].1;
-            relay.handle_message(network(), ME, message, &mut self.rng, self.now)
-        };
-        if let Some(answer) = answer {
-            let at = Some(address(number));
-            self.client
-                .handle_message(NETWORK, name, &answer, at, self.now);
-        }
-    }
-
-    fn take(&mut self, to: SocketAddr, mut frame: Vec<u8>) {
-        self.pings += 1;
-        let number = usize::from(to.port() - 1);
-        if self.dead == Some(number) {
-            return;
-        }
-        let here = if to.ip().is_loopback() {
-            Outlet::Stream(0)
-        } else if self.is_udp_blocked {
-            return;
-        } else {
-            Outlet::Udp(SocketAddr::from(([192, 0, 2, 1], 9790)))
-        };
-        if self.relays[number].1.take(here, &mut frame) != Verdict::Answer {
-            return;
-        }
-        let header = RelayHeader::decode(&frame).expect("a pong");
-        let mut routes = self.client.routes().into_iter();
-        let Some(route) = routes.find(|route| route.at == to || route.also == Some(to)) else {
-            // It was on the way by a stream when the relay was reached over UDP again.
-            return;
-        };
-        assert!(header.verify(&route.key, &frame));
-        let counter = frame[12..].first_chunk().copied().map(u64::from_le_bytes);
-        self.client
-            .handle_pong(route.slot, counter.expect("a counter"), self.now);
-    }
-
-    fn warm(&self) -> Vec<RelayName> {
-        let mut warm: Vec<RelayName> = self
-            .client
-            .warm(NETWORK)
-            .into_iter()
-            .map(|(name, _)| name)
-            .collect();
-        warm.sort_unstable();
-        warm
-    }
-
-    fn number(&self, name: RelayName) -> usize {
-        let found = self.relays.iter().position(|(relay, _)| *relay == name);
-        found.expect("a relay of the scene")
-    }
-}
-
-const ME: IdentityKey = IdentityKey([1; 32]);
-
-fn address(number: usize) -> SocketAddr {
-    let port = u16::try_from(number + 1).expect("few relays");
-    SocketAddr::from(([198, 51, 100, 1], port))
-}
-
-/// What stands for a stream to a relay.
-fn stream(number: usize) -> SocketAddr {
-    let port = u16::try_from(number + 1).expect("few relays");
-    SocketAddr::from(([127, 0, 0, 1], port))
-}
-
-fn network() -> NetworkId {
-    "8056c2e21c000001".parse().expect("a network id")
+    assert_eq!(scene.client.ways(PEER.0).len(), 1);
+    assert_eq!(scene.relays[0].1.totals().clients, 2);
+    let replayed = scene.relays[0].1.totals().replayed;
+    assert_eq!(replayed, 0);
 }

@@ -31,6 +31,8 @@ pub(super) struct Path {
     /// When something was last sent there that is answered if somebody is there: for people.
     pub(super) tried_at: Option<Instant>,
     pub(super) answered_at: Option<Instant>,
+    /// When the newest ping that was answered was sent: the way worked then.
+    pub(super) worked_at: Option<Instant>,
     /// Pings answered since the last miss.
     pub(super) answers: u32,
     /// When it went silent while in use.
@@ -56,6 +58,7 @@ impl Path {
             asked_at: None,
             tried_at: None,
             answered_at: None,
+            worked_at: None,
             answers: 0,
             broke_at: None,
             outstanding: Vec::new(),
@@ -80,6 +83,11 @@ impl Path {
 
     pub(super) fn has_answered_since(&self, moment: Instant) -> bool {
         self.answered_at.is_some_and(|at| at >= moment)
+    }
+
+    /// Whether a ping that was sent since then has been answered.
+    pub(super) fn has_worked_since(&self, moment: Instant) -> bool {
+        self.worked_at.is_some_and(|at| at >= moment)
     }
 
     pub(super) fn has_answered_within(&self, time: Duration, now: Instant) -> bool {
@@ -150,6 +158,7 @@ impl Path {
             self.round_trip.measured(taken);
         }
         self.answered_at = Some(now);
+        self.worked_at = Some(sent);
         self.answers += 1;
     }
 }

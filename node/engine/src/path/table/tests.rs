@@ -1,15 +1,14 @@
+mod roaming;
+mod scene;
+
 use proptest::prelude::*;
 
 use super::{
     entry::{DISTRUST, SHORT_TRIAL_ANSWERS, SHORT_TRIAL_EVERY, TRIAL_ANSWERS},
     *,
 };
-use crate::{
-    path::way::{Circuit, RelaySlot},
-    round_trip::MIN_PATIENCE,
-};
-
-const MILLI: Duration = Duration::from_millis(1);
+use crate::round_trip::MIN_PATIENCE;
+use scene::{MILLI, Scene, direct, elsewhere, lan, other_relay, public, relay};
 
 #[test]
 fn a_way_of_better_rank_takes_over_after_five_answers_in_a_row_and_not_before() {
@@ -104,60 +103,6 @@ fn while_a_session_settles_the_first_answer_of_a_better_way_is_enough() {
 }
 
 #[test]
-fn a_peer_that_sends_from_elsewhere_is_followed_after_one_round_trip() {
-    let mut scene = Scene::on(elsewhere());
-    let new = direct("203.0.113.99:4242");
-
-    let asked = scene.paths.roamed(new, Sign::Use, scene.now);
-
-    assert_eq!(asked, [elsewhere(), new]);
-    assert_eq!(scene.paths.better(scene.now), None);
-    scene.ping(elsewhere(), None);
-    scene.ping(new, Some(MILLI * 40));
-    assert_eq!(scene.paths.better(scene.now), Some(new));
-}
-
-#[test]
-fn nobody_is_followed_while_the_way_in_use_answers() {
-    let mut scene = Scene::on(lan());
-    scene.paths.roamed(elsewhere(), Sign::Use, scene.now);
-
-    scene.ping(lan(), Some(MILLI));
-    scene.ping(elsewhere(), Some(MILLI));
-
-    assert_eq!(scene.paths.better(scene.now + MAX_PATIENCE), None);
-}
-
-#[test]
-fn a_worse_way_and_one_that_was_only_pinged_on_wait_for_the_way_in_use_to_miss_its_answer() {
-    for (to, sign) in [(relay(), Sign::Use), (public(), Sign::Ping)] {
-        let mut scene = Scene::on(elsewhere());
-        scene.ping(elsewhere(), Some(MILLI * 10));
-        scene.now += Duration::from_secs(1);
-        scene.paths.roamed(to, sign, scene.now);
-        scene.ping(to, Some(MILLI));
-
-        assert_eq!(scene.paths.better(scene.now), None);
-        scene.now += MIN_PATIENCE;
-
-        assert_eq!(scene.paths.better(scene.now), Some(to));
-    }
-}
-
-#[test]
-fn a_way_that_answered_a_moment_ago_is_not_left_for_what_is_heard_from_elsewhere() {
-    let mut scene = Scene::on(elsewhere());
-    scene.ping(elsewhere(), Some(MILLI * 10));
-    scene.now += ASKED_JUST_NOW / 2;
-
-    let asked = scene.paths.roamed(relay(), Sign::Use, scene.now);
-    assert_eq!(asked, [relay()]);
-    scene.ping(relay(), Some(MILLI));
-
-    assert_eq!(scene.paths.better(scene.now + MIN_PATIENCE), None);
-}
-
-#[test]
 fn what_was_proven_before_the_way_in_use_broke_has_to_be_proven_anew() {
     let mut scene = Scene::on(elsewhere());
     let stream = direct("127.64.0.1:40000");
@@ -172,37 +117,6 @@ fn what_was_proven_before_the_way_in_use_broke_has_to_be_proven_anew() {
     scene.paths.take(relay());
 
     assert_eq!(scene.paths.better(scene.now), None);
-}
-
-#[test]
-fn pings_on_a_standby_move_nothing() {
-    let mut scene = Scene::on(lan());
-    scene.ping(public(), Some(MILLI));
-
-    assert!(
-        scene
-            .paths
-            .roamed(public(), Sign::Ping, scene.now)
-            .is_empty()
-    );
-    assert!(!scene.paths.is_undecided());
-}
-
-#[test]
-fn a_way_that_misses_an_answer_before_the_peer_leaves_it_is_left_with_the_peer() {
-    let mut scene = Scene::on(lan());
-    scene.ping(public(), Some(MILLI));
-    scene.now += TRIAL_EVERY;
-
-    assert_eq!(scene.paths.doubted(public(), scene.now), Some(lan()));
-    scene.ping(lan(), None);
-    assert_eq!(scene.paths.doubted(public(), scene.now), None);
-    scene.now += MIN_PATIENCE;
-    assert_eq!(scene.paths.better(scene.now), None);
-    scene.paths.roamed(public(), Sign::Use, scene.now);
-    scene.ping(public(), Some(MILLI));
-
-    assert_eq!(scene.paths.better(scene.now), Some(public()));
 }
 
 #[test]
@@ -277,75 +191,4 @@ proptest! {
         }
         prop_assert!(changes.len() <= 100 / TRIAL_ANSWERS as usize);
     }
-}
-
-struct Scene {
-    paths: Paths,
-    now: Instant,
-    next_id: u64,
-}
-
-impl Scene {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "any instant will do to count from"
-    )]
-    fn on(way: Way) -> Self {
-        let mut paths = Paths::default();
-        paths.take(way);
-        paths.set_announced(&[public()]);
-        Self {
-            paths,
-            now: Instant::now(),
-            next_id: 0,
-        }
-    }
-
-    /// Sends a ping, which comes back after some time or never.
-    fn ping(&mut self, way: Way, after: Option<Duration>) {
-        self.next_id += 1;
-        self.paths.ask(way, self.next_id, self.now);
-        if let Some(after) = after {
-            self.now += after;
-            assert_eq!(self.paths.answer(self.next_id, self.now), Some(way));
-        }
-    }
-
-    /// Data flows, and the ways that have answered go on to do so at once.
-    fn ten_minutes(&mut self) -> Vec<Way> {
-        let alive = [public(), elsewhere(), relay()];
-        let mut asked = Vec::new();
-        let start = self.now;
-        while self.now < start + Duration::from_secs(600) {
-            for way in self.paths.due(self.now) {
-                asked.push(way);
-                self.ping(way, alive.contains(&way).then_some(Duration::ZERO));
-            }
-            self.now += Duration::from_millis(250);
-        }
-        asked
-    }
-}
-
-fn lan() -> Way {
-    direct("192.168.1.5:9790")
-}
-
-fn public() -> Way {
-    direct("203.0.113.7:9790")
-}
-
-fn elsewhere() -> Way {
-    direct("203.0.113.8:4242")
-}
-
-fn relay() -> Way {
-    Way::Relay {
-        relay: RelaySlot(0),
-        circuit: Circuit(7),
-    }
-}
-
-fn direct(endpoint: &str) -> Way {
-    Way::Direct(endpoint.parse().expect("an endpoint"))
 }
