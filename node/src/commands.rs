@@ -76,7 +76,7 @@ pub fn explain_usage(error: &clap::Error) -> ExitCode {
     let said = said.strip_prefix("error: ").unwrap_or(&said);
     output::failure(&Failure::new(
         FailureKind::Usage,
-        format!("{said}; see `node --help`"),
+        format!("{said}; see `tombolo --help`"),
     ))
 }
 

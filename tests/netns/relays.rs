@@ -7,12 +7,15 @@ use tombolo_tests::{
     netns::{Claim, Host, Lab},
     overlay::{Node, Overlay, Pings, SOON, repetitions, text, wait_for_mesh, wait_for_ping},
     process::{announce, figure, figures, wait_for},
+    wan::Quality,
 };
 
 /// From the cut to the next packet that arrives.
 const PROMISE: Duration = Duration::from_secs(3);
 /// How soon a member has found relays.
 const WARM: Duration = Duration::from_secs(60);
+/// How soon another is kept in the place of a member that must not relay any more.
+const FORBIDDEN: Duration = Duration::from_secs(2);
 /// How soon a member has told what it carries: it does so every half minute.
 const TOLD: Duration = Duration::from_secs(33);
 
@@ -200,25 +203,51 @@ fn a_member_that_must_not_relay_does_not() {
     let Some(lab) = Lab::new(Claim::Shared) else {
         return;
     };
-    let mut overlay = Overlay::new(lab, &["a", "b", "unwilling", "barred"]);
+    let hosts = ["a", "b", "unwilling", "barred"].map(|name| lab.host(name));
+    for host in &hosts {
+        host.namespace.drop_relayed_by_controllers();
+    }
+    // Whoever may relay and is willing is the farthest.
+    let wan = lab.put_behind_wan(&hosts[1], 1);
+    wan.set(Quality::far(Duration::from_millis(10)));
+    let mut overlay = Overlay::on_hosts(lab, hosts.into(), "");
     wait_for_mesh(&overlay.nodes);
-    let network = overlay.network.clone();
-    let barred = overlay.nodes[3].id();
-    overlay
-        .controller
-        .verb(&["member", "set", &network, &barred, "--relay", "false"])
-        .ok();
-    overlay.nodes[2].stop();
-    overlay.nodes[2].up_with(&["--no-relay"]);
-    let unwilling = overlay.nodes[2].id();
-    let (a, b) = (&overlay.nodes[0], &overlay.nodes[1]);
+    let [a, b, unwilling, barred] = &mut overlay.nodes[..] else {
+        panic!("four nodes");
+    };
+    let keeps = |node: &Node, others: &[&Node]| {
+        let mut ids: Vec<String> = others.iter().map(|other| other.id()).collect();
+        let mut relays = relays_of(node);
+        ids.sort_unstable();
+        relays.sort_unstable();
+        (relays == ids).then_some(())
+    };
+    wait_for("the nearest two", WARM, || keeps(a, &[unwilling, barred]));
 
-    wait_for_relay(a, &b.id());
-    wait_for("nobody else to relay", WARM, || {
-        let relays = relays_of(a);
-        let is_gone = |id: &String| !relays.contains(id);
-        (is_gone(&barred) && is_gone(&unwilling)).then_some(())
-    });
+    let start = Instant::now();
+    let forbid = [
+        "member",
+        "set",
+        &overlay.network,
+        &barred.id(),
+        "--relay",
+        "false",
+    ];
+    overlay.controller.verb(&forbid).ok();
+    wait_for(
+        "another in the place of the barred one",
+        FORBIDDEN * 5,
+        || keeps(a, &[unwilling, b]),
+    );
+    figure(
+        "member forbidden to relay to another in its place",
+        start.elapsed(),
+        FORBIDDEN,
+    );
+    unwilling.stop();
+    unwilling.up_with(&["--no-relay"]);
+
+    wait_for("nobody else to relay", WARM, || keeps(a, &[b]));
 }
 
 /// A, B and a third member, which both have found to be a relay; no controller relays.

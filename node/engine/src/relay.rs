@@ -118,12 +118,25 @@ impl Relays {
     }
 
     /// A peer is no member any more: neither a relay nor at the other end of a channel.
-    pub(crate) fn remove_peer(&mut self, network: NetworkSlot, peer: PeerSlot, key: IdentityKey) {
-        if let Some(&slot) = self.by_name.get(&(network, RelayName::Member(key))) {
-            self.drop_session(slot);
-        }
+    pub(crate) fn remove_peer(
+        &mut self,
+        network: NetworkSlot,
+        peer: PeerSlot,
+        key: IdentityKey,
+        now: Instant,
+    ) {
+        self.remove_relay(network, key, now);
         for session in self.sessions.iter_mut().flatten() {
             session.forget_peer(peer);
+        }
+    }
+
+    /// A member may not relay any more. Another one is looked for at once.
+    pub(crate) fn remove_relay(&mut self, network: NetworkSlot, key: IdentityKey, now: Instant) {
+        if let Some(&slot) = self.by_name.get(&(network, RelayName::Member(key))) {
+            self.drop_session(slot);
+            let choose_at = self.choose_at.entry(network);
+            choose_at.and_modify(|at| *at = (*at).min(now));
         }
     }
 
@@ -328,9 +341,10 @@ impl Relays {
             .map(|session| session.name)
     }
 
-    /// Whether fewer work than are kept warm.
+    /// Whether fewer than are to be kept warm are, and work.
     pub(crate) fn are_missing(&self, network: NetworkSlot) -> bool {
-        self.up(network).count() < WARM
+        let warm = self.of(network).filter(|session| session.is_warm);
+        warm.filter(|session| session.is_up()).count() < WARM
     }
 
     fn session(&self, network: NetworkSlot, relay: RelayName) -> Option<&Session> {

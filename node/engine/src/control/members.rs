@@ -117,6 +117,9 @@ impl Engine {
             if let Some(peer) = self.peer_mut(peer) {
                 peer.portrait = Portrait::from(cert);
             }
+            if !cert.relay {
+                self.relays.remove_relay(slot, cert.identity, now);
+            }
         }
         // Drawn only where it is needed, so that a simulation without rules repeats what it did before.
         let has_rules = directory.doc().is_some_and(|doc| !doc.rules.is_open());
@@ -185,7 +188,7 @@ impl Engine {
         let network = peer.id.parties.network;
         self.relay.remove(network, &peer.id.identity);
         self.relays
-            .remove_peer(peer.id.network, slot, peer.id.identity);
+            .remove_peer(peer.id.network, slot, peer.id.identity, now);
         self.free_slots.push_back((now, slot));
         self.failover.forget(slot);
         if let Some(network) = self.network_mut(peer.id.network) {

@@ -50,10 +50,11 @@ impl Relays {
         ranked.sort_unstable();
         let mut wanted: BTreeSet<RelayName> =
             ranked.iter().take(WARM).map(|(_, relay)| *relay).collect();
-        // A relay that works stays although it cannot be asked anything just now.
+        // Relays that work stay until nearer ones do, which may refuse, and although they cannot be asked anything just now.
+        let mut working = self.count_up(network, &wanted);
         for relay in before.iter().filter(|relay| self.is_up(network, **relay)) {
-            if wanted.len() < WARM {
-                wanted.insert(*relay);
+            if working < WARM && wanted.insert(*relay) {
+                working += 1;
             }
         }
         for relay in before.difference(&wanted) {
@@ -88,6 +89,11 @@ impl Relays {
         warm.sort_unstable();
         let warm = warm.into_iter().map(|(distance, name)| (name, distance));
         warm.collect()
+    }
+
+    fn count_up(&self, network: NetworkSlot, relays: &BTreeSet<RelayName>) -> usize {
+        let up = relays.iter().filter(|relay| self.is_up(network, **relay));
+        up.count()
     }
 
     fn wanted(&self, network: NetworkSlot) -> BTreeSet<RelayName> {

@@ -49,6 +49,33 @@ fn one_that_refuses_is_left_in_peace_and_another_takes_its_place() {
 }
 
 #[test]
+fn those_that_work_stay_while_a_nearer_one_is_asked_that_refuses_again_and_again() {
+    let mut scene = Scene::new(3);
+    // As near as those whose pings come back at once, and first by name.
+    let all = [(0, 0), (1, 10), (2, 20)];
+    let working = [scene.relays[1].0, scene.relays[2].0];
+    scene.choose(&all[1..]);
+    scene.refusing = Some(0);
+
+    for _ in 0..3 {
+        let before = scene.asked;
+        scene.is_deaf = true;
+        scene.choose(&all);
+        assert_eq!(scene.asked, before + 1);
+        assert_eq!(scene.warm(), working, "not answered yet");
+        scene.is_deaf = false;
+        scene.run(Duration::from_secs(2));
+        scene.choose(&all);
+        assert_eq!(scene.warm(), working, "refused");
+        scene.run(Duration::from_secs(30));
+    }
+    scene.refusing = None;
+    scene.choose(&all);
+    scene.choose(&all);
+    assert_eq!(scene.warm(), [scene.relays[0].0, scene.relays[1].0]);
+}
+
+#[test]
 fn a_relay_that_is_silent_is_asked_again_soon_and_one_that_refuses_is_not() {
     for is_silent in [true, false] {
         let mut scene = Scene::new(1);
