@@ -62,7 +62,7 @@ pub fn explain_usage(error: &clap::Error) -> ExitCode {
         .collect();
     let said = said.join(" ");
     let said = said.strip_prefix("error: ").unwrap_or(&said);
-    let failure = Failure::Usage(format!("{said}; see `controller --help`"));
+    let failure = Failure::Usage(format!("{said}; see `tombolo-controller --help`"));
     output::complain(&failure.to_string());
     failure.code()
 }

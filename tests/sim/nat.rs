@@ -86,10 +86,7 @@ fn every_pair_of_nats_meets_directly_where_there_is_a_way_and_never_where_there_
 fn a_nat_that_maps_by_destination_is_punched_within_five_seconds_nearly_always() {
     let runs = repetitions(40, 2_000) as u64;
     for ports in [Ports::Random, Ports::Sequential] {
-        let behaviour = Behaviour {
-            ports,
-            ..STRICT
-        };
+        let behaviour = Behaviour { ports, ..STRICT };
         let times = (0..runs)
             .map(|seed| {
                 let mut nats = [behaviour, PLAIN];
