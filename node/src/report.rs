@@ -7,6 +7,7 @@ pub mod rules;
 use std::{
     collections::BTreeMap,
     net::{IpAddr, SocketAddr},
+    path::PathBuf,
 };
 
 use ipnet::IpNet;
@@ -34,6 +35,9 @@ pub struct StatusReport {
     pub version: String,
     /// UDP port of the data sockets.
     pub port: u16,
+    /// Where state is kept.
+    #[serde(default)]
+    pub state_dir: Option<PathBuf>,
     /// Where this node has announced that it can be reached.
     pub endpoints: Vec<SocketAddr>,
     /// What NATs in front of this node do.

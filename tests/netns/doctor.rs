@@ -48,6 +48,17 @@ fn doctor_finds_a_host_in_order_and_works_without_a_daemon() {
         assert_ne!(worst(&healthy, check), "missing", "{check}: {healthy}");
     }
 
+    // The disk is the one that the daemon writes to, whatever whoever asks believes.
+    let mut elsewhere = a.command(&["doctor", "--json"]);
+    elsewhere.env("TOMBOLO_STATE_DIR", "/nowhere");
+    let said = elsewhere.output().expect("the binary starts").stdout;
+    let said = String::from_utf8(said).expect("text");
+    let kept = a.state_dir();
+    assert!(
+        said.contains(&format!("left for {}", kept.display())),
+        "{said}"
+    );
+
     a.stop();
 
     let (code, without) = doctor(a);
@@ -275,6 +286,8 @@ fn ports_that_others_have_and_disks_that_take_nothing_are_found() {
     node.up();
     wait_until(&node, "port", "ok");
 
+    // While the daemon runs, the disk is the one that it writes to.
+    node.stop();
     let disk = Disk::mount(overlay.lab.dir().join("disk"));
     let look = || {
         let mut command = node.command(&["--state-dir"]);

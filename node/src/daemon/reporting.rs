@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
+    path,
     time::{Duration, Instant},
 };
 
@@ -43,6 +44,7 @@ impl Daemon {
             node: self.node,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             port: self.udp.port(),
+            state_dir: path::absolute(&self.config.state_dir).ok(),
             endpoints: self
                 .own_endpoints(Instant::now())
                 .into_iter()

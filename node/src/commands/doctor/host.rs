@@ -31,7 +31,9 @@ pub(super) fn observe(global: &Global, status: Option<&StatusReport>, port: Opti
     let links = status
         .map(|status| &status.networks[..])
         .unwrap_or_default();
-    let dir = &global.state_dir;
+    let dir = status
+        .and_then(|status| status.state_dir.as_ref())
+        .unwrap_or(&global.state_dir);
     Facts {
         tun: tun::check_driver().err().map(|error| error.to_string()),
         wall: UnixSeconds(
