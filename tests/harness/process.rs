@@ -36,6 +36,39 @@ pub fn wait_for<T>(what: &str, deadline: Duration, mut look: impl FnMut() -> Opt
     }
 }
 
+/// Waits until `look` gives exactly this text.
+///
+/// # Panics
+/// When `deadline` passes first; the message shows the lines that differ.
+#[track_caller]
+pub fn wait_for_same(
+    what: &str,
+    deadline: Duration,
+    expected: &str,
+    mut look: impl FnMut() -> String,
+) {
+    let start = Instant::now();
+    loop {
+        let seen = look();
+        if seen == expected {
+            return;
+        }
+        let lines = |text: &str, other: &str| {
+            let only = text
+                .lines()
+                .filter(|line| !other.lines().any(|it| it == *line));
+            only.collect::<Vec<_>>().join("\n")
+        };
+        assert!(
+            start.elapsed() < deadline,
+            "waited {deadline:?} in vain for: {what}; missing:\n{}\ntoo much:\n{}",
+            lines(expected, &seen),
+            lines(&seen, expected)
+        );
+        thread::sleep(POLL);
+    }
+}
+
 /// Prints past the capture of the test runner, so that figures and skips are seen on green runs too.
 pub fn announce(line: &str) {
     let mut out = std::io::stdout().lock();

@@ -14,6 +14,8 @@ use tombolo_tests::{
     wan::{Quality, Wan},
 };
 
+use crate::relays::part;
+
 /// Between two pings.
 const BEAT: Duration = Duration::from_millis(20);
 /// What was under way when a line was cut still arrives.
@@ -57,6 +59,10 @@ fn losing_and_reordering_lines_lose_nothing_but_what_they_lose() {
     };
     let pair = Pair::on_two_ways(lab);
     pair.wait_for_way("10.77.0.", Duration::from_secs(60));
+    // Three pings in a row get lost now and then; there is to be no better way to leave for.
+    let [a, b] = &pair.nodes;
+    part(&a.host, &b.host);
+    a.host.namespace.drop_relayed_by_controllers();
     pair.lan.set(Quality {
         delay: Duration::from_millis(10),
         jitter: Duration::from_millis(5),
@@ -67,7 +73,6 @@ fn losing_and_reordering_lines_lose_nothing_but_what_they_lose() {
         ..Quality::PERFECT
     });
 
-    let [a, b] = &pair.nodes;
     let said = a
         .host
         .namespace
@@ -91,7 +96,8 @@ fn losing_and_reordering_lines_lose_nothing_but_what_they_lose() {
         .and_then(|number| number.parse().ok())
         .expect("how many were lost");
     // Two crossings: 1 - (0.9 * 0.95)^2 = 27 %.
-    assert!((5.0..40.0).contains(&lost), "{said}");
+    let ways = pair.nodes.each_ref().map(|node| node.json(&["peers"]));
+    assert!((5.0..40.0).contains(&lost), "{said}{ways:?}");
     assert!(!said.contains("duplicates"), "a packet came twice: {said}");
     let is_changed = said.contains("corrupted") || said.contains("wrong data");
     assert!(!is_changed, "a packet came changed: {said}");
