@@ -22,18 +22,11 @@ const POLL: Duration = Duration::from_millis(10);
 /// # Panics
 /// When `deadline` passes first; the message names what was waited for.
 #[track_caller]
-pub fn wait_for<T>(what: &str, deadline: Duration, mut look: impl FnMut() -> Option<T>) -> T {
-    let start = Instant::now();
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(
-            start.elapsed() < deadline,
-            "waited {deadline:?} in vain for: {what}"
-        );
-        thread::sleep(POLL);
-    }
+pub fn wait_for<T>(what: &str, deadline: Duration, look: impl FnMut() -> Option<T>) -> T {
+    let Some(found) = within(deadline, look) else {
+        panic!("waited {deadline:?} in vain for: {what}");
+    };
+    found
 }
 
 /// Waits until `look` gives exactly this text.
@@ -47,24 +40,33 @@ pub fn wait_for_same(
     expected: &str,
     mut look: impl FnMut() -> String,
 ) {
+    let mut seen = String::new();
+    let is_same = within(deadline, || {
+        seen = look();
+        (seen == expected).then_some(())
+    });
+    let only_in = |text: &str, other: &str| {
+        let lines = text
+            .lines()
+            .filter(|line| !other.lines().any(|it| it == *line));
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    assert!(
+        is_same.is_some(),
+        "waited {deadline:?} in vain for: {what}; missing:\n{}\ntoo much:\n{}",
+        only_in(expected, &seen),
+        only_in(&seen, expected)
+    );
+}
+
+/// What `look` gives before the deadline passes, which it is asked for at least once.
+fn within<T>(deadline: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
     let start = Instant::now();
     loop {
-        let seen = look();
-        if seen == expected {
-            return;
+        let found = look();
+        if found.is_some() || start.elapsed() >= deadline {
+            return found;
         }
-        let lines = |text: &str, other: &str| {
-            let only = text
-                .lines()
-                .filter(|line| !other.lines().any(|it| it == *line));
-            only.collect::<Vec<_>>().join("\n")
-        };
-        assert!(
-            start.elapsed() < deadline,
-            "waited {deadline:?} in vain for: {what}; missing:\n{}\ntoo much:\n{}",
-            lines(expected, &seen),
-            lines(&seen, expected)
-        );
         thread::sleep(POLL);
     }
 }

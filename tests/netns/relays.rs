@@ -246,8 +246,17 @@ fn a_member_that_must_not_relay_does_not() {
     );
     unwilling.stop();
     unwilling.up_with(&["--no-relay"]);
+    wait_for_ping(&a.host.namespace, unwilling.v4());
+    b.stop();
+    wait_for("nobody to relay", WARM, || keeps(a, &[]));
+    b.up();
+    wait_for_ping(&a.host.namespace, b.v4());
 
-    wait_for("nobody else to relay", WARM, || keeps(a, &[b]));
+    // Whoever said farewell is asked again ten seconds later: the one that is unwilling first.
+    let relays = wait_for("somebody to relay", WARM, || {
+        Some(relays_of(a)).filter(|relays| !relays.is_empty())
+    });
+    assert_eq!(relays, [b.id()]);
 }
 
 /// A, B and a third member, which both have found to be a relay; no controller relays.
